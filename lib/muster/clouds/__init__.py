@@ -1,0 +1,21 @@
+"""One module a cloud. Each builds requests and reads answers; the connection is a session it is handed.
+
+A session is anything with request(method, url, data=…, headers=…) whose answer has
+status_code, headers, content, json() and close(): muster.http.Session, PyPI's
+requests.Session(), or MicroPython's stock urequests/requests module.
+"""
+
+import sys
+
+_told = False
+
+
+def accept(session):
+    """Returns the session; says once what MicroPython's stock module does not do."""
+    global _told
+    if sys.implementation.name == "micropython" and not hasattr(session, "exchange") and not _told:
+        from .. import log
+
+        _told = True
+        log.warning("this session verifies no certificate and may block for ever; muster.http does better")
+    return session

@@ -1,0 +1,241 @@
+"""The device's configuration: one JSON file, every key checked before use.
+
+What the keys mean to the platform is in China Mobile's device access protocol.
+"""
+
+import io
+import json
+import os
+
+from . import cmei, log
+from .clock import SERVERS
+from .errors import ConfigError
+from .masked import Masked, is_secret
+
+_MAX_BYTES = 16384
+_DAY_S = 86400
+_NAME = "abcdefghijklmnopqrstuvwxyz0123456789-"
+
+
+def _string(value):
+    return isinstance(value, str) and not any(c < " " or c == "\x7f" for c in value)
+
+
+def _text(value):
+    return _string(value) and value != ""
+
+
+def _label(value):
+    return _made_of(value, _NAME) and len(value) <= 32 and value == value.strip("-")
+
+
+def _made_of(value, characters):
+    return isinstance(value, str) and all(c in characters for c in value.lower())
+
+
+def _host(value):
+    """host or host:port; an IPv6 address stands in brackets."""
+    if not _text(value):
+        return False
+    host, port, allowed = value, "443", _NAME + "."
+    if ":" in value and not value.endswith("]"):
+        host, _, port = value.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host, allowed = host[1:-1], "0123456789abcdef:."
+    if not _made_of(port, "0123456789") or not 0 < len(port) < 6:
+        return False
+    return host != "" and _made_of(host, allowed) and 0 < int(port) < 65536
+
+
+def _hosts(value):
+    return isinstance(value, list) and all(_host(v) for v in value)
+
+
+def _base_url(value):
+    return _text(value) and value.startswith("https://") and _host(value[8:].rstrip("/"))
+
+
+def _roots(value):
+    paths = value if isinstance(value, list) else [value]
+    return len(paths) > 0 and all(_text(path) for path in paths)
+
+
+def _bool(value):
+    return isinstance(value, bool)
+
+
+def _seconds(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+# name, default, test, what is expected. None stands for no default; "" is the
+# default of what may be left out, so that a checked configuration passes again.
+_KEYS = (
+    ("wifi", [], lambda v: isinstance(v, list), 'a list of {"ssid": …, "key": …}'),
+    ("hostname", "", _label, "at most 32 letters, digits and hyphens, a hyphen at neither end"),
+    ("productId", None, _text, "a string, as the platform shows it"),
+    ("productKey", None, _text, "a string, as the platform shows it"),
+    ("deviceNoType", "SN", lambda v: v in ("SN", "IMEI", "CMEI"), '"SN", "IMEI" or "CMEI"'),
+    ("deviceNo", None, _text, 'a string, as imported to the platform, or "auto" for the board\'s MAC'),
+    ("cellular", False, _bool, "true or false"),
+    ("imei", "", _string, "15 digits in a string"),
+    ("cmei", "", _string, "15 digits in a string"),
+    ("firmwareVersion", None, _text, "a string"),
+    ("sdkVersion", "ai_http_1.0", lambda v: _text(v) and v.startswith("ai_"), 'a string, "ai_" first'),
+    ("platform", "RTOS", _text, "a string"),
+    ("netType", "", _string, 'a string such as "wifi", "5G" or "ethernet"'),
+    ("baseUrl", "https://ivs.chinamobiledevice.com:11443", _base_url, "https://host or https://host:port"),
+    ("roots", "/roots", _roots, "a path or a list of paths"),
+    ("ntp", list(SERVERS), _hosts, "a list of host or host:port, empty for none"),
+    ("policy", "interval", lambda v: v in ("interval", "daily"), '"interval" or "daily"'),
+    ("period", 43200, lambda v: _seconds(v) and v > 0, "whole seconds, 1 or more"),
+    ("jitter", 900, _seconds, "whole seconds, 0 or more"),
+    ("spread", 43200, _seconds, "whole seconds, 0 or more"),
+    ("deadline", _DAY_S, _seconds, "whole seconds"),
+    ("store", "file", lambda v: v in ("file", "nvs"), '"file" or "nvs"'),
+)
+
+
+def _expect(good, name, value, expected):
+    if not good:
+        raise ConfigError(
+            'configuration key "%s" holds %s; expected %s' % (name, _shown(name, value), expected)
+        )
+
+
+def _shown(name, value):
+    # Passwords also stand in URLs, and where someone took a network for a string.
+    network = name.startswith("wifi") and not name.endswith(".ssid")
+    if is_secret(name) or network or "@" in str(value):
+        return "something that is not shown here"
+    if isinstance(value, (dict, list, tuple)):
+        return "an object" if isinstance(value, dict) else "a list"
+    return repr(value[:64]) if isinstance(value, str) else json.dumps(value)
+
+
+def _distance(a, b):
+    """How many characters to insert, drop or change to make one word the other."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a):
+        corner, row[0] = row[0], i + 1
+        for j, y in enumerate(b):
+            corner, row[j + 1] = row[j + 1], min(row[j] + 1, row[j + 1] + 1, corner + (x != y))
+    return row[-1]
+
+
+def _refuse_unknown(raw, names, where):
+    for name in raw:
+        if name not in names:
+            word = str(name)[:32]
+            distance, nearest = min((_distance(word.lower(), n.lower()), n) for n in names)
+            hint = 'did you mean "%s"?' % nearest if distance <= 2 else "the keys are " + ", ".join(names)
+            raise ConfigError("%s has the unknown key %r; %s" % (where, word, hint))
+
+
+def _network(name, raw):
+    _expect(isinstance(raw, dict), name, raw, 'an object {"ssid": …, "key": …}')
+    _refuse_unknown(raw, ("ssid", "key"), name)
+    ssid, key = raw.get("ssid", ""), raw.get("key", "")
+    _expect(_text(ssid) and len(ssid.encode()) <= 32, name + ".ssid", ssid, "a string of 1 to 32 bytes")
+    good = _string(key) and (key == "" or 8 <= len(key.encode()) <= 64)
+    _expect(good, name + ".key", key, 'a string of 8 to 64 bytes, or "" for an open network')
+    return Masked({"ssid": ssid, "key": key})
+
+
+def _check_numbers(config, given):
+    """A CMEI and an IMEI look alike: each must stand under its own key, and the product's must be there."""
+    for name in ("imei", "cmei"):
+        number = config[name]
+        if number == "":
+            continue
+        try:
+            cmei.check(number)
+        except ValueError as e:
+            _expect(False, name, number, "15 digits: %s" % e)
+        good = number.startswith("11") == (name == "cmei")
+        _expect(good, name, number, "a CMEI under cmei (it starts with 11), an IMEI under imei")
+    needed = "imei" if config["cellular"] else "cmei"
+    if needed not in given:
+        text = '"%s" is missing: with "cellular" %s the platform wants it; "" if it cannot be known'
+        raise ConfigError("configuration key " + text % (needed, json.dumps(config["cellular"])))
+    if config[needed] == "":
+        log.warning('%s is "": the platform looks for it in the admission test' % needed)
+
+
+def _check_device_no(config):
+    kind, number = config["deviceNoType"], config["deviceNo"]
+    if kind != "SN":
+        _expect(number == config[kind.lower()], "deviceNo", number, 'what "%s" holds' % kind.lower())
+    if number == config["productId"]:
+        log.warning("deviceNo is the productId: the platform allows it and does not recommend it")
+
+
+def _check_times(config):
+    period, jitter, deadline = config["period"], config["jitter"], config["deadline"]
+    _expect(deadline <= _DAY_S, "deadline", deadline, "at most %d: the platform's own 24 hours" % _DAY_S)
+    _expect(jitter < period, "jitter", jitter, "less than period, %d" % period)
+    _expect(period + jitter < deadline, "period", period, "period + jitter less than deadline, %d" % deadline)
+    daily = config["policy"] == "daily"
+    _expect(not daily or deadline >= 24, "deadline", deadline, 'at least 24 with "policy": "daily"')
+    _expect(config["spread"] < deadline, "spread", config["spread"], "less than deadline, %d" % deadline)
+
+
+def check(raw):
+    """Returns the configuration with its defaults, a dict that prints without its secrets.
+
+    raw   what the JSON file holds, a dict
+
+    Raises ConfigError for the first key that is wrong, without any secret's value.
+    """
+    if not isinstance(raw, dict):
+        raise ConfigError("the configuration is no JSON object; expected {…} with the keys in it")
+    _refuse_unknown(raw, [key[0] for key in _KEYS], "the configuration")
+    config = Masked()
+    for name, default, test, expected in _KEYS:
+        if name not in raw and default is None:
+            raise ConfigError('configuration key "%s" is missing; expected %s' % (name, expected))
+        config[name] = raw.get(name, default)
+        _expect(test(config[name]), name, config[name], expected)
+    config["wifi"] = [_network("wifi[%d]" % i, network) for i, network in enumerate(config["wifi"])]
+    config["baseUrl"] = config["baseUrl"].rstrip("/")
+    _check_numbers(config, raw)
+    _check_device_no(config)
+    _check_times(config)
+    return config
+
+
+def load(path="/config.json"):
+    """Returns the configuration in that file, as check() does; raises ConfigError."""
+    raw, problem = _read(path)
+    # Raised out here: the exceptions of CPython's json carry the whole file, secrets and all.
+    if problem:
+        raise ConfigError(problem)
+    return check(raw)
+
+
+def _read(path):
+    """Returns (what the JSON says, None) or (None, what is wrong with the file)."""
+    try:
+        # read(n) would allocate all of n.
+        size = os.stat(path)[6]
+        if size > _MAX_BYTES:
+            return None, "%s is larger than %d bytes; is it the right file?" % (path, _MAX_BYTES)
+        with open(path, "rb") as f:
+            data = f.read(size)
+    except OSError as e:
+        if e.errno != 2:
+            return None, "cannot read %s (%s); write it anew" % (path, e)
+        wanted = "productId, productKey, deviceNo, firmwareVersion and cmei"
+        return None, "no %s: write one, a JSON object with at least %s" % (path, wanted)
+    if data[:3] == b"\xef\xbb\xbf":
+        data = data[3:]  # a mark that Windows' Notepad writes
+    stream = io.BytesIO(data)
+    try:
+        str(data, "utf-8")
+        return json.load(stream), None
+    except UnicodeError:
+        return None, "%s is not UTF-8; save it in that encoding" % path
+    except (ValueError, RuntimeError) as e:
+        # MicroPython says only that it failed, but stops reading there.
+        line = getattr(e, "lineno", 0) or data[: stream.tell()].count(b"\n") + 1
+        return None, "%s is not JSON: look at line %d or just before it" % (path, line)

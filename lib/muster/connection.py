@@ -1,0 +1,335 @@
+"""A connection that never blocks: TCP, TLS over it, and a buffer of its own.
+
+Its methods are generators for the drivers of muster.wait: blocking MicroPython
+sockets cannot be given a deadline that holds (settimeout does not bound a
+handshake that drips, a TLS socket has none, and read(n) waits for all of n).
+Only looking a name up cannot be bounded.
+"""
+
+import errno
+import os
+import select
+import socket
+import sys
+
+from .clock import ticks_add, ticks_diff, ticks_ms
+from .errors import ConfigError, TransportError
+from .x509 import certificates, validity
+
+try:
+    from micropython import const
+except ImportError:
+    const = int
+
+MICROPYTHON = sys.implementation.name == "micropython"
+
+if MICROPYTHON:
+    # Not `ssl`: the wrapper of that name verifies nothing until it is told to.
+    import tls
+
+    _WANT_READ = _WANT_WRITE = ()  # a stream that would block returns None there
+
+    def _send(stream, view):
+        return stream.write(view)
+
+    def _receive(stream, view):
+        return stream.readinto(view)
+
+    def _receive_line(stream, view):
+        # readinto() goes on after the head's last byte, and if the connection breaks there, all is lost.
+        data = stream.readline(len(view))
+        if data is None:
+            return None
+        view[: len(data)] = data
+        return len(data)
+
+else:
+    import ssl as tls
+
+    _WANT_READ = tls.SSLWantReadError  # type: ignore[attr-defined]
+    _WANT_WRITE = tls.SSLWantWriteError  # type: ignore[attr-defined]
+
+    def _send(stream, view):
+        return stream.send(view)
+
+    def _receive(stream, view):
+        return stream.recv_into(view)
+
+    _receive_line = _receive
+
+
+ROOTS = "/roots"  # where a board keeps its CA certificates
+
+_BUFFER = const(128)  # a line is read through it: a larger one leaves holes all over a board's heap
+_MAX_LINE = const(4096)
+_BROKEN = select.POLLERR | select.POLLHUP
+
+NOT_YET_VALID = "it is not valid yet by this device's clock"
+
+# What a refusal says on each machine: mbedTLS in words, OpenSSL in codes.
+_REFUSALS = (
+    ("starts in the future", (9,), NOT_YET_VALID),
+    ("validity has expired", (10,), "it has expired"),
+    ("Common Name", (62, 64), "it is for another name"),
+    ("not correctly signed", (18, 19, 20, 21), "no trusted root has signed it"),
+)
+
+
+class Closed(Exception):
+    """The server closed a kept connection before a request reached it."""
+
+
+class NotYetValid(Exception):
+    """The certificate is good but for its first day, Unix time args[0], which this clock has not seen."""
+
+
+class Deadline:
+    """seconds from now, for everything that is done under it."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self._at = ticks_add(ticks_ms(), int(seconds * 1000))
+
+    def check(self, host, doing):
+        if ticks_diff(self._at, ticks_ms()) <= 0:
+            raise TransportError("%s: %s did not end within %s s" % (host, doing, self.seconds))
+
+
+class Trust:
+    """The TLS context of a session: its roots, which stay in memory, and what the last peer showed.
+
+    ca   as http.Session takes it
+    """
+
+    def __init__(self, ca):
+        self.validity = None
+        self._context = context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+        if MICROPYTHON:
+            context.verify_callback = self._see  # type: ignore[attr-defined]
+            _load(ROOTS if ca is None else ca, context.load_verify_locations)
+        elif ca is None:
+            context.load_default_certs()  # type: ignore[attr-defined]
+        else:
+            _load(ca, lambda der: context.load_verify_locations(cadata=der))
+
+    def wrap(self, raw, host):
+        return self._context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
+
+    def _see(self, certificate, depth):
+        # mbedTLS shows each certificate of the chain; the verdict stays its own.
+        if depth == 0:
+            try:
+                self.validity = validity(certificate)
+            except ValueError:
+                self.validity = None
+        return 0
+
+
+class Connection:
+    """Opened by open(); after a failure of any kind it is closed and of no more use.
+
+    origin     (scheme, host, port)
+    trust      a Trust when the scheme is https
+    not_after  Unix time at which the server's verified certificate ends, None if unknown
+    """
+
+    def __init__(self, origin, trust, deadline):
+        self.origin = origin
+        self.deadline = deadline
+        self.not_after = None
+        self._trust = trust
+        self._doing = "the connection"
+        self._reused = False
+        self._raw = self._stream = self._poller = None
+        self._buffer = memoryview(bytearray(_BUFFER))
+        self._start = self._end = 0
+
+    def open(self):
+        _, host, port = self.origin
+        yield False  # a name lookup blocks for as long as it likes
+        try:
+            addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as e:
+            hint = "; this port may have no IPv6" if ":" in host else ""
+            raise TransportError("%s: the name cannot be looked up (%r)%s" % (host, e, hint))
+        failure = None
+        for address in addresses:
+            try:
+                yield from self._connect(address)
+                break
+            except OSError as e:
+                failure = e
+                self.close()
+        else:
+            raise TransportError("%s: port %d cannot be reached (%r)" % (host, port, failure))
+        self._doing = "the request"
+        if self._trust:
+            self._doing = "the TLS handshake"
+            # CPython's wrapper takes the descriptor away from the raw socket.
+            self._poller.unregister(self._raw)
+            try:
+                self._stream = self._trust.wrap(self._raw, host)
+            except (OSError, ValueError) as e:
+                raise self._failed(e)
+            self._poller.register(self._stream, select.POLLOUT)
+
+    def _connect(self, address):
+        raw = self._raw = self._stream = socket.socket(address[0], address[1], address[2])
+        raw.setblocking(False)
+        raw.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: not every port names them
+        try:
+            raw.connect(address[-1])
+        except OSError as e:
+            if e.errno not in (errno.EINPROGRESS, errno.EAGAIN):
+                raise
+        # A new one: the socket of an address tried before is still in the last.
+        self._poller = select.poll()
+        self._poller.register(raw, select.POLLOUT)
+        while True:
+            ready = self._poller.poll(0)
+            if ready:
+                break
+            self.deadline.check(self.origin[1], self._doing)
+            yield self._poller
+        if ready[0][1] & _BROKEN:
+            raise OSError(errno.ECONNREFUSED)
+
+    def reuse(self, deadline):
+        """Makes a kept connection ready for another request; False if its server has closed it."""
+        self.deadline = deadline
+        self._doing = "the request"
+        self._reused = True
+        # A server with anything to say now says goodbye, or what belongs to no request. TLS may have it
+        # in a buffer that a poll does not see.
+        try:
+            return _receive(self._stream, self._buffer[:1]) is None
+        except _WANT_READ:
+            return True
+        except OSError as e:
+            return e.errno == errno.EAGAIN
+
+    def is_empty(self):
+        return self._start == self._end
+
+    def write(self, data):
+        view = memoryview(data)
+        while len(view):
+            n = yield from self._attempt(_send, view, select.POLLOUT)
+            view = view[n:]
+        # TLS shakes hands in the first write; not one byte of it leaves before the server is verified.
+        self._doing = "the request"
+
+    def line(self):
+        """One line of the answer, without its end."""
+        self._doing = "the answer"
+        line = b""
+        while True:
+            if self._start == self._end:
+                self._start = 0
+                self._end = yield from self._attempt(_receive_line, self._buffer, select.POLLIN)
+                if not self._end:
+                    raise self._failed("the server closed the connection")
+                self._reused = False  # the server is there: from here on a failure is one
+            chunk = bytes(self._buffer[self._start : self._end])
+            i = chunk.find(b"\n")
+            if i >= 0:
+                self._start += i + 1
+                return (line + chunk[:i]).rstrip(b"\r")
+            self._start = self._end
+            line += chunk
+            if len(line) > _MAX_LINE:
+                raise self._failed("a line of the answer's head is longer than %d bytes" % _MAX_LINE)
+
+    def readinto(self, view):
+        """At least one byte of the answer into view. Returns the count, 0 when the server has closed."""
+        if self._start == self._end:
+            return (yield from self._attempt(_receive, view, select.POLLIN))
+        n = min(len(view), self._end - self._start)
+        view[:n] = self._buffer[self._start : self._start + n]
+        self._start += n
+        return n
+
+    def close(self):
+        # The raw socket too: mbedTLS lets go of it when a handshake fails, and then closes nothing.
+        for s in (self._stream, self._raw):
+            if s:
+                try:
+                    s.close()
+                except OSError:
+                    pass
+        self._stream = self._raw = None
+
+    def _attempt(self, transfer, view, events):
+        """Transfers some bytes of view, waiting until that is possible. Returns how many."""
+        while True:
+            self.deadline.check(self.origin[1], self._doing)
+            n = None
+            wanted = events
+            try:
+                n = transfer(self._stream, view)
+            except _WANT_READ:
+                wanted = select.POLLIN
+            except _WANT_WRITE:
+                wanted = select.POLLOUT
+            except ValueError as e:
+                raise self._refused(e)
+            except OSError as e:
+                if e.errno != errno.EAGAIN:
+                    raise self._failed(e)
+            if self._trust and self._trust.validity:
+                self.not_after = self._trust.validity[1]
+                self._trust.validity = None
+            if n is not None:
+                return n
+            self._poller.modify(self._stream, wanted)
+            yield self._poller
+
+    def _failed(self, reason):
+        """The exception to raise, for another one or for a sentence."""
+        if self._reused:
+            return Closed()
+        return TransportError("%s: %s broke off (%s)" % (self.origin[1], self._doing, reason))
+
+    def _refused(self, verdict):
+        """mbedTLS's or OpenSSL's verdict on a certificate as an exception to raise."""
+        validity, self._trust.validity = self._trust.validity, None
+        code = getattr(verdict, "verify_code", None)
+        text = str(verdict)
+        reasons = [words for part, codes, words in _REFUSALS if part in text or code in codes]
+        if validity and reasons == [NOT_YET_VALID] and len(text.strip().split("\n")) == 1:
+            return NotYetValid(validity[0])
+        return refusal(self.origin[1], ", ".join(reasons) or text.strip())
+
+
+def refusal(host, reason):
+    return TransportError("%s: its certificate was refused: %s" % (host, reason))
+
+
+def _load(ca, load):
+    """Calls load(der) for each certificate in ca: bytes, path of a file or directory, or a list of these."""
+    if isinstance(ca, str):
+        try:
+            ca = [ca + "/" + name for name in sorted(os.listdir(ca))]
+        except OSError:
+            pass  # no directory
+    if isinstance(ca, (list, tuple)):
+        if not ca:
+            raise ConfigError(
+                "there is no CA certificate to verify servers by: the directory or list is empty"
+            )
+        for part in ca:
+            _load(part, load)
+        return
+    try:
+        if isinstance(ca, str):
+            with open(ca, "rb") as f:
+                data = f.read()
+        else:
+            data = bytes(ca)
+        for der in certificates(data):
+            load(der)
+    except (OSError, ValueError) as e:
+        name = ca if isinstance(ca, str) else "ca"
+        raise ConfigError(
+            "%s is no CA certificate to verify servers by: %s; DER or PEM is expected" % (name, e)
+        )

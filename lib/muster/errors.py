@@ -1,0 +1,44 @@
+"""The four things that can go wrong."""
+
+_MAX_WORDS = 300
+
+
+class Error(Exception):
+    """Anything that muster raises on purpose."""
+
+
+class ConfigError(Error):
+    """The configuration is missing or wrong; the message names the key and what to write there."""
+
+
+class TransportError(Error):
+    """The server was not reached, not verified, or did not speak HTTP."""
+
+
+class CloudError(Error):
+    """The server answered, and refused.
+
+    cloud      "chinamobile", "coze", "baidu" or "feishu"
+    status     HTTP status, or None
+    code       the cloud's own code as a string, or None when it gave none
+    message    the cloud's own words, as far as they fit on a line
+    log_id     what the cloud's support asks for, or None
+    retryable  True if the same request may succeed later
+    """
+
+    def __init__(self, cloud, message, status=None, code=None, log_id=None, retryable=False):
+        self.cloud = cloud
+        self.status = status
+        self.code = code
+        # A cloud may say anything; a log line is a line.
+        self.message = "".join(c if c >= " " and c != "\x7f" else " " for c in message[:_MAX_WORDS])
+        self.log_id = log_id
+        self.retryable = retryable
+        text = "%s refused: %s" % (cloud, self.message)
+        if code is not None:
+            text += " (code %s)" % code
+        elif status is not None:
+            text += " (HTTP %s)" % status
+        if log_id:
+            text += " log id %s" % log_id
+        super().__init__(text)

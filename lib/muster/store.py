@@ -1,0 +1,216 @@
+"""Records on flash that survive a power cut.
+
+A record is a small dict of JSON values. It has two slots, and a save goes into
+the one that does not hold the newest record: a power cut spoils only what was
+being written, and the record before it still loads.
+"""
+
+import binascii
+import json
+import os
+import struct
+from collections import OrderedDict
+
+from .masked import Masked
+
+try:
+    from micropython import const
+except ImportError:
+    const = int
+
+# A slot holds: CRC-32 of all that follows, sequence number, length of the JSON text, JSON text.
+_HEADER = "<IIH"
+_HEADER_SIZE = const(10)
+
+# Also the most that is ever read of a slot, whatever stands there.
+_FILE_SIZE = const(1024)
+_BLOB_SIZE = const(512)
+
+_MODULUS = 1 << 32
+
+
+def _pack(sequence, text):
+    body = struct.pack("<IH", sequence, len(text)) + text
+    return struct.pack("<I", binascii.crc32(body)) + body
+
+
+def _unpack(raw):
+    """Returns (sequence, text, record), or None if no whole record stands in raw."""
+    if len(raw) < _HEADER_SIZE:
+        return None
+    crc, sequence, length = struct.unpack_from(_HEADER, raw)
+    end = _HEADER_SIZE + length
+    if len(raw) < end or binascii.crc32(raw[4:end]) != crc:
+        return None
+    text = raw[_HEADER_SIZE:end]
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return None
+    return (sequence, text, record) if isinstance(record, dict) else None
+
+
+def _newest(read):
+    """Returns (slot, sequence, text, record) of the newest record; without any (1, 0, b"", None)."""
+    newest = (1, 0, b"", None)
+    for slot in (0, 1):
+        found = _unpack(read(slot))
+        if found:
+            sequence, text, record = found
+            # The sequence number wraps: half the circle lies ahead, half behind.
+            if newest[3] is None or (sequence - newest[1]) % _MODULUS < _MODULUS // 2:
+                newest = (slot, sequence, text, record)
+    return newest
+
+
+def _save(read, write, record, size):
+    # In one order, since that of a MicroPython dict depends on its history.
+    text = json.dumps(OrderedDict(sorted(record.items())), separators=(",", ":")).encode()
+    slot, sequence, old, _ = _newest(read)
+    if text == old:
+        return
+    length = _HEADER_SIZE + len(text)
+    if length > size:
+        raise ValueError("the record takes %d bytes, and a slot holds %d: keep less in it" % (length, size))
+    raw = _pack((sequence + 1) % _MODULUS, text)
+    write(1 - slot, raw)
+    if read(1 - slot)[:length] != raw:
+        raise OSError(
+            "the flash did not keep the record: it reads back otherwise; the one before still stands"
+        )
+
+
+def _load(read):
+    record = _newest(read)[3]
+    return None if record is None else Masked(record)
+
+
+def _erase(read, remove):
+    slot = _newest(read)[0]
+    # The newest goes last: cut short, an erase must not bring back the record before.
+    for s in (1 - slot, slot):
+        try:
+            remove(s)
+        except OSError:
+            pass  # mostly because it is not there
+    if _newest(read)[3] is not None:
+        raise OSError("the record could not be erased: it still loads")
+
+
+class FileStore:
+    """A record in two files, path.0 and path.1, on LittleFS, FAT or a laptop's disk. The default.
+
+    path   without the suffix; its directory is made when missing
+
+    Up to 118 bytes of JSON LittleFS keeps within the directory, and a save
+    costs it no block of its own; the limit is 1014.
+    """
+
+    def __init__(self, path):
+        self.path = path
+
+    def load(self):
+        """Returns the newest whole record, a dict that prints without its secrets, or None.
+
+        Never raises for what flash holds.
+        """
+        return _load(self._read)
+
+    def save(self, record):
+        """Writes the dict and reads it back; does nothing if it is the one that stands there.
+
+        Raises OSError when flash is full or fails, ValueError for a record too
+        large: load() then still returns the record before.
+        """
+        _save(self._read, self._write, record, _FILE_SIZE)
+
+    def erase(self):
+        """Removes the record; OSError if it is still there afterwards."""
+        _erase(self._read, self._remove)
+
+    def beside(self, name):
+        """Returns the store of another record in the same directory."""
+        return FileStore(self.path[: self.path.rfind("/") + 1] + name)
+
+    def _slot(self, slot):
+        return "%s.%d" % (self.path, slot)
+
+    def _read(self, slot):
+        try:
+            with open(self._slot(slot), "rb") as f:
+                return f.read(_FILE_SIZE)
+        except OSError:
+            return b""
+
+    def _write(self, slot, raw):
+        try:
+            os.mkdir(self.path.rpartition("/")[0])
+        except OSError:
+            pass  # it is there; if not, open() says so
+        with open(self._slot(slot), "wb") as f:
+            f.write(raw)
+
+    def _remove(self, slot):
+        os.remove(self._slot(slot))
+
+
+class NvsStore:
+    """A record in two blobs of the ESP32's NVS partition.
+
+    Use it where the file system may be formatted or rewritten while the device
+    must keep its identity. Otherwise take FileStore: the firmware erases the
+    whole NVS partition at boot when it finds it full or of another version.
+
+    namespace   at most 15 characters
+    name        of the record, at most 13 characters
+
+    The limit is 502 bytes of JSON.
+    """
+
+    def __init__(self, namespace, name="record", _nvs=None):
+        if not 0 < len(namespace) <= 15 or not 0 < len(name) <= 13:
+            raise ValueError(
+                "NVS namespace %r, record %r: expected at most 15 and 13 characters" % (namespace, name)
+            )
+        if _nvs is None:
+            from esp32 import NVS
+
+            _nvs = NVS(namespace)
+        self._namespace = namespace
+        self._name = name
+        self._nvs = _nvs
+
+    def load(self):
+        """As FileStore.load."""
+        return _load(self._read)
+
+    def save(self, record):
+        """As FileStore.save."""
+        _save(self._read, self._write, record, _BLOB_SIZE)
+
+    def erase(self):
+        """As FileStore.erase."""
+        _erase(self._read, self._remove)
+
+    def beside(self, name):
+        """Returns the store of another record in the same namespace, over the same handle."""
+        return NvsStore(self._namespace, name, self._nvs)
+
+    def _key(self, slot):
+        return "%s.%d" % (self._name, slot)
+
+    def _read(self, slot):
+        blob = bytearray(_BLOB_SIZE)
+        try:
+            return bytes(blob[: self._nvs.get_blob(self._key(slot), blob)])
+        except OSError:
+            return b""
+
+    def _write(self, slot, raw):
+        # Always the same length, so that a blob fits where the one before it was.
+        self._nvs.set_blob(self._key(slot), raw + bytes(_BLOB_SIZE - len(raw)))
+        self._nvs.commit()
+
+    def _remove(self, slot):
+        self._nvs.erase_key(self._key(slot))
+        self._nvs.commit()

@@ -1,0 +1,89 @@
+"""One test, two machines.
+
+Every test under tests/lib runs twice: here in CPython, and inside the real
+MicroPython VM, in a process of its own with a heap of half a megabyte. Its
+arguments are made here by ordinary fixtures and reach the VM as JSON.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.board import find_micropython
+from tools.cloud import Cloud, Device
+
+pytest_plugins = ["servers"]
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARY_TESTS = ROOT / "tests" / "lib"
+MACHINES = ("CPython", "MicroPython")
+HEAP = "512k"
+
+
+def pytest_generate_tests(metafunc):
+    if LIBRARY_TESTS in metafunc.definition.path.parents:
+        if "machine" not in metafunc.fixturenames:
+            metafunc.fixturenames.append("machine")
+        metafunc.parametrize("machine", MACHINES)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    # Not among funcargs: no test asks for its machine by name.
+    if not hasattr(pyfuncitem, "callspec") or pyfuncitem.callspec.params.get("machine") != "MicroPython":
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    run_on_vm(pyfuncitem.path.stem, pyfuncitem.originalname, arguments)
+    return True
+
+
+def run_on_vm(module, function, arguments):
+    micropython = find_micropython()
+    if micropython is None:
+        pytest.skip(
+            "no MicroPython here: its PyPI package has none for this machine, and there is none on PATH"
+        )
+    done = subprocess.run(
+        [*micropython.command, "-X", f"heapsize={HEAP}", LIBRARY_TESTS / "run_on_vm.py", module, function],
+        input=json.dumps(arguments) + "\n",
+        env=dict(os.environ, MICROPYPATH=f"{LIBRARY_TESTS}:{ROOT / 'lib'}:.frozen"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if done.returncode != 0 or not done.stdout.endswith("passed\n"):
+        pytest.fail(f"in the MicroPython VM:\n{done.stdout}{done.stderr}", pytrace=False)
+
+
+@pytest.fixture
+def tmp(tmp_path):
+    """An empty directory, as a string that both machines understand."""
+    return str(tmp_path)
+
+
+DEVICE = Device("1234567890123", "pr0ductk3y", "SN", "AI-0001")
+
+
+@pytest.fixture
+def cloud():
+    """China Mobile in a box, with DEVICE imported, for tests on the laptop's side."""
+    with Cloud([DEVICE], issued_days_ago=30) as box:
+        yield box
+
+
+@pytest.fixture
+def platform(cloud):
+    """The same for tests on both machines: a device's configuration for it, with the CA's path as roots."""
+    return {
+        "productId": DEVICE.product_id,
+        "productKey": DEVICE.product_key,
+        "deviceNo": DEVICE.device_no,
+        "cmei": "111234560000018",
+        "firmwareVersion": "1.0",
+        "baseUrl": cloud.url,
+        "roots": str(cloud.ca_pem),
+        "ntp": [],
+    }

@@ -1,0 +1,565 @@
+import json
+
+from helpers import raises
+from muster import log
+from muster.agent import Agent
+from muster.errors import CloudError, ConfigError, Error, TransportError
+
+NOW = 1795305600
+HOUR = 3600
+CONFIG = {
+    "productId": "p1",
+    "productKey": "k3y",
+    "deviceNo": "n1",
+    "firmwareVersion": "1.0",
+    "cmei": "111234560000018",
+}
+SECRET = {"deviceId": "d1", "deviceNo": "n1", "productId": "p1", "deviceSecret": "s3cret"}
+
+
+class Clock:
+    def __init__(self, now=NOW, trusted=True):
+        self.time = now
+        self.is_trusted = trusted
+        self.syncs = 0
+
+    def now(self):
+        return self.time
+
+    def trusted(self):
+        return self.is_trusted
+
+    def sync(self):
+        self.syncs += 1
+        return False
+
+
+class Hardware:
+    joins = 0
+    rejoins = 0
+    online = True
+
+    def mac(self):
+        return "50-5A-65-51-82-13"
+
+    def addresses(self):
+        return ["10.0.0.7"]
+
+    def net_type(self):
+        return "wifi"
+
+    def serial_number(self):
+        return "505A65518213"
+
+    def connected(self):
+        return self.online
+
+    def join(self, networks, hostname="", wait_ms=0, anew=False):
+        self.joins += 1
+        self.rejoins += anew
+        yield None
+        if self.online is not None:
+            self.online = True
+            return networks[0]["ssid"]
+
+    def feed(self):
+        pass
+
+
+class Store:
+    """A store in memory; full makes it fail as a full flash does."""
+
+    def __init__(self):
+        self.record = None
+        self.full = False
+        self.saves = 0
+        self.others = {}
+
+    def load(self):
+        return json.loads(self.record) if self.record else None
+
+    def save(self, record):
+        if self.full:
+            raise OSError(28)
+        self.saves += 1
+        self.record = json.dumps(record)
+
+    def erase(self):
+        self.record = None
+
+    def beside(self, name):
+        return self.others.setdefault(name, Store())
+
+
+class SingleStore:
+    """A program's own store, with nothing but the three methods."""
+
+    def __init__(self):
+        self.record = None
+
+    def load(self):
+        return self.record
+
+    def save(self, record):
+        assert type(record) is dict
+        self.record = dict(record)
+
+    def erase(self):
+        self.record = None
+
+
+class Answer:
+    status_code = 200
+    headers = {}
+
+    def __init__(self, body, status_code):
+        self.body = body
+        self.status_code = status_code
+
+    def json(self):
+        return json.loads(self.body)
+
+    def close(self):
+        pass
+
+
+class Platform:
+    """A session whose platform answers as it should, until fault is set to something else."""
+
+    def __init__(self):
+        self.calls = []
+        self.bodies = []
+        self.fault = None
+        self.secrets = 0
+
+    def request(self, method, url, data=None, headers=None):
+        call = url[url.rindex("/") + 1 :]
+        self.calls.append(call)
+        if isinstance(self.fault, Exception):
+            raise self.fault
+        if self.fault is not None:
+            return Answer(*self.fault)
+        if method == "HEAD":
+            return Answer("", 404)
+        body = json.loads(data)
+        self.bodies.append(body)
+        if call == "info":
+            self.secrets += 1
+            data = dict(SECRET, deviceNo=body["deviceNo"], deviceSecret="s3cret%d" % self.secrets)
+        else:
+            data = {"deviceId": "d1", "protocolTypeTime": "t"}
+        return Answer(json.dumps({"code": "200", "success": True, "data": data}), 200)
+
+
+class World:
+    """A board's parts; agent() is its power switch."""
+
+    def __init__(self, **config):
+        self.config = dict(CONFIG, **config)
+        self.clock, self.hardware, self.store, self.platform = Clock(), Hardware(), Store(), Platform()
+
+    def agent(self):
+        return Agent(self.config, self.platform, self.store, self.clock, self.hardware)
+
+
+def lines_of(function):
+    """What function logged, as one text."""
+    lines = []
+    write, log.write = log.write, lambda level, text: lines.append(text)
+    try:
+        function()
+    finally:
+        log.write = write
+    return "\n".join(lines)
+
+
+def test_enrols_and_reports_at_once():
+    world = World()
+    pause = world.agent().step()
+    assert world.platform.calls == ["info", "report"]
+    assert 0 < pause <= 12 * HOUR and type(pause) is int
+
+
+def test_the_report_says_what_the_board_knows():
+    world = World(firmwareVersion="2.5", platform="FreeRTOS")
+    world.agent().step()
+    assert world.platform.bodies[1] == {
+        "deviceId": "d1",
+        "deviceSecret": "s3cret1",
+        "productId": "p1",
+        "productKey": "k3y",
+        "params": {
+            "innerIp": ["10.0.0.7"],
+            "netSpeed": "0Mbps",
+            "netType": "wifi",
+            "platform": "FreeRTOS",
+            "sdkVersion": "ai_http_1.0",
+            "firmwareVersion": "2.5",
+            "imei": "",
+            "cmei": "111234560000018",
+            "mac": "50-5A-65-51-82-13",
+        },
+    }
+
+
+def test_the_secret_is_fetched_once_for_ever():
+    world = World()
+    for _ in range(5):
+        agent = world.agent()
+        agent.step()
+        world.clock.time += 13 * HOUR
+        agent.step()
+    assert world.platform.secrets == 1
+
+
+def test_the_secret_is_on_flash_before_the_first_report():
+    world = World()
+    agent = world.agent()
+    agent.enrol()
+    assert world.platform.calls == ["info"]
+    assert world.store.load()["deviceSecret"] == "s3cret1"
+
+
+def test_another_device_number_type_or_product_fetches_again():
+    world = World()
+    world.agent().step()
+    for change in (
+        {"deviceNo": "n2"},
+        {"productId": "p2"},
+        {"deviceNoType": "CMEI", "deviceNo": CONFIG["cmei"]},
+    ):
+        world.config.update(change)
+        calls = len(world.platform.calls)
+        world.agent().step()
+        # At once, whatever the schedule of the device before it was.
+        assert world.platform.calls[calls:] == ["info", "report"]
+        world.agent().step()
+        assert len(world.platform.calls) == calls + 2
+
+
+def test_a_changed_key_or_address_does_not_fetch_again():
+    world = World()
+    world.agent().step()
+    world.config.update({"productKey": "other", "baseUrl": "https://elsewhere"})
+    world.clock.time += 13 * HOUR
+    agent = world.agent()
+    agent.step()
+    assert world.platform.secrets == 1
+
+
+def test_a_heartbeat_rewrites_only_the_small_record():
+    world = World()
+    agent = world.agent()
+    agent.step()
+    for _ in range(3):
+        world.clock.time += 13 * HOUR
+        agent.step()
+    assert world.store.saves == 1
+    assert world.store.beside("schedule").saves == 4
+    assert len(world.store.beside("schedule").record) < 90
+
+
+def test_a_reboot_does_not_report_before_it_is_due():
+    world = World()
+    pause = world.agent().step()
+    world.clock.time += pause - 10
+    agent = world.agent()
+    assert agent.step() == 10
+    world.clock.time += 10
+    agent.step()
+    assert world.platform.calls == ["info", "report", "report"]
+
+
+def test_overdue_after_a_power_cut_goes_out_after_a_short_delay():
+    world = World()
+    world.agent().step()
+    world.clock.time += 3 * 24 * HOUR
+    agent = world.agent()
+    pause = agent.step()
+    assert pause <= 300
+    world.clock.time += pause
+    agent.step()
+    assert world.platform.calls.count("report") == 2
+
+
+def test_a_programs_own_store_holds_both_in_one_record():
+    world = World()
+    world.store = SingleStore()
+    pause = world.agent().step()
+    world.clock.time += pause - 5
+    assert world.agent().step() == 5
+    assert world.platform.calls == ["info", "report"]
+    assert set(world.store.record) == {
+        "deviceId", "deviceNo", "deviceNoType", "deviceSecret", "productId", "schedule",
+    }  # fmt: skip
+
+
+def faults():
+    return (
+        TransportError("no route"),
+        OSError(113),
+        MemoryError(),
+        ('{"code": "500", "message": "no such device"}', 200),
+        ("<html>502</html>", 502),
+        ("", 200),
+        ("[1]", 200),
+    )
+
+
+def test_step_never_raises_backs_off_and_recovers_by_itself():
+    for fault in faults():
+        world = World()
+        agent = world.agent()
+        world.platform.fault = fault
+        pauses = []
+        for _ in range(12):
+            pause = agent.step()
+            assert 0 < pause <= HOUR
+            pauses.append(pause)
+            world.clock.time += pause
+        assert max(pauses[:2]) <= 60 < max(pauses)
+        assert agent.status()["failures"] == 12 and agent.status()["last_error"]
+        world.platform.fault = None
+        agent.step()
+        assert agent.status()["failures"] == 0 and agent.status()["last_error"] is None
+        assert agent.status()["reports"] == 1
+
+
+def test_a_step_before_its_time_does_nothing():
+    world = World()
+    agent = world.agent()
+    world.platform.fault = TransportError("no route")
+    agent.step()
+    for _ in range(5):
+        agent.step()
+    assert len(world.platform.calls) == 1
+
+
+def test_enrol_and_report_raise_what_went_wrong():
+    world = World()
+    agent = world.agent()
+    world.platform.fault = TransportError("no route")
+    raises(TransportError, agent.report)
+    world.platform.fault = ('{"code": "500"}', 200)
+    raises(CloudError, agent.enrol)
+
+
+def test_full_flash_is_survived_and_the_secret_kept_as_soon_as_it_can_be():
+    world = World()
+    world.store.full = True
+    agent = world.agent()
+    assert "flash" in lines_of(agent.step)
+    assert world.platform.calls == ["info", "report"]
+    world.store.full = False
+    world.clock.time += 13 * HOUR
+    agent.step()
+    assert world.platform.secrets == 1
+    assert world.store.load()["deviceSecret"] == "s3cret1"
+    # It must not have cost the schedule that was written meanwhile.
+    assert world.agent().step() > HOUR
+
+
+def test_wifi_is_joined_again_when_it_is_gone():
+    world = World(wifi=[{"ssid": "home", "key": "w1f1k3yy"}])
+    world.hardware.online = False
+    agent = world.agent()
+    assert "joined home" in lines_of(agent.step)
+    assert world.platform.calls == ["info", "report"]
+    world.hardware.online = None  # no network answers
+    world.clock.time += 13 * HOUR
+    text = lines_of(agent.step)
+    assert "home" in text and "w1f1k3yy" not in text
+    assert len(world.platform.calls) == 2
+
+
+def test_wifi_that_only_claims_to_be_connected_is_joined_anew():
+    world = World(wifi=[{"ssid": "home", "key": "w1f1k3yy"}])
+    agent = world.agent()
+    world.platform.fault = TransportError("no route")
+    for _ in range(4):
+        world.clock.time += agent.step()
+    assert world.hardware.rejoins == 1
+
+
+def test_a_clock_that_knows_nothing_is_asked_about_before_a_report_is_held_back():
+    world = World()
+    world.agent().step()
+    world.clock.is_trusted = False
+    world.agent().step()
+    # Nobody told the time, and 24 hours must not pass unnoticed.
+    assert world.clock.syncs == 1
+    assert world.platform.calls == ["info", "report", "report"]
+
+
+def test_a_sync_that_raises_does_not_hold_up_a_report():
+    world = World()
+    world.clock.is_trusted = False
+    world.clock.sync = lambda: 1 // 0
+    world.agent().step()
+    assert world.platform.calls == ["info", "report"]
+
+
+def test_use_before_the_time_is_known_counts_once_it_is():
+    world = World(policy="daily")
+    world.agent().step()
+    world.clock.time += 17 * HOUR  # the next day in Beijing
+    agent = world.agent()
+    agent.used()
+    agent.step()
+    world.clock.time += 300
+    agent.step()
+    assert world.platform.calls.count("report") == 2
+
+
+def test_a_refusal_leaves_a_wifi_that_works_alone():
+    world = World(wifi=[{"ssid": "home", "key": "w1f1k3yy"}])
+    agent = world.agent()
+    world.platform.fault = ('{"code": "500"}', 200)
+    for _ in range(8):
+        world.clock.time += agent.step()
+    assert world.hardware.joins == 0
+
+
+def test_a_lost_network_is_looked_for_every_five_minutes():
+    world = World(wifi=[{"ssid": "home", "key": "w1f1k3yy"}])
+    world.hardware.online = None
+    agent = world.agent()
+    for _ in range(12):
+        pause = agent.step()
+        assert pause <= 300
+        world.clock.time += pause
+
+
+def test_a_clock_set_back_by_years_is_no_reason_to_be_silent():
+    world = World()
+    agent = world.agent()
+    agent.step()
+    world.clock.time -= 3 * 365 * 24 * HOUR
+    pause = agent.step()
+    assert pause <= 300
+    world.clock.time += pause
+    agent.step()
+    assert world.platform.calls.count("report") == 2
+
+
+def test_a_second_call_while_one_is_at_work_is_refused():
+    world = World()
+    agent = world.agent()
+    errors = []
+
+    def request(*args, **kw):
+        errors.append(raises(Error, agent.enrol))
+        raise TransportError("no route")
+
+    world.platform.request = request
+    agent.step()
+    assert "at work" in str(errors[0])
+    assert world.platform.secrets == 0
+
+
+def test_a_record_without_a_secret_is_none():
+    world = World()
+    world.agent().step()
+    record = world.store.load()
+    del record["deviceSecret"]
+    world.store.save(record)
+    agent = world.agent()
+    assert agent.status()["enrolled"] is False
+    agent.step()
+    assert world.platform.secrets == 2
+
+
+def test_what_a_program_does_to_the_credentials_it_got_stays_its_own():
+    world = World()
+    agent = world.agent()
+    agent.enrol().clear()
+    assert agent.status()["device_id"] == "d1"
+
+
+def test_a_store_that_raises_anything_does_not_hold_up_a_report():
+    world = World()
+
+    def save(record):
+        raise ValueError("too large")
+
+    world.store.save = world.store.beside("schedule").save = save
+    text = lines_of(world.agent().step)
+    assert "too large" in text
+    assert world.platform.calls == ["info", "report"]
+
+
+def test_daily_reports_on_the_first_use_of_a_beijing_day():
+    world = World(policy="daily")
+    world.clock.time = NOW + 15 * HOUR  # 23:00 in Beijing
+    agent = world.agent()
+    agent.step()
+    agent.used()
+    agent.step()
+    assert world.platform.calls.count("report") == 1
+    world.clock.time += 2 * HOUR  # 01:00
+    agent.step()
+    assert world.platform.calls.count("report") == 1
+    agent.used()
+    agent.step()
+    agent.used()
+    agent.step()
+    assert world.platform.calls.count("report") == 2
+
+
+def test_daily_without_any_use_still_keeps_the_deadline():
+    world = World(policy="daily")
+    agent = world.agent()
+    pause = agent.step()
+    assert 20 * HOUR < pause < 23 * HOUR
+    world.clock.time += pause
+    agent.step()
+    assert world.platform.calls.count("report") == 2
+
+
+def test_use_means_nothing_to_the_interval_policy():
+    world = World()
+    agent = world.agent()
+    agent.step()
+    world.clock.time += 9 * HOUR
+    before = agent.status()["next_due"]
+    agent.used()
+    assert agent.status()["next_due"] == before
+
+
+def test_auto_is_the_boards_own_number():
+    world = World(deviceNo="auto")
+    world.agent().step()
+    assert world.platform.bodies[0]["deviceNo"] == "505A65518213"
+    world.hardware.serial_number = lambda: ""
+    assert "MAC" in str(raises(ConfigError, world.agent))
+
+
+def test_a_wrong_configuration_is_refused():
+    assert "productId" in str(raises(ConfigError, Agent, dict(CONFIG, productId="")))
+
+
+def test_status_tells_a_person_without_secrets():
+    world = World()
+    agent = world.agent()
+    assert agent.status()["enrolled"] is False
+    agent.step()
+    status = agent.status()
+    assert status["enrolled"] is True and status["device_id"] == "d1"
+    assert status["last_report"] == NOW and status["next_due"] > NOW
+    assert "s3cret" not in str(status) and "k3y" not in str(status)
+
+
+def test_no_secret_is_ever_logged():
+    world = World()
+    agent = world.agent()
+    world.platform.fault = ('{"code": "500", "message": "k3y wrong"}', 200)
+    text = lines_of(agent.step)
+    world.platform.fault = None
+    world.clock.time += HOUR
+    text += lines_of(agent.step)
+    world.platform.fault = ('{"code": "500", "message": "k3y s3cret1 wrong"}', 200)
+    world.clock.time += 13 * HOUR
+    text += lines_of(agent.step)
+    assert "wrong" in text and "reported" in text
+    assert "s3cret" not in text and "k3y" not in text
+    assert "s3cret" not in repr(agent.enrol())

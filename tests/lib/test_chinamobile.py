@@ -1,0 +1,177 @@
+import json
+
+from helpers import raises
+from muster.clouds import chinamobile
+from muster.errors import CloudError
+
+SECRET = {"deviceId": "d1", "deviceNo": "n1", "productId": "p1", "deviceSecret": "s3cret"}
+
+
+class Response:
+    def __init__(self, body, status_code=200):
+        self.content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.status_code = status_code
+        self.headers = {}
+        self.closed = False
+
+    def json(self):
+        return json.loads(self.content)
+
+    def close(self):
+        self.closed = True
+
+
+class Session:
+    """Keeps what it was asked, and answers what it was told."""
+
+    def __init__(self, body, status_code=200):
+        self.answer = Response(body, status_code)
+
+    def request(self, method, url, data=None, headers=None):
+        self.asked = (method, url, json.loads(data), headers)
+        assert isinstance(data, bytes)
+        return self.answer
+
+
+def good(data):
+    return {"code": "200", "message": "成功", "success": True, "data": data}
+
+
+def cloud(body, status_code=200, **kw):
+    session = Session(body, status_code)
+    return chinamobile.ChinaMobile("p1", "k3y", session, **kw), session
+
+
+def test_secret_info_is_the_documents_request():
+    platform, session = cloud(good(SECRET))
+    assert platform.secret_info("n1", "CMEI") == SECRET
+    method, url, body, headers = session.asked
+    assert method == "POST"
+    assert url == "https://ivs.chinamobiledevice.com:11443/v2/customer/device/secret/info"
+    assert body == {"deviceNoType": "CMEI", "deviceNo": "n1", "productId": "p1", "productKey": "k3y"}
+    assert headers == {"Content-Type": "application/json"}
+    assert session.answer.closed
+
+
+def test_report_is_the_documents_request():
+    platform, session = cloud(
+        good({"deviceId": "d1", "protocolTypeTime": "t"}),
+        base_url="https://x:1/",
+        device_ip="10.1.2.3",
+    )
+    heartbeat = chinamobile.params()
+    assert platform.report("d1", "s3cret", heartbeat) == {"deviceId": "d1", "protocolTypeTime": "t"}
+    method, url, body, headers = session.asked
+    assert (method, url) == ("POST", "https://x:1/v2/customer/device/report")
+    assert body == {
+        "deviceId": "d1",
+        "deviceSecret": "s3cret",
+        "productId": "p1",
+        "productKey": "k3y",
+        "params": heartbeat,
+    }
+    assert headers["X-AI-IP"] == "10.1.2.3"
+
+
+def test_params_has_every_field_and_the_documents_defaults():
+    assert chinamobile.params() == {
+        "innerIp": ["127.0.0.1"],
+        "netSpeed": "0Mbps",
+        "netType": "wifi",
+        "platform": "RTOS",
+        "sdkVersion": "ai_http_1.0",
+        "firmwareVersion": "",
+        "imei": "",
+        "cmei": "",
+        "mac": "",
+    }
+
+
+def test_params_takes_what_is_known():
+    known = chinamobile.params(
+        innerIp="10.0.0.1", netType="5G", imei=None, cmei="111234560000018", mac="505a.6551.8213"
+    )
+    assert known["innerIp"] == ["10.0.0.1"]
+    assert known["netType"] == "5G"
+    assert known["imei"] == ""
+    assert known["cmei"] == "111234560000018"
+    for mac in (b"PZeQ\x82\x13", "50:5a:65:51:82:13", "50-5A-65-51-82-13", "505A65518213"):
+        assert chinamobile.params(mac=mac)["mac"] == "50-5A-65-51-82-13"
+
+
+def test_one_call_does_not_change_the_next_ones_defaults():
+    chinamobile.params()["innerIp"].append("x")
+    assert chinamobile.params()["innerIp"] == ["127.0.0.1"]
+
+
+def test_params_refuses_what_the_document_does():
+    assert "sdkversion" in str(raises(ValueError, chinamobile.params, sdkversion="ai_1"))
+    assert "ai_" in str(raises(ValueError, chinamobile.params, sdkVersion="1.0"))
+    assert "12 hex digits" in str(raises(ValueError, chinamobile.params, mac="50-5A"))
+    assert "12 hex digits" in str(raises(ValueError, chinamobile.params, mac="no-mac-here!"))
+
+
+def refusal(body, status_code=200):
+    platform, session = cloud(body, status_code)
+    e = raises(CloudError, platform.secret_info, "n1")
+    assert e.cloud == "chinamobile" and e.status == status_code
+    assert session.answer.closed
+    return e
+
+
+def test_a_code_other_than_200_is_a_refusal():
+    e = refusal({"code": "500", "message": "设备或产品不存在", "success": False})
+    assert e.code == "500" and e.message == "设备或产品不存在" and not e.retryable
+
+
+def test_success_false_is_one_whatever_the_code():
+    assert refusal({"code": "200", "msg": "no", "success": False, "data": SECRET}).message == "no"
+
+
+def test_the_text_stands_in_message_or_in_msg():
+    assert refusal({"code": "501", "msg": "忙"}).message == "忙"
+    assert refusal({"code": 501}).message == "no reason given"
+
+
+def test_a_numeric_200_is_success():
+    assert cloud({"code": 200, "success": True, "data": SECRET})[0].secret_info("n1") == SECRET
+
+
+def test_the_code_decides_and_not_the_http_status():
+    assert cloud(good(SECRET), 502)[0].secret_info("n1") == SECRET
+    assert refusal({"code": "500", "message": "x"}, 503).retryable
+
+
+def test_an_answer_without_the_promised_fields_is_a_refusal():
+    for missing in SECRET:
+        data = {k: v for k, v in SECRET.items() if k != missing}
+        assert "data." + missing in refusal(good(data)).message
+    for data in (None, [], "x"):
+        assert "data.deviceId" in refusal(good(data)).message
+    assert "deviceSecret" in refusal(good(dict(SECRET, deviceSecret=""))).message
+    assert "deviceSecret" in refusal(good(dict(SECRET, deviceSecret=7))).message
+
+
+def test_what_is_not_the_documents_json_is_a_refusal():
+    for body in (b"", b"<html>", b"[]", b"3", b"null", b'{"code":', b"\xff\xfe", b"[" * 3000):
+        assert "not the document's" in refusal(body).message or body == b"[]"
+
+
+def test_a_secret_that_the_platform_repeats_goes_nowhere():
+    platform, _ = cloud({"code": "500", "message": "k3y and s3cret do not match"})
+    e = raises(CloudError, platform.report, "d1", "s3cret", {})
+    assert "k3y" not in str(e) + repr(e) and "s3cret" not in str(e) + repr(e)
+    assert "do not match" in str(e)
+
+
+def test_words_without_end_become_a_line():
+    e = refusal({"code": "500", "message": "no\r\n\x1b[31m" + "x" * 60000})
+    assert len(str(e)) < 400 and str(e).startswith("chinamobile refused: no   [31mxxx")
+
+
+def test_the_secret_is_not_printed():
+    platform, _ = cloud(good(SECRET))
+    found = platform.secret_info("n1")
+    assert found["deviceSecret"] == "s3cret"
+    assert "s3cret" not in repr(found) + str(found) + "%s %r" % (found, found)
+    assert "k3y" not in repr(platform)

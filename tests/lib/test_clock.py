@@ -1,0 +1,208 @@
+"""muster.clock, on a board whose real-time clock the test holds in its hands, and on a laptop."""
+
+import asyncio
+import sys
+import time
+
+from muster import clock, wait
+from muster.clock import ticks_diff, ticks_ms
+
+NEW_YEARS_EVE = 1798675200  # 2026-12-31T00:00:00Z
+
+
+class Board:
+    """A board with a clock: while in `with`, muster.clock finds machine.RTC, and its time.
+
+    now     Unix time that its clock shows
+    epoch   what the port counts from: 0, or 2000 as an ESP32 does
+    """
+
+    def __init__(self, now, epoch=0):
+        self.now = now
+        self.epoch = epoch
+        self.set = 0
+
+    def time_ns(self):
+        return (self.now - self.epoch) * 1000000000 + 999999999
+
+    def monotonic_ns(self):
+        return time.monotonic_ns()
+
+    def gmtime(self, seconds):
+        return time.gmtime(seconds + self.epoch)
+
+    def datetime(self, parts):
+        year, month, day, weekday, hour, minute, second, fraction = parts
+        self.now = clock.unix(year, month, day, hour, minute, second)
+        assert weekday == time.gmtime(self.now)[6] and fraction == 0
+        self.set += 1
+
+    def RTC(self):
+        return self
+
+    def __enter__(self):
+        self._was = sys.modules.get("machine"), clock.time, clock._EPOCH, clock.NTP_TIMEOUT_MS
+        sys.modules["machine"], clock.time, clock._EPOCH, clock.NTP_TIMEOUT_MS = self, self, self.epoch, 150
+        clock._floor, clock._trusted = clock.RELEASED, False
+        return self
+
+    def __exit__(self, *_):
+        machine, clock.time, clock._EPOCH, clock.NTP_TIMEOUT_MS = self._was
+        clock._floor, clock._trusted = clock.RELEASED, False
+        del sys.modules["machine"]
+        if machine:
+            sys.modules["machine"] = machine
+
+
+def test_unix():
+    for second in range(0, 86400 * 366 * 140, 86400 * 13 + 3607):
+        assert clock.unix(*time.gmtime(second)[:6]) == second
+    for parts, second in (
+        ((1970, 1, 1, 0, 0, 0), 0),
+        ((1969, 12, 31, 23, 59, 59), -1),
+        ((2000, 1, 1, 0, 0, 0), 946684800),
+        ((2000, 2, 29, 12, 0, 0), 951825600),
+        ((2024, 2, 29, 23, 59, 59), 1709251199),
+        ((2026, 11, 22, 0, 0, 0), clock.RELEASED),
+        ((2038, 1, 19, 3, 14, 8), 1 << 31),
+        ((2100, 3, 1, 0, 0, 0), 4107542400),
+        ((2106, 2, 7, 6, 28, 16), 1 << 32),
+    ):
+        assert clock.unix(*parts) == second
+
+
+def test_parse_date():
+    assert clock.parse_date("Sun, 22 Nov 2026 04:41:21 GMT") == clock.RELEASED + 4 * 3600 + 41 * 60 + 21
+    assert clock.parse_date("Sun, 06 Nov 1994 08:49:37 GMT") == 784111777
+    for text in (
+        None,
+        "",
+        "now",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "Sun, 06 Nov 1994 08:49:37 CST",
+        "Sun, 06 Nov 1994 08:49:37",
+        "Sun, 06 Now 1994 08:49:37 GMT",
+        "Sun, x Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov x 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49 GMT",
+        "Sun, 06 Nov 1994 08:49:x GMT",
+        "Sun, 06 Nov 1994 08:49:37:0 GMT",
+        "\xe4, 06 Nov 1994 08:49:37 GMT ",
+    ):
+        assert clock.parse_date(text) is None, text
+
+
+def test_now_is_an_int():
+    assert isinstance(clock.now(), int) and abs(clock.now() - int(time.time())) <= 1
+    with Board(5, 946684800):
+        assert clock.now() == 5
+
+
+def test_a_laptop_is_trusted_and_never_set():
+    assert clock.trusted()
+    assert not clock.at_least(clock.now() + 1000000)
+    clock._floor = clock.RELEASED
+
+
+def test_at_least():
+    for epoch in (0, 946684800):
+        with Board(946684800, epoch) as board:
+            assert clock.at_least(0) and board.now == clock.RELEASED
+            assert not clock.at_least(clock.RELEASED - 5) and board.set == 1
+            assert clock.at_least(NEW_YEARS_EVE) and board.now == NEW_YEARS_EVE
+            assert not clock.at_least(NEW_YEARS_EVE) and board.set == 2
+            board.now -= 1
+            assert clock.at_least(clock.RELEASED) and board.now == NEW_YEARS_EVE
+            assert not clock.trusted()
+
+
+def test_refine():
+    date = "Thu, 31 Dec 2026 00:00:00 GMT"
+    for epoch in (0, 946684800):
+        with Board(946684800, epoch) as board:
+            assert not clock.trusted()
+            for wrong in (None, "x", "Sat, 01 Jan 2000 00:00:00 GMT"):
+                assert not clock.refine(wrong) and not clock.trusted() and not board.set
+            # The certificate of the server that says so has ended by then.
+            assert not clock.refine(date, NEW_YEARS_EVE - 1) and not board.set
+            assert clock.refine(date, NEW_YEARS_EVE) and clock.trusted()
+            assert board.now == NEW_YEARS_EVE and board.set == 1
+            # A Date is coarse: it corrects a clock that is wrong, not one that is right.
+            for drift in (-30, -1, 0, 30):
+                board.now = NEW_YEARS_EVE + drift
+                assert clock.refine(date) and board.set == 1
+            for drift in (-31, 31):
+                board.now = NEW_YEARS_EVE + drift
+                assert clock.refine(date) and board.now == NEW_YEARS_EVE
+            assert board.set == 3
+            clock.doubt()
+            assert not clock.trusted()
+            board.now += 1
+            assert clock.refine(date) and board.set == 4 and clock.trusted()
+
+
+def test_sync(ntp):
+    for epoch in (0, 946684800):
+        with Board(946684800, epoch) as board:
+            assert clock.sync([ntp["good"]]) and clock.trusted()
+            assert (board.now, board.set) == (ntp["time"], 1)
+
+
+def test_sync_in_the_era_after_2036(ntp):
+    with Board(946684800) as board:
+        assert clock.sync([ntp["2036"]]) and board.now == 2090000000
+
+
+def test_sync_believes_no_bad_answer(ntp):
+    with Board(946684800) as board:
+        for name in (
+            "other nonce",
+            "no stratum",
+            "stratum 16",
+            "unsynchronised",
+            "a client",
+            "short",
+            "past",
+        ):
+            start = ticks_ms()
+            assert not clock.sync([ntp[name]]), name
+            assert ticks_diff(ticks_ms(), start) < 140, name
+        clock.at_least(ntp["time"] + 1)
+        assert board.set == 1
+        assert not clock.sync([ntp["good"]])  # before what has certainly passed
+        assert board.set == 1 and not clock.trusted()
+
+
+def test_sync_goes_on_to_the_next_server(ntp, dead_url):
+    nobody = dead_url[7:]
+    with Board(946684800) as board:
+        start = ticks_ms()
+        assert not clock.sync([ntp["silent"]])
+        assert 140 < ticks_diff(ticks_ms(), start) < 500
+        assert not clock.sync([]) and not clock.sync([nobody, "127.0.0.1:x", "nowhere.invalid", "a..b"])
+        assert clock.sync([nobody, ntp["silent"], ntp["past"], ntp["good"], ntp["2036"]])
+        assert board.now == ntp["time"]
+
+
+def test_a_cancelled_sync_ends_at_once(ntp):
+    async def main():
+        asking = asyncio.create_task(wait.run_async(clock.synchronise([ntp["silent"]] * 9)))
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        try:
+            await asking
+        except asyncio.CancelledError:
+            pass
+
+    with Board(946684800) as board:
+        start = ticks_ms()
+        asyncio.run(main())
+        assert ticks_diff(ticks_ms(), start) < 140 and not board.set
+
+
+def test_ticks():
+    start = ticks_ms()
+    assert ticks_diff(clock.ticks_add(start, 1500), start) == 1500
+    time.sleep(0.02)
+    assert 15 < ticks_diff(ticks_ms(), start) < 200

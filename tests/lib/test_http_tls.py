@@ -1,0 +1,328 @@
+"""HTTP over TLS: nothing leaves before the server is verified, and what comes is whole."""
+
+import asyncio
+import binascii
+import hashlib
+import time
+
+from helpers import raises
+from muster import http, wait
+from muster.clock import ticks_diff, ticks_ms
+from muster.connection import MICROPYTHON
+from muster.errors import ConfigError, TransportError
+from told import OK, answer, refused, requests, say, say_in_turn, seen, until_left
+
+TIMEOUT = 0.2
+
+
+def test_a_good_certificate(tls, named_tls):
+    for server in (tls, named_tls):
+        with http.Session(ca=server["ca"]) as session:
+            for _ in range(2):
+                r = session.post(say(server, OK), data=b"secret")
+                assert r.text == "ok"
+                assert r.not_after == (server["ends"] if MICROPYTHON else None)
+        assert requests(server) == [2]
+        until_left(server)
+    assert http.get(tls["url"], ca=tls["ca"]).json()["head"].startswith("GET / HTTP/1.1")
+
+
+def test_bad_certificates(bad_tls):
+    for kind, reason in (
+        ("expired", "has expired"),
+        ("future", "not valid yet"),
+        ("foreign", "no trusted root"),
+        ("self-signed", "no trusted root"),
+        ("misnamed", "another name"),
+    ):
+        server = bad_tls[kind]
+        for _ in range(2):
+            text = refused(
+                server["url"], http.Session(server["ca"]), "POST", data=b"secret", auth=("me", "secret")
+            )
+            assert "127.0.0.1: its certificate was refused" in text and reason in text, (kind, text)
+        until_left(server)
+        for connection in seen(server):
+            assert connection["received"] == [] and connection["handshake"], (kind, connection)
+    # Of two reasons at least one is named.
+    for kind, reasons in (
+        ("foreign future", ("no trusted root", "not valid yet")),
+        ("misnamed future", ("another name", "not valid yet")),
+        ("client's future", ("usage", "purpose", "not valid yet")),
+    ):
+        text = refused(bad_tls[kind]["url"], http.Session(bad_tls[kind]["ca"]), "POST", data=b"secret")
+        assert [reason for reason in reasons if reason in text], text
+        assert seen(bad_tls[kind])[0]["received"] == []
+
+
+def test_one_bad_server_spoils_no_session(bad_tls, tls):
+    with http.Session(tls["ca"]) as session:
+        for kind in ("expired", "foreign", "misnamed"):
+            refused(bad_tls[kind]["url"], session)
+            r = session.get(say(tls, OK))
+            assert r.text == "ok" and r.not_after == (tls["ends"] if MICROPYTHON else None)
+
+
+def test_the_name_is_what_counts_not_the_address(named_tls):
+    url = named_tls["url"].replace("localhost", "127.0.0.1")
+    assert "another name" in refused(url, http.Session(named_tls["ca"]))
+
+
+def test_roots(tls, roots):
+    def read(name):
+        with open(roots[name], "rb") as f:
+            return f.read()
+
+    for ca in (
+        roots["pem"],
+        roots["der"],
+        roots["both"],
+        roots["directory"],
+        read("pem"),
+        read("der"),
+        read("both"),
+        bytearray(read("pem")),
+        memoryview(read("der")),
+        [roots["other"], roots["pem"]],
+        (read("other"), read("der")),
+        [roots["other"], [read("pem")]],
+    ):
+        assert http.get(say(tls, OK), ca=ca).text == "ok", ca
+    assert "no trusted root" in refused(tls["url"], http.Session(roots["other"]))
+
+
+def test_roots_that_are_none(tls, roots, tmp):
+    def write(name, data):
+        with open(tmp + "/" + name, "wb") as f:
+            f.write(data)
+        return tmp + "/" + name
+
+    with open(roots["der"], "rb") as f:
+        der = f.read()
+    pem = b"-----BEGIN CERTIFICATE-----\n%s\n-----END CERTIFICATE-----\n"
+    for ca in (
+        tmp,
+        tmp + "/nothing",
+        b"",
+        b"hello",
+        b"0hello",
+        der[:-10],
+        der[:100],
+        b"\x30\x03\x02\x01\x05",
+        pem % b"",
+        pem % b"aGVsbG8=",
+        pem % b"MAMC",
+        pem % b"a",
+        pem[:40],
+        [],
+        [[]],
+        [der, b"x"],
+        write("a.pem", b""),
+        write("b.der", der[:200]),
+        tmp,
+    ):
+        text = str(raises(ConfigError, http.get, tls["url"], ca=ca))
+        assert "CA certificate" in text
+        if isinstance(ca, str):
+            assert tmp in text, text
+    assert seen(tls) == []
+
+
+def test_a_board_without_roots_says_where_they_belong(tls):
+    # A laptop has its system's.
+    if MICROPYTHON:
+        assert "/roots" in str(raises(ConfigError, http.get, tls["url"]))
+        assert seen(tls) == []
+    else:
+        assert "no trusted root" in refused(tls["url"])
+
+
+def test_a_small_request_is_one_record(tls):
+    http.post(say(tls, OK), ca=tls["ca"], json={"key": "v" * 500}, headers={"A": "b" * 100})
+    assert len(seen(tls)[0]["received"]) == 1
+
+
+def test_bodies_of_all_sizes(tls):
+    sent = bytes(range(256)) * 600
+    digest = binascii.hexlify(hashlib.sha256(sent).digest()).decode()
+    with http.Session(tls["ca"]) as session:
+        for _ in range(2):
+            assert session.post(tls["url"], data=sent).json()["sha256"] == digest
+        assert session.post(tls["url"], data=iter([b"a", b"b" * 2000])).json()["body"][:8] == "1\r\na\r\n7d"
+        for size in (0, 1, 127, 128, 129, 1024, 16384, 16385, 30000):
+            assert session.get(
+                say(tls, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, ["repeat", "x", size])
+            ).content == (b"x" * size)
+        head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert session.get(say(tls, ["drip", head + "2\r\nok\r\n0\r\n\r\n", 0.001])).text == "ok"
+    # What is read from an iterator is not sent on trial: it got a new connection.
+    assert requests(tls) == [2, 11]
+
+
+def test_a_megabyte_in_little_memory(tls):
+    head = "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n"
+    buffer = bytearray(4096)
+    total = 0
+    with http.get(say(tls, head, ["repeat", "0123456789abcdef", 65536]), ca=tls["ca"], stream=True) as r:
+        while True:
+            n = r.raw.readinto(buffer)
+            if not n:
+                break
+            total += n
+    assert total == 1 << 20
+
+
+def test_lines_come_as_they_arrive(tls):
+    url = say(tls, "HTTP/1.1 200 OK\r\n\r\none\ntw", 0.2, "o\nthree\n", 0.2, "four", ["close"])
+    begin = ticks_ms()
+    came = []
+    with http.get(url, ca=tls["ca"], stream=True) as r:
+        for line in r.iter_lines():
+            came.append((line, ticks_diff(ticks_ms(), begin)))
+    assert [line for line, _ in came] == [b"one", b"two", b"three", b"four"]
+    assert came[0][1] < 200 <= came[1][1] <= came[2][1] < 400 <= came[3][1], came
+
+
+def test_an_answer_is_whole_though_the_connection_is_cut(tls):
+    # Many a server closes without TLS's goodbye: the length says that nothing is missing.
+    for end in ("close", "cut", "reset"):
+        for _ in range(5):
+            assert http.get(say(tls, OK, [end]), ca=tls["ca"]).text == "ok"
+            assert http.get(say(tls, answer("x" * 3000), [end]), ca=tls["ca"]).text == "x" * 3000
+    until_left(tls)
+
+
+def test_an_answer_that_is_not_whole(tls):
+    start = "HTTP/1.1 200 OK\r\n\r\nok"
+    assert http.get(say(tls, start, ["close"]), ca=tls["ca"]).text == "ok"
+    for end in ("close", "cut", "reset"):
+        refused(say(tls, answer("ok")[:-1], [end]), http.Session(tls["ca"]))
+        refused(say(tls, [end]), http.Session(tls["ca"]))
+    until_left(tls)
+
+
+def test_what_follows_an_answer_is_never_taken_for_the_next(tls):
+    with http.Session(tls["ca"]) as session:
+        for steps in (
+            [OK + "HTTP/1.1 666 Evil\r\nContent-Length: 4\r\n\r\nevil"],
+            [answer("ok" * 1000) + "HTTP/1.1 666 Evil\r\nContent-Length: 4\r\n\r\nevil"],
+            [OK, "HTTP/1.1 666 Evil\r\nContent-Length: 4\r\n\r\nevil"],
+        ):
+            assert session.get(say(tls, *steps)).text[:2] == "ok"
+            time.sleep(0.02)
+    assert requests(tls) == [1, 1, 1]
+    until_left(tls)
+
+
+def test_a_kept_connection_that_was_closed_is_replaced(tls):
+    for end in ("close", "cut", "reset"):
+        with http.Session(tls["ca"]) as session:
+            session.get(say(tls, OK, [end]))
+            time.sleep(0.03)
+            assert session.post(say(tls, OK), data=b"x").text == "ok"
+            # This one it closes only when the request is there.
+            assert session.post(say_in_turn(tls, [[end]], [OK]), data=b"x").text == "ok"
+    assert requests(tls) == [1, 2, 1] * 3
+    until_left(tls)
+
+
+def test_no_redirect_leaves_tls(tls, server):
+    url = say(tls, answer("", "Location: " + server["url"] + "/x", status="302 x"))
+    assert "must not go" in refused(url, http.Session(tls["ca"]))
+    assert seen(server) == []
+
+
+def test_a_redirect_into_tls(tls, server):
+    url = say(server, answer("", "Location: " + say(tls, OK), status="301 x"))
+    assert http.get(url, ca=tls["ca"]).text == "ok"
+
+
+def test_a_handshake_that_drips(dripping_tls):
+    text = refused(
+        dripping_tls["url"], http.Session(dripping_tls["ca"]), within=TIMEOUT + 0.5, timeout=TIMEOUT
+    )
+    assert "the TLS handshake did not end within 0.2 s" in text
+    until_left(dripping_tls)
+
+
+def test_handshakes_that_go_wrong(server, deaf_url, tls):
+    session = http.Session(tls["ca"])
+    turns = []
+    session.idle = lambda: turns.append(1)
+    # A server without TLS that says nothing, and one that answers in plain text.
+    text = refused(deaf_url.replace("http", "https"), session, within=TIMEOUT + 0.5, timeout=TIMEOUT)
+    assert "the TLS handshake did not end" in text
+    assert len(turns) < 20, "it does not wait but spin"
+    with http.Session(tls["ca"]) as plain:
+        text = refused(server["url"].replace("http", "https"), plain, within=TIMEOUT + 0.5, timeout=TIMEOUT)
+        assert "TLS handshake" in text
+    # And plain HTTP spoken to a TLS server.
+    refused(tls["url"].replace("https", "http"), within=TIMEOUT + 0.5, timeout=TIMEOUT)
+
+
+def test_a_timeout_bounds_the_whole_exchange(tls):
+    session = http.Session(tls["ca"], timeout=TIMEOUT)
+    for steps in (
+        [["silent"]],
+        [["drip", answer("x" * 50), 0.1]],
+        ["HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", ["drip", "x" * 50, 0.1]],
+    ):
+        text = refused(say(tls, *steps), session, within=TIMEOUT + 0.5)
+        assert "the answer did not end within 0.2 s" in text
+    until_left(tls)
+
+
+def test_an_interrupt_closes_the_connection(tls, dripping_tls):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    session = http.Session(tls["ca"])
+    session.idle = interrupt
+    raises(KeyboardInterrupt, session.get, dripping_tls["url"])
+    raises(KeyboardInterrupt, session.get, say(tls, ["silent"]))
+    until_left(tls)
+
+
+def test_a_loop_keeps_turning(tls, dripping_tls):
+    stalls = []
+
+    async def tick():
+        last = ticks_ms()
+        while True:
+            await asyncio.sleep(0.005)
+            now = ticks_ms()
+            stalls.append(ticks_diff(now, last))
+            last = now
+
+    async def main():
+        ticking = asyncio.create_task(tick())
+        session = http.Session(tls["ca"], timeout=TIMEOUT)
+        for url in (say(tls, ["silent"]), dripping_tls["url"]):
+            try:
+                await wait.run_async(session.exchange("GET", url))
+            except TransportError as e:
+                assert "0.2 s" in str(e)
+            else:
+                assert False
+        assert (await wait.run_async(session.exchange("GET", say(tls, OK)))).text == "ok"
+        session.close()
+        ticking.cancel()
+
+    asyncio.run(main())
+    assert len(stalls) > 50 and max(stalls) < 100, (len(stalls), max(stalls))
+    until_left(tls)
+
+
+def test_a_cancelled_exchange_closes_its_connection(tls, dripping_tls):
+    async def main():
+        session = http.Session(tls["ca"])
+        for url in (say(tls, ["silent"]), dripping_tls["url"]):
+            try:
+                await asyncio.wait_for(wait.run_async(session.exchange("GET", url)), 0.15)
+            except asyncio.TimeoutError:
+                pass
+            else:
+                assert False
+
+    asyncio.run(main())
+    until_left(tls)

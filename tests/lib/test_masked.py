@@ -1,0 +1,72 @@
+import json
+
+from muster.masked import Masked, masked
+
+SECRET = "tiger7"
+NAMES = (
+    "productKey",
+    "deviceSecret",
+    "key",
+    "aiToken",
+    "access_token",
+    "tenant_access_token",
+    "token",
+    "jwt",
+    "private_key",
+    "secret_access_key",
+    "secretAccessKey",
+    "sk",
+    "app_secret",
+    "Authorization",
+)
+
+
+def printed(value):
+    return [
+        str(value),
+        repr(value),
+        "%s" % value,
+        "%r" % (value,),
+        "{}".format(value),
+        repr([value]),
+        str({"x": value}),
+    ]
+
+
+def test_no_secret_is_printed_at_any_depth():
+    for name in NAMES:
+        for value in (
+            Masked({name: SECRET, "ssid": "shown"}),
+            Masked({"list": [{name: SECRET, "ssid": "shown"}]}),
+            Masked({"tuple": ({"deep": {name: [SECRET]}, "ssid": "shown"},)}),
+            Masked({"inner": Masked({name: {"x": SECRET}, "ssid": "shown"})}),
+        ):
+            for text in printed(value):
+                assert SECRET not in text, text
+                assert "***" in text and "shown" in text, text
+
+
+def test_it_is_a_plain_dict_otherwise():
+    value = Masked({"productKey": SECRET})
+    value["n"] = 1
+    assert isinstance(value, dict)
+    assert value["productKey"] == SECRET and value.get("n") == 1 and value.get("none") is None
+    assert len(value) == 2 and "n" in value and sorted(value) == ["n", "productKey"]
+    assert value == {"productKey": SECRET, "n": 1}
+    del value["n"]
+    assert value == {"productKey": SECRET}
+    assert not Masked()
+
+
+def test_plain_is_ordinary_and_has_the_secrets():
+    value = Masked({"key": SECRET, "wifi": [Masked({"key": SECRET})], "n": {"m": Masked(a=1)}})
+    plain = value.plain()
+    assert type(plain) is dict and type(plain["wifi"][0]) is dict and type(plain["n"]["m"]) is dict
+    assert json.loads(json.dumps(plain)) == {"key": SECRET, "wifi": [{"key": SECRET}], "n": {"m": {"a": 1}}}
+
+
+def test_masked_copies_and_leaves_the_original():
+    original = {"sk": SECRET, "ak": "device", "n": [1, None, True, "text"], 5: "number"}
+    assert masked(original) == {"sk": "***", "ak": "device", "n": [1, None, True, "text"], 5: "number"}
+    assert original["sk"] == SECRET
+    assert masked("text") == "text" and masked(None) is None

@@ -1,0 +1,188 @@
+"""The library against China Mobile's platform in a box, over real TLS."""
+
+import asyncio
+import sys
+
+from helpers import raises
+from muster import clock, http, log, store
+from muster.agent import Agent
+from muster.clock import ticks_diff, ticks_ms
+from muster.clouds.chinamobile import ChinaMobile, params
+from muster.errors import CloudError
+
+CALLS = {"secret": "/v2/customer/device/secret/info", "report": "/v2/customer/device/report"}
+
+
+def misbehave(platform, **how):
+    http.post(platform["baseUrl"] + "/misbehave", ca=platform["roots"], json=how)
+
+
+def counts(platform):
+    seen = http.get(platform["baseUrl"] + "/state", ca=platform["roots"]).json()["counts"]
+    return seen.get(CALLS["secret"], 0), seen.get(CALLS["report"], 0)
+
+
+def client(platform, session=None):
+    session = session or http.Session(platform["roots"])
+    return ChinaMobile(platform["productId"], platform["productKey"], session, platform["baseUrl"])
+
+
+class Hurried:
+    """A clock that need not be waited for."""
+
+    ahead = 0
+
+    def now(self):
+        return clock.now() + self.ahead
+
+    def trusted(self):
+        return True
+
+
+def agent(platform, tmp, timeout=10, clock=None):
+    session = http.Session(platform["roots"], timeout)
+    return Agent(platform, session, store.FileStore(tmp + "/credentials"), clock)
+
+
+def enrol_and_report(cloud, device_no):
+    found = cloud.secret_info(device_no)
+    heartbeat = params(firmwareVersion="1.0", cmei="111234560000018", mac="50-5A-65-51-82-13")
+    return found, cloud.report(found["deviceId"], found["deviceSecret"], heartbeat)
+
+
+def test_a_platform_that_is_strict_about_its_document_accepts_it(platform):
+    found, answer = enrol_and_report(client(platform), platform["deviceNo"])
+    assert found["deviceNo"] == platform["deviceNo"] and found["productId"] == platform["productId"]
+    assert answer["deviceId"] == found["deviceId"] and answer["protocolTypeTime"]
+    assert counts(platform) == (1, 1)
+
+
+def test_the_address_of_the_device_is_passed_on(platform):
+    session = http.Session(platform["roots"])
+    cloud = ChinaMobile(
+        platform["productId"], platform["productKey"], session, platform["baseUrl"], device_ip="10.1.2.3"
+    )
+    assert cloud.secret_info(platform["deviceNo"])["deviceSecret"]
+    bad = ChinaMobile(
+        platform["productId"], platform["productKey"], session, platform["baseUrl"], device_ip="somewhere"
+    )
+    assert "X-AI-IP" in raises(CloudError, bad.secret_info, platform["deviceNo"]).message
+
+
+def test_its_refusals_arrive_with_code_and_words(platform):
+    e = raises(CloudError, client(platform).secret_info, "nobody")
+    assert e.code == "500" and e.status == 200 and e.message
+    wrong = ChinaMobile(
+        platform["productId"], "wr0ngk3y", http.Session(platform["roots"]), platform["baseUrl"]
+    )
+    e = raises(CloudError, wrong.secret_info, platform["deviceNo"])
+    assert e.code == "500" and "wr0ngk3y" not in str(e)
+
+
+def test_urequests_and_requests_will_do_as_sessions(platform):
+    import requests
+
+    session = requests
+    if sys.implementation.name == "cpython":
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = platform["roots"]
+    lines = []
+    log.write = lambda level, text: lines.append(text)
+    for _ in range(2):
+        found, answer = enrol_and_report(client(platform, session), platform["deviceNo"])
+        assert answer["deviceId"] == found["deviceId"]
+    told = [line for line in lines if "verifies no certificate" in line]
+    assert len(told) == (sys.implementation.name == "micropython")
+
+
+def test_an_agent_lives_through_whatever_the_platform_does(platform, tmp):
+    faults = (
+        {"status": 500, "body": '{"error": "internal"}'},
+        {"status": 502, "body": "<html>Bad gateway</html>"},
+        {"body": "<html>Log in to this Wi-Fi</html>"},
+        {"body": '{"code": "200", "success": true'},
+        {"connection": "truncate"},
+        {"connection": "close"},
+        {"connection": "reset"},
+        {"code": "503"},
+        {"delay": 1},
+    )
+    time = Hurried()
+    device = agent(platform, tmp, 0.3, time)
+    for fault in faults:
+        misbehave(platform, **fault)
+        pause = device.step()
+        assert pause > 0 and device.status()["last_error"], fault
+        time.ahead += pause
+    assert device.status()["failures"] == len(faults)
+    assert device.status()["reports"] == 0
+    misbehave(platform)
+    device.step()
+    assert device.status()["failures"] == 0 and device.status()["reports"] == 1
+
+
+def test_an_agent_lives_through_an_absent_platform(platform, tmp):
+    nowhere = dict(platform, baseUrl="https://localhost:1")
+    time = Hurried()
+    device = agent(nowhere, tmp, 10, time)
+    for _ in range(3):
+        pause = device.step()
+        assert pause > 0
+        time.ahead += pause
+    assert device.status()["failures"] == 3
+    assert "reached" in device.status()["last_error"]
+
+
+def test_a_certificate_that_does_not_hold_stops_it_before_a_byte_leaves(platform, tmp):
+    # Last of all, since the box's own switch cannot be reached over a bad certificate.
+    reasons = (("expired", "it has expired"), ("misnamed", "another name"), ("foreign", "no trusted root"))
+    for kind, reason in reasons:
+        misbehave(platform, certificate=kind, times=1)
+        device = agent(platform, tmp)
+        device.step()
+        assert reason in device.status()["last_error"], (kind, device.status())
+    assert counts(platform) == (0, 0)
+
+
+def test_the_secret_is_fetched_once_over_many_boots(platform, tmp):
+    for _ in range(3):
+        agent(platform, tmp).report()
+    assert counts(platform) == (1, 3)
+
+
+def test_a_task_leaves_the_loop_turning_while_the_platform_is_silent(platform, tmp):
+    misbehave(platform, delay=0.8, times=1)
+    device = agent(platform, tmp)
+    longest = 0
+
+    async def turn():
+        nonlocal longest
+        task = asyncio.create_task(device.task())
+        last = ticks_ms()
+        for _ in range(400):
+            await asyncio.sleep(0.005)
+            now = ticks_ms()
+            longest = max(longest, ticks_diff(now, last))
+            last = now
+            if device.status()["reports"]:
+                break
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            pass
+
+    asyncio.run(turn())
+    assert device.status()["reports"] == 1
+    # The arithmetic of a handshake cannot be shared out; the silence can.
+    assert longest < 400, longest
+
+
+def test_a_kept_connection_serves_both_calls(platform):
+    session = http.Session(platform["roots"])
+    cloud = client(platform, session)
+    found = cloud.secret_info(platform["deviceNo"])
+    kept = list(session._kept.values())
+    cloud.report(found["deviceId"], found["deviceSecret"], params(firmwareVersion="1"))
+    assert list(session._kept.values()) == kept and len(kept) == 1

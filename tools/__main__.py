@@ -1,0 +1,126 @@
+"""Sets up .venv, then hands over to the command line.
+
+This file runs on whatever Python a stranger has, before anything is installed:
+only the standard library, and nothing newer than Python 3.10.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+OLDEST = (3, 10)
+
+# What the ESP32 port has, in the oldest and the newest MicroPython that lib/ is for. They stand for
+# each other's modules, and for the standard library's, so each has a folder of its own.
+STUBS = {
+    "1.26": ["micropython-esp32-stubs==1.26.0.post1", "micropython-stdlib-stubs==1.26.0.post3"],
+    "1.29": ["micropython-esp32-stubs==1.29.0.post1", "micropython-stdlib-stubs==1.29.0.post2"],
+}
+
+
+def fail(sentence: str) -> None:
+    raise SystemExit(f"muster: {sentence}")
+
+
+def interpreter(venv: Path) -> Path:
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def create(venv: Path) -> None:
+    print(f"muster: setting up {venv} (once, a minute or so)", file=sys.stderr, flush=True)
+    shutil.rmtree(venv, ignore_errors=True)
+    made = subprocess.run([sys.executable, "-m", "venv", str(venv)], capture_output=True, text=True)
+    if made.returncode != 0:
+        shutil.rmtree(venv, ignore_errors=True)
+        if "ensurepip" in made.stdout + made.stderr or "No module named venv" in made.stderr:
+            fail(
+                "this Python cannot make virtual environments. On Debian and Ubuntu:\n"
+                f"  apt install python3-venv\nthen run the command again. ({sys.executable})"
+            )
+        fail(f"python -m venv {venv} failed:\n{made.stdout}{made.stderr}")
+
+
+def install(venv: Path) -> None:
+    pip_install(venv, "--requirement", str(REQUIREMENTS))
+    for version, packages in STUBS.items():
+        pip_install(venv, "--no-deps", "--target", str(venv / "stubs" / version), *packages)
+
+
+def pip_install(venv: Path, *what: str) -> None:
+    """Runs pip, with its progress on one line."""
+    process = subprocess.Popen(
+        [str(interpreter(venv)), "-m", "pip", "--disable-pip-version-check", "install", *what],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    output = []
+    for line in process.stdout:
+        output.append(line)
+        if line.startswith(("Collecting ", "Installing collected")):
+            show("muster: " + line[:70].strip())
+    show("")
+    if process.wait() != 0:
+        reason = "".join(output[-8:])
+        fail(f"pip could not install what is needed:\n{reason}Is the network up? Run the command again.")
+
+
+def show(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def ready() -> Path:
+    """The .venv's Python, made or renewed when the requirements or the Python changed."""
+    venv = ROOT / ".venv"
+    python = interpreter(venv)
+    mark = venv / "muster-requirements"
+    wanted = hashlib.sha256(
+        REQUIREMENTS.read_bytes() + repr(STUBS).encode() + sys.version.encode()
+    ).hexdigest()
+    with alone(ROOT / ".venv.lock"):
+        if not (python.exists() and mark.exists() and mark.read_text() == wanted):
+            create(venv)
+            install(venv)
+            mark.write_text(wanted)
+    return python
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Two commands started at once must not both make the .venv: the second waits."""
+    if os.name == "nt":
+        yield
+        return
+    import fcntl
+
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> None:
+    if sys.version_info < OLDEST:
+        have = ".".join(map(str, sys.version_info[:2]))
+        fail(f"Python {OLDEST[0]}.{OLDEST[1]} or later is needed; this is {have} ({sys.executable}).")
+    python = ready()
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "lib")]))
+    command = [str(python), "-m", "tools.cli", *sys.argv[1:]]
+    if os.name == "nt":
+        sys.exit(subprocess.run(command, env=environment).returncode)
+    os.execve(command[0], command, environment)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,534 @@
+"""A board that exists on a laptop: flash, power, reset, watchdog, clock, air and a serial port."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+import tty
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+from tools.board.console import Console
+from tools.factory import image as littlefs
+
+HERE = Path(__file__).parent
+CHIP, VM = HERE / "chip", HERE / "vm"
+
+AIR: tuple[dict, ...] = ({"ssid": "muster-lab", "key": "password", "join_s": 0.05},)
+COLD = 946684800  # 2000-01-01, where an ESP32's clock begins
+
+PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
+
+# What each kind of reset clears.
+LOST_WITH_THE_POWER = ("time", "rtc", "wifi", "wdt", "exit")
+LOST_IN_A_RESET = ("wifi", "wdt", "exit")
+LOST_IN_A_SOFT_RESET = ("exit",)
+
+WDT_MESSAGE = (
+    b"\r\nE task_wdt: Task watchdog got triggered. "
+    b"The following tasks/users did not reset the watchdog in time:\r\nE task_wdt:  - mpy_machine_wdt\r\n"
+)
+
+# What the chip's ROM prints first.
+ROM_MESSAGE = {
+    PWRON_RESET: b"rst:0x1 (POWERON_RESET)\r\n",
+    HARD_RESET: b"\r\nrst:0xc (SW_CPU_RESET)\r\n",
+    WDT_RESET: b"\r\nrst:0xc (SW_CPU_RESET)\r\n",
+    DEEPSLEEP_RESET: b"\r\nrst:0x5 (DEEPSLEEP_RESET)\r\n",
+    SOFT_RESET: b"MPY: soft reboot\r\n",
+}
+
+LOOK_S = 0.05
+# A fed watchdog is written at most every 50 ms, and looked at every LOOK_S.
+WDT_GRACE_S = 0.1
+
+
+class BoardError(RuntimeError):
+    """The board cannot do what was asked of it; the text says why, and what it printed last."""
+
+
+class Interpreter(NamedTuple):
+    command: list[str]
+    what: str
+
+
+def find_micropython() -> Interpreter | None:
+    """The MicroPython that boards run in: this .venv's, else one on PATH that has LittleFS, else None."""
+    ours = Path(sys.executable).with_name("micropython")
+    if importlib.util.find_spec("micropython_unix") and ours.exists():
+        return Interpreter([str(ours)], f"MicroPython of {ours.parent.parent}")
+    other = shutil.which("micropython")
+    if other:
+        needed = "import vfs; vfs.VfsLfs2; vfs.VfsPosix"
+        if subprocess.run([other, "-c", needed], capture_output=True).returncode == 0:
+            return Interpreter([other], f"MicroPython at {other}")
+    return None
+
+
+def find_faketime() -> Path | None:
+    """The library that gives the VM, mbedTLS included, a clock of its own."""
+    spec = importlib.util.find_spec("libfaketime") if sys.platform == "linux" else None
+    if spec is None or spec.origin is None:
+        return None
+    library = Path(spec.origin).with_name("vendor") / "libfaketime/src/libfaketime.so.1"
+    return library if library.exists() else None
+
+
+class Board:
+    """A virtual ESP32.
+
+    directory: where its flash and its state are kept; made when it is not there. A board that is switched
+        on again in the same directory finds its flash and its NVS as it left them.
+    image: a LittleFS image to flash first; None keeps what is there, an erased flash when nothing is.
+    blocks: size of an erased flash, in blocks of 4 KB.
+    heap: of MicroPython, in bytes.
+    rtc: Unix time at which the clock starts when the power comes; None for the chip's 2000-01-01.
+    air: the networks in reach: dictionaries of ssid, key and join_s (seconds that joining takes).
+    mac: six bytes;  ip: (address, netmask, gateway, dns).
+    cut_at: the power goes during this flash operation, counted from 1 at start(); torn: the part of it that
+        is still done, 0 to 1.
+    vm: "micropython" or "cpython"; None for MicroPython when there is one.
+    environment: more variables for the VM's process.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        image: bytes | None = None,
+        *,
+        blocks: int = littlefs.BLOCKS,
+        heap: int | None = None,
+        rtc: int | None = None,
+        air: Sequence[Mapping] = AIR,
+        mac: bytes = bytes.fromhex("240ac4c0ffee"),
+        ip: Sequence[str] = ("192.168.4.7", "255.255.255.0", "192.168.4.1", "192.168.4.1"),
+        cut_at: int | None = None,
+        torn: float = 0.0,
+        vm: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        micropython = find_micropython() if vm != "cpython" else None
+        if vm == "micropython" and micropython is None:
+            raise BoardError(
+                "no MicroPython was found for this computer: install one with VfsLfs2 as `micropython` "
+                'on PATH, or use vm="cpython".'
+            )
+        if micropython is None and cut_at is not None:
+            raise BoardError("cut_at counts flash operations, which a board under CPython does not have.")
+        self.vm = "cpython" if micropython is None else "micropython"
+        self.what = f"CPython {sys.version.split()[0]}" if micropython is None else micropython.what
+        self._micropython = micropython
+        self._faketime = find_faketime()
+        if self._faketime is None:
+            self.what += ", on this computer's clock (libfaketime is for Linux)"
+
+        self.directory = Path(directory).resolve()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.heap, self.rtc, self.cut_at, self.torn = heap, rtc, cut_at, torn
+        self.environment = dict(environment or {})
+        self._write("mac", json.dumps(mac.hex()))
+        self._write("ip", json.dumps(list(ip)))
+        self._write("faked", json.dumps(self._faketime is not None))
+        self.set_air(air)
+        self._networks = air
+        self._flash(image, blocks)
+
+        self._lock = threading.RLock()
+        self._said = bytearray()
+        self._heard = threading.Condition(self._lock)
+        self._seen = 0
+        self._console = Console(self._emit, raw_at_prompt=self.vm == "micropython")
+        self._process: subprocess.Popen | None = None
+        self._supervisor: threading.Thread | None = None
+        self._powered = False
+        self._fed: bytes | None = None
+        self._fed_at = 0.0
+        self._open_port()
+
+    # Power
+
+    def start(self) -> Board:
+        """Switches the board on."""
+        if self.running:
+            raise BoardError("the board is already on.")
+        self._forget(LOST_WITH_THE_POWER)
+        self._write("operations", bytes(4))
+        if self._faketime is not None or self.rtc is not None:
+            self._write_offset((COLD if self.rtc is None else self.rtc) - time.time())
+        self._powered = True
+        self._supervisor = threading.Thread(
+            target=self._supervise, name=f"board {self.directory.name}", daemon=True
+        )
+        self._supervisor.start()
+        return self
+
+    def cut_power(self) -> None:
+        """Pulls the plug, now. Flash keeps what had reached it."""
+        with self._lock:
+            self._powered = False
+            self._kill()
+        self._wake()
+        if self._supervisor is not None:
+            self._supervisor.join()
+
+    def reset(self) -> None:
+        """Presses the reset button, which the chip takes for a power-on."""
+        self.cut_power()
+        self.start()
+
+    def stop(self) -> None:
+        """Switches the board off for good and gives its serial port back."""
+        self.cut_power()
+        while self._fds:
+            os.close(self._fds.pop())
+
+    @property
+    def running(self) -> bool:
+        """Whether the power is on."""
+        return self._supervisor is not None and self._supervisor.is_alive()
+
+    def wait_off(self, timeout: float = 10) -> None:
+        """Waits until the power went at cut_at. Raises BoardError after timeout seconds."""
+        if self._supervisor is not None:
+            self._supervisor.join(timeout)
+        if self.running:
+            raise BoardError(f"the board is still on after {timeout} s.{self._last_words()}")
+
+    def __enter__(self) -> Board:
+        return self if self.running else self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # The serial port
+
+    @property
+    def output(self) -> str:
+        """All that the board has printed since it was made, with plain line ends."""
+        with self._lock:
+            return self._said.decode(errors="replace").replace("\r\n", "\n")
+
+    def wait_for(self, what: str | re.Pattern, timeout: float = 10) -> re.Match:
+        """Waits until the board prints what: a text, or a compiled pattern.
+
+        Looks from where the last wait_for() ended. Raises BoardError after timeout seconds.
+        """
+        pattern = what if isinstance(what, re.Pattern) else re.compile(re.escape(what))
+        until = time.monotonic() + timeout
+        with self._lock:
+            while True:
+                found = pattern.search(self.output, self._seen)
+                if found:
+                    self._seen = found.end()
+                    return found
+                left = until - time.monotonic()
+                if left <= 0 or not self.running:
+                    state = f"within {timeout} s" if self.running else "and is off"
+                    raise BoardError(f"the board did not print {what!r} {state}.{self._last_words()}")
+                self._heard.wait(min(left, 0.1))
+
+    def write(self, data: bytes) -> None:
+        """Types data: b"\\x03" is Ctrl-C, b"\\x04" Ctrl-D."""
+        with self._lock:
+            self._console.type(data)
+        self._wake()
+
+    # Flash
+
+    @property
+    def operations(self) -> int:
+        """Flash operations (programs and erases) since the power came."""
+        return int.from_bytes(self._read("operations") or b"", "little")
+
+    def image(self) -> bytes:
+        """The flash as it is now; of a board under CPython, packed as it would be."""
+        if self.vm == "micropython":
+            return (self.directory / "flash.bin").read_bytes()
+        return littlefs.build(self.files(), littlefs.BLOCKS, 0)
+
+    def files(self) -> dict[str, bytes]:
+        """The files on flash: path -> content. The board should be off, or idle."""
+        if self.vm == "micropython":
+            return littlefs.read(self.image())
+        root = self.directory / "flash"
+        return {f"/{p.relative_to(root)}": p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+    # The air
+
+    def set_air(self, networks: Sequence[Mapping]) -> None:
+        """Changes the networks in reach, of a running board too."""
+        self._write("air", json.dumps([dict(network) for network in networks]))
+
+    def cut_network(self) -> None:
+        self.set_air([])
+
+    def restore_network(self) -> None:
+        self.set_air(self._networks)
+
+    # Inside
+
+    def _flash(self, image: bytes | None, blocks: int) -> None:
+        if self.vm == "cpython":
+            folder = self.directory / "flash"
+            if image is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(exist_ok=True)
+            for name, content in (littlefs.read(image) if image else {}).items():
+                path = folder / name.lstrip("/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            return
+        path = self.directory / "flash.bin"
+        if image is not None:
+            path.write_bytes(image)
+        elif not path.exists():
+            path.write_bytes(b"\xff" * blocks * littlefs.BLOCK)
+
+    def _open_port(self) -> None:
+        # The board's own handle on the port keeps it alive between two callers.
+        self._outer, self._port_fd = pty.openpty()
+        tty.setraw(self._port_fd)
+        os.set_blocking(self._outer, False)
+        self.port = os.ttyname(self._port_fd)
+        self._unread = bytearray()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        self._fds = [self._outer, self._port_fd, self._wake_read, self._wake_write]
+
+    def _wake(self) -> None:
+        if self._fds:
+            os.write(self._wake_write, b".")
+
+    def _emit(self, data: bytes) -> None:
+        with self._heard:
+            self._said += data
+            # As on a UART, what nobody reads is lost some day.
+            self._unread = (self._unread + data)[-65536:]
+            self._heard.notify_all()
+
+    def _supervise(self) -> None:
+        cause, into_raw_repl = PWRON_RESET, False
+        while self._powered:
+            if cause == SOFT_RESET:
+                self._forget(LOST_IN_A_SOFT_RESET)
+            else:
+                self._forget(LOST_IN_A_RESET)
+                self._fed = None
+            self._write("cause", str(cause))
+            self._emit(ROM_MESSAGE[cause])
+            terminal = self._power_vm(into_raw_repl)
+            if terminal is None:
+                return
+            try:
+                bitten = self._attend(terminal)
+            finally:
+                self._bury(terminal)
+            if not self._powered:
+                return
+            cause = WDT_RESET if bitten else self._cause_of_end()
+            into_raw_repl = cause == SOFT_RESET and self._console.raw_repl
+
+    def _cause_of_end(self) -> int:
+        assert self._process is not None
+        why = (self._read("exit") or b"").decode().split()
+        if not why:
+            status = self._process.returncode
+            if self._console.booting:
+                self._emit(f"\r\nthe VM ended with status {status} before it had started\r\n".encode())
+                self._powered = False
+            return SOFT_RESET if status in (0, 1, -signal.SIGINT) else HARD_RESET
+        if why[0] == "cut":
+            self._powered = False
+        elif why[0] == "deepsleep":
+            self._sleep(int(why[1]) / 1000)
+            return DEEPSLEEP_RESET
+        return SOFT_RESET if why[0] == "soft" else HARD_RESET
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while self._powered and (seconds == 0 or time.monotonic() < until):
+            time.sleep(LOOK_S)
+
+    def _power_vm(self, into_raw_repl: bool) -> int | None:
+        """Starts the VM on a terminal of its own and returns our end of it; None when the power went."""
+        ours, its = pty.openpty()
+        with self._lock:
+            if not self._powered:
+                os.close(ours)
+                os.close(its)
+                return None
+            try:
+                if self.vm == "micropython":
+                    mode = termios.tcgetattr(its)
+                    mode[0], mode[1], mode[3] = 0, 0, termios.ISIG
+                    termios.tcsetattr(its, termios.TCSANOW, mode)
+                self._process = subprocess.Popen(
+                    self._command(),
+                    stdin=its,
+                    stdout=its,
+                    stderr=its,
+                    cwd=self.directory,
+                    env=self._environment(not into_raw_repl),
+                    start_new_session=True,
+                )
+            finally:
+                os.close(its)
+            os.set_blocking(ours, False)
+            self._console.attach(ours, self._process.pid, into_raw_repl)
+        return ours
+
+    def _command(self) -> list[str]:
+        if self._micropython is None:
+            return [sys.executable, str(VM / "cpython.py")]
+        heap = [] if self.heap is None else ["-X", f"heapsize={self.heap}"]
+        return [*self._micropython.command, *heap, "-i", "-c", "__import__('bootloader')"]
+
+    def _environment(self, main: bool) -> dict[str, str]:
+        environment = {
+            "PATH": os.environ.get("PATH", ""),
+            "TZ": "UTC",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+            "MICROPYPATH": f"{VM}:{CHIP}:.frozen",
+            "BOARD_DIRECTORY": str(self.directory),
+            "BOARD_BLOCKS": str(self._blocks()),
+            "BOARD_CUT_AT": str(self.cut_at or 0),
+            "BOARD_TORN": str(self.torn),
+            "BOARD_MAIN": "1" if main else "0",
+        }
+        if self._faketime is not None:
+            environment |= {
+                "LD_PRELOAD": str(self._faketime),
+                "FAKETIME_TIMESTAMP_FILE": str(self.directory / "time"),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+        return environment | self.environment
+
+    def _blocks(self) -> int:
+        path = self.directory / "flash.bin"
+        return path.stat().st_size // littlefs.BLOCK if path.exists() else 0
+
+    def _attend(self, terminal: int) -> bool:
+        """Relays until the VM is gone. True when the watchdog bit."""
+        while True:
+            with self._lock:
+                self._console.pump()
+                unread = bool(self._unread)
+            readers = [terminal, self._outer, self._wake_read]
+            readable, writable, _ = select.select(readers, [self._outer] if unread else [], [], LOOK_S)
+            if self._wake_read in readable:
+                _read(self._wake_read)
+            if self._outer in readable:
+                self.write(_read(self._outer))
+            if writable:
+                self._hand_out()
+            if terminal in readable:
+                data = _read(terminal)
+                if not data:
+                    return False
+                self._console.hear(data)
+            if self._hungry():
+                self._emit(WDT_MESSAGE)
+                self._kill()
+                return True
+
+    def _hungry(self) -> bool:
+        """Whether the watchdog has waited longer than its timeout."""
+        feed, now = self._read("wdt"), time.monotonic()
+        if feed != self._fed:
+            self._fed, self._fed_at = feed, now
+        return bool(feed) and now - self._fed_at > int(feed.split()[0]) / 1000 + WDT_GRACE_S
+
+    def _hand_out(self) -> None:
+        with self._lock, contextlib.suppress(BlockingIOError):
+            sent = os.write(self._outer, self._unread)
+            del self._unread[:sent]
+
+    def _bury(self, terminal: int) -> None:
+        assert self._process is not None
+        self._kill()
+        self._process.wait()
+        with self._lock:
+            self._console.detach()
+        os.close(terminal)
+        # libfaketime cannot tidy up after a SIGKILL.
+        for name in ("faketime_shm_", "sem.faketime_sem_"):
+            Path(f"/dev/shm/{name}{self._process.pid}").unlink(missing_ok=True)
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self._process is not None and self._process.returncode is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _last_words(self) -> str:
+        return f" It runs in {self.what}. The last that it printed:\n{self.output[-2000:]}"
+
+    def _forget(self, names: Sequence[str]) -> None:
+        for name in names:
+            (self.directory / name).unlink(missing_ok=True)
+
+    def _read(self, name: str) -> bytes | None:
+        with contextlib.suppress(OSError):
+            return (self.directory / name).read_bytes()
+        return None
+
+    def _write(self, name: str, data: str | bytes) -> None:
+        path = self.directory / (name + "~")
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        path.rename(self.directory / name)
+
+    def _write_offset(self, seconds: float) -> None:
+        self._write("time", f"{seconds:+.6f}")
+
+
+def _read(fd: int) -> bytes:
+    """What there is to read; b"" when there is none, or the other end is gone."""
+    try:
+        return os.read(fd, 65536)
+    except OSError:
+        return b""
+
+
+def files_on(directory: str | Path) -> dict[str, bytes]:
+    """The files on the flash of the board in directory; none when there is no board or no file system."""
+    board = Board(directory)
+    try:
+        return board.files()
+    except ValueError:
+        return {}
+    finally:
+        board.stop()
+
+
+def serve(board: Board) -> None:
+    """Runs board in the foreground until Ctrl-C, and says where its serial port is."""
+    with board:
+        print(
+            f"{board.what}\nserial port: {board.port}   (mpremote connect {board.port})\n"
+            "Ctrl-C stops the board",
+            flush=True,
+        )
+        seen = 0
+        with contextlib.suppress(KeyboardInterrupt):
+            while board.running:
+                output = board.output
+                print(output[seen:], end="", flush=True)
+                seen = len(output)
+                time.sleep(LOOK_S)

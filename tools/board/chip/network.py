@@ -1,0 +1,249 @@
+"""The ESP32's Wi-Fi in an air that the board's settings describe.
+
+Source: the library reference, and ports/esp32/{network_wlan,network_common}.c of MicroPython: the port tries
+for ever after a wrong key or an unknown network, status() keeps the last failure until the next success, and
+a soft reset leaves the radio as it is.
+"""
+
+import json
+
+import _board
+
+STA_IF = 0
+AP_IF = 1
+
+STAT_IDLE = 1000
+STAT_CONNECTING = 1001
+STAT_GOT_IP = 1010
+STAT_BEACON_TIMEOUT = 200
+STAT_NO_AP_FOUND = 201
+STAT_WRONG_PASSWORD = 202
+STAT_ASSOC_FAIL = 203
+STAT_CONNECT_FAIL = 203
+STAT_HANDSHAKE_TIMEOUT = 204
+
+AUTH_OPEN = 0
+AUTH_WPA2_PSK = 3
+
+_REASON_ASSOC_LEAVE = 8
+_NO_ADDRESS = "0.0.0.0"
+_hostname = "mpy-esp32"
+_country = "XX"
+
+
+def hostname(name=None):
+    global _hostname
+    if name is None:
+        return _hostname
+    if len(name) > 32:
+        raise ValueError
+    _hostname = name
+
+
+def country(code=None):
+    global _country
+    if code is None:
+        return _country
+    if len(code) != 2:
+        raise ValueError
+    _country = code
+
+
+def ipconfig(param):
+    if param == "dns":
+        return WLAN().ifconfig()[3]
+    raise ValueError("unknown config param")
+
+
+class _Radio:
+    """What both interfaces and a soft reset share; the port keeps it in static variables."""
+
+    def __init__(self):
+        stored = json.loads(_board.read("wifi") or b"{}")
+        self.active = stored.get("active", [False, False])
+        # What connect() asked for, until disconnect(): [ssid, key].
+        self.wanted = stored.get("wanted")
+        self.since_ms = stored.get("since_ms", 0)
+        self.reason = stored.get("reason", 0)
+        self.connected = stored.get("connected", False)
+
+    def save(self):
+        state = {
+            "active": self.active,
+            "wanted": self.wanted,
+            "since_ms": self.since_ms,
+            "reason": self.reason,
+            "connected": self.connected,
+        }
+        _board.write("wifi", json.dumps(state).encode())
+
+    def listen(self):
+        """Brings the state up to date with the air: the events that the port hears of from ESP-IDF."""
+        if self.wanted is None or not self.active[STA_IF]:
+            return
+        before = (self.connected, self.reason)
+        point = None
+        for network in _board.setting("air"):
+            if network["ssid"] == self.wanted[0]:
+                point = network
+        if self.connected:
+            if point is None:
+                self.connected = False
+                self.reason = STAT_BEACON_TIMEOUT
+                self.since_ms = _board.ticks_ms()
+        else:
+            join_s = 0.05 if point is None else point.get("join_s", 0.05)
+            if _board.ticks_ms() - self.since_ms >= join_s * 1000:
+                if point is None:
+                    self.reason = STAT_NO_AP_FOUND
+                elif (point.get("key") or "") != self.wanted[1]:
+                    self.reason = STAT_WRONG_PASSWORD
+                else:
+                    self.reason = 0
+                    self.connected = True
+        if before != (self.connected, self.reason):
+            self.save()
+
+    def leave(self):
+        if self.wanted is not None:
+            self.reason = _REASON_ASSOC_LEAVE
+        self.wanted = None
+        self.connected = False
+        self.save()
+
+
+_radio = None
+
+
+class WLAN:
+    """network.WLAN of the ESP32 port: one station and one access point, however often it is constructed."""
+
+    IF_STA = STA_IF
+    IF_AP = AP_IF
+    SEC_OPEN = 0
+    SEC_WPA2 = 3
+    PM_NONE = 0
+    PM_PERFORMANCE = 1
+    PM_POWERSAVE = 2
+
+    def __init__(self, interface_id=STA_IF):
+        global _radio
+        if interface_id not in (STA_IF, AP_IF):
+            raise ValueError("invalid WLAN interface identifier")
+        if _radio is None:
+            _radio = _Radio()
+        self._id = interface_id
+
+    def active(self, is_active=None):
+        if is_active is not None:
+            _radio.active[self._id] = bool(is_active)
+            if self._id == STA_IF and not is_active:
+                _radio.leave()
+            _radio.save()
+        return _radio.active[self._id]
+
+    def connect(self, ssid=None, key=None, *, bssid=None):
+        if not _radio.active[STA_IF]:
+            raise OSError("Wifi Not Started")
+        _radio.listen()
+        wanted = [_text(ssid), _text(key)]
+        if _radio.wanted is not None:
+            if not _radio.connected:
+                raise OSError("Wifi Internal State Error")
+            if wanted != _radio.wanted:
+                raise OSError("Wifi Internal Error")
+            return
+        _radio.wanted = wanted
+        _radio.since_ms = _board.ticks_ms()
+        _radio.save()
+
+    def disconnect(self):
+        if not _radio.active[STA_IF]:
+            raise OSError("Wifi Not Started")
+        _radio.leave()
+
+    def isconnected(self):
+        _radio.listen()
+        return self._id == STA_IF and _radio.connected
+
+    def status(self, param=None):
+        _radio.listen()
+        if param == "rssi":
+            if not self.isconnected():
+                raise OSError("Wifi Not Connected")
+            return -50
+        if param == "stations":
+            return []
+        if param is not None:
+            raise ValueError("unknown status param")
+        if self._id == AP_IF:
+            return None
+        if _radio.connected:
+            return STAT_GOT_IP
+        if _radio.reason in (STAT_NO_AP_FOUND, STAT_WRONG_PASSWORD):
+            return _radio.reason
+        # So does the port: after disconnect() the next attempt looks idle until it succeeds or fails.
+        if _radio.wanted is None or _radio.reason == _REASON_ASSOC_LEAVE:
+            return STAT_IDLE
+        return STAT_CONNECTING
+
+    def scan(self):
+        """[(ssid, bssid, channel, RSSI, security, hidden), …], bytes as the port gives them."""
+        if not _radio.active[STA_IF]:
+            raise OSError("STA must be active")
+        return [
+            (n["ssid"].encode(), b"\x02muste", 6, -50, AUTH_WPA2_PSK if n.get("key") else AUTH_OPEN, False)
+            for n in _board.setting("air")
+        ]
+
+    def ifconfig(self, addresses=None):
+        """(ip, netmask, gateway, dns). Setting them is accepted and changes nothing."""
+        if addresses is None:
+            return tuple(_board.setting("ip")) if self.isconnected() else (_NO_ADDRESS,) * 4
+
+    def ipconfig(self, param=None, **settings):
+        if param is None:
+            return None
+        ip, netmask, gateway, _ = self.ifconfig()
+        if param == "addr4":
+            return (ip, netmask)
+        if param == "gw4":
+            return gateway
+        if param == "has_dhcp4":
+            return self.isconnected()
+        if param == "dhcp4":
+            return True
+        raise ValueError("unknown config param")
+
+    def config(self, param=None, **settings):
+        if param is None:
+            for name in settings:
+                if name in ("hostname", "dhcp_hostname"):
+                    hostname(settings[name])
+                elif name not in (
+                    "pm",
+                    "txpower",
+                    "reconnects",
+                    "ssid",
+                    "essid",
+                    "key",
+                    "security",
+                    "channel",
+                ):
+                    raise ValueError("unknown config param")
+            return None
+        if param == "mac":
+            mac = bytearray(bytes.fromhex(_board.setting("mac")))
+            mac[5] = (mac[5] + self._id) & 0xFF
+            return bytes(mac)
+        if param in ("hostname", "dhcp_hostname"):
+            return hostname()
+        if param in ("ssid", "essid"):
+            return _radio.wanted[0] if self._id == STA_IF and _radio.wanted else ""
+        if param == "channel":
+            return 6
+        raise ValueError("unknown config param")
+
+
+def _text(value):
+    return value.decode() if isinstance(value, (bytes, bytearray)) else (value or "")

@@ -1,0 +1,64 @@
+"""The application: the clouds' calls, and the box's own page, state and misbehaviour."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, Response
+from starlette.exceptions import HTTPException
+
+from . import chinamobile, model, page
+from .coze import router as coze
+from .misbehave import GOOD, Misbehaviour, Switch
+from .state import State
+from .traffic import Traffic
+
+OWN = frozenset({"/", "/state", "/misbehave", "/favicon.ico"})
+
+
+def make_app(state: State, switch: Switch, on_call: Callable[[dict[str, Any]], None]) -> FastAPI:
+    app = FastAPI(title="muster: the clouds in a box", openapi_url=None)
+    for vendor in (chinamobile, model, coze):
+        app.include_router(vendor.router(state))
+    app.add_middleware(Traffic, state=state, switch=switch, own=OWN, on_call=on_call, refuse=refusal)
+
+    @app.get("/state")
+    async def summary() -> dict[str, Any]:
+        return {**state.summary(), "misbehaviour": told(switch)}
+
+    @app.post("/misbehave")
+    async def misbehave(how: Misbehaviour | None = None) -> dict[str, Any]:
+        switch.set(how)
+        return told(switch)
+
+    @app.get("/", response_class=HTMLResponse)
+    async def index() -> str:
+        return page.render(await summary())
+
+    @app.get("/favicon.ico")
+    async def favicon() -> Response:
+        return Response(status_code=204)
+
+    @app.exception_handler(HTTPException)
+    async def refuse(request: Request, error: HTTPException) -> Response:
+        path = request.url.path
+        return refusal(path, f"{request.method} {path}: {error.detail}", None, error.status_code)
+
+    return app
+
+
+def refusal(path: str, text: str, code: str | None, status: int) -> Response:
+    """Refuses a call in the shape of the vendor whose path it is; without a code, with a usual one."""
+    if path == coze.TOKEN:
+        return coze.token_refusal(text, code or "invalid_request", status)
+    if path.startswith(coze.PATHS):
+        known = code or str(coze.NOT_FOUND)
+        return coze.refusal(text, int(known) if known.isdigit() else known, status)
+    if path.startswith(model.PATH):
+        return model.refusal(text, code or "invalid_request", status)
+    return chinamobile.refusal(text, code or "500", status)
+
+
+def told(switch: Switch) -> dict[str, Any]:
+    """What the box was told to get wrong, as JSON; empty when that is nothing."""
+    return switch.now.model_dump(exclude_defaults=True) if switch.now != GOOD else {}

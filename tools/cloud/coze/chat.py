@@ -1,0 +1,174 @@
+"""Chats with a bot and with a workflow (发起对话, 执行对话流)."""
+
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import Field
+
+from ..misbehave import Misbehaviour
+from ..state import State
+from ..streaming import compact, reply, stream
+from ..strict import Refused, Text
+from . import answer
+from .answer import Body, EnterMessage, Ext, JsonRoute, Parameters, log_header, success
+from .caller import Caller, calling
+from .store import number
+
+CHAT_MESSAGES, WORKFLOW_MESSAGES = 100, 50
+# A longer answer is several messages: each ends with all of its text in one event.
+MESSAGE_PIECES = 5
+FAILURE = {"code": answer.BROKEN, "msg": "the box was told to fail"}
+
+
+class Chat(Body):
+    bot_id: Text
+    user_id: Text
+    additional_messages: list[EnterMessage] = Field(default_factory=list)
+    stream: bool = False
+    custom_variables: dict[str, str] | None = None
+    auto_save_history: bool = True
+    meta_data: dict[str, str] | None = None
+    extra_params: dict[str, str] | None = None
+    shortcut_command: dict[str, Any] | None = None
+    parameters: Parameters | None = None
+    enable_card: bool | None = None
+    publish_status: Text | None = None
+    bot_version: Text | None = None
+
+
+class WorkflowChat(Body):
+    workflow_id: Text
+    additional_messages: list[EnterMessage]
+    parameters: Parameters | None = None
+    app_id: Text | None = None
+    bot_id: Text | None = None
+    conversation_id: Text | None = None
+    ext: Ext = None
+    workflow_version: Text | None = None
+    connector_id: Text | None = None
+
+
+def router(state: State) -> APIRouter:
+    routes = APIRouter(route_class=JsonRoute)
+    who = Depends(calling(state))
+
+    @routes.post("/v3/chat")
+    async def chat(
+        body: Chat,
+        request: Request,
+        caller: Caller = who,
+        conversation_id: Annotated[
+            str | None, Query(description="empty is absent, as the SDK sends it")
+        ] = None,
+    ) -> Response:
+        _check_count(body.additional_messages, CHAT_MESSAGES)
+        if not (body.stream or body.auto_save_history):
+            raise Refused("stream=false needs auto_save_history=true", answer.NEEDS_HISTORY)
+        caller.bill()
+        about = _about(conversation_id, body.bot_id)
+        if not body.stream:
+            # The answer's text is asked for later, by calls that report no device.
+            return success({**about, "status": "in_progress"})
+        parts = _events(about, _question(body.additional_messages), "[DONE]", request.state.fault)
+        return stream(request, parts, headers=log_header())
+
+    @routes.post("/v1/workflows/chat")
+    async def workflow_chat(body: WorkflowChat, request: Request, caller: Caller = who) -> Response:
+        _check_count(body.additional_messages, WORKFLOW_MESSAGES)
+        if body.app_id and body.bot_id:
+            raise Refused(answer.WRONG_WORDS + "bot_id and app_id must not both be given")
+        caller.bill()
+        about = _about(body.conversation_id, body.bot_id)
+        done = {"debug_url": f"https://www.coze.cn/work_flow?execute_id={number()}"}
+        parts = _events(about, _question(body.additional_messages), done, request.state.fault)
+        return stream(request, parts, headers=log_header())
+
+    return routes
+
+
+def _check_count(messages: list[EnterMessage], limit: int) -> None:
+    if len(messages) > limit:
+        text = f"additional messages超过限制: {len(messages)}, at most {limit} are allowed"
+        raise Refused(text, answer.TOO_MANY_MESSAGES)
+
+
+def _question(messages: list[EnterMessage]) -> str:
+    return (messages[-1].content or "") if messages else ""
+
+
+def _about(conversation_id: str | None, bot_id: str | None) -> dict[str, Any]:
+    """A Chat object without its status."""
+    conversation_id = conversation_id or number()
+    return {
+        "id": number(),
+        "conversation_id": conversation_id,
+        "bot_id": bot_id or "",
+        "created_at": int(time.time()),
+        "last_error": {"code": 0, "msg": ""},
+        "usage": {"token_count": 0, "output_count": 0, "input_count": 0},
+        "section_id": conversation_id,
+    }
+
+
+def _events(about: dict[str, Any], question: str, done: Any, fault: Misbehaviour) -> Iterator[str]:
+    def ends(status: str, **more: Any) -> str:
+        return _event(f"conversation.chat.{status}", {**about, "status": status, **more})
+
+    yield ends("created")
+    yield ends("in_progress")
+    pieces = reply(question, fault.bytes)
+    for start in range(0, len(pieces), MESSAGE_PIECES):
+        yield from _message(about, pieces[start : start + MESSAGE_PIECES])
+        if fault.stream == "error":
+            # Nothing follows it: not even `done`.
+            yield _event("error", FAILURE)
+            return
+        if fault.stream in ("failed", "failed-bare", "requires_action"):
+            break
+    if fault.stream == "failed":
+        yield ends("failed", last_error=FAILURE, failed_at=int(time.time()))
+    elif fault.stream == "failed-bare":
+        yield _event("conversation.chat.failed", FAILURE)
+    elif fault.stream == "requires_action":
+        call = {"id": number(), "type": "reply_message", "function": None}
+        action = {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": [call]}}
+        yield ends("requires_action", required_action=action)
+    else:
+        yield _event("conversation.message.completed", _finish(about))
+        count = len("".join(pieces))
+        usage = {"token_count": count + len(question), "output_count": count, "input_count": len(question)}
+        yield ends("completed", completed_at=int(time.time()), usage=usage)
+    yield _event("done", done)
+
+
+def _message(about: dict[str, Any], pieces: list[str]) -> Iterator[str]:
+    """The pieces of one message, and then the whole of it."""
+    known = _text_message(about, "answer")
+    for piece in pieces:
+        yield _event("conversation.message.delta", {**known, "content": piece})
+    whole = {**known, "content": "".join(pieces), "created_at": int(time.time())}
+    yield _event("conversation.message.completed", whole)
+
+
+def _finish(about: dict[str, Any]) -> dict[str, Any]:
+    finish = {"msg_type": "generate_answer_finish", "data": "", "from_module": None, "from_unit": None}
+    return {**_text_message(about, "verbose"), "content": compact(finish), "created_at": int(time.time())}
+
+
+def _text_message(about: dict[str, Any], kind: str) -> dict[str, Any]:
+    known = {name: about[name] for name in ("conversation_id", "bot_id", "section_id")}
+    return {
+        "id": number(),
+        "role": "assistant",
+        "type": kind,
+        "content_type": "text",
+        "chat_id": about["id"],
+        **known,
+    }
+
+
+def _event(name: str, data: Any) -> str:
+    # No space after the colons, as the service itself writes them.
+    return f"event:{name}\ndata:{compact(data)}\n\n"

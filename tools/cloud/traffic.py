@@ -1,0 +1,174 @@
+"""Between the network and the clouds: logs every call, and misbehaves when told to."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fastapi import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .misbehave import Switch, hang_up
+from .state import State
+
+
+class Traffic:
+    """ASGI middleware around every path but the box's own.
+
+    Args:
+        own: the box's own paths, which are neither logged nor broken.
+        on_call: is handed each call's row when the call is over.
+        refuse: makes a refusal of path, sentence, code and HTTP status.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        state: State,
+        switch: Switch,
+        own: frozenset[str],
+        on_call: Callable[[dict[str, Any]], None],
+        refuse: Callable[[str, str, str, int], Response],
+    ) -> None:
+        self.app, self.state, self.switch, self.own = app, state, switch, own
+        self.on_call, self.refuse = on_call, refuse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in self.own:
+            return await self.app(scope, receive, send)
+        call = self.state.call_arrived(scope["path"])
+        body, complete = await _body(receive)
+
+        # Always before the caller can know that it is over, so that it finds the call in the log.
+        def end(**outcome: Any) -> None:
+            device = scope["state"].get("device")
+            self.on_call(self.state.call_ended(call, received=len(body), device=device, **outcome))
+
+        if not complete:
+            return end(reason="the connection ended in the middle of the request")
+
+        fault = scope["state"]["fault"] = self.switch.for_call(scope["path"])
+        transport: asyncio.Transport = scope["state"]["transport"]
+        if fault.delay and await _gone(receive, fault.delay):
+            return end(reason=f"the caller left within a delay of {fault.delay:g} s")
+        if fault.connection in ("close", "reset") and fault.after is None:
+            end(reason=f"misbehaved: {fault.connection} before the answer")
+            hang_up(transport, reset=fault.connection == "reset")
+            await _gone(receive)
+            return None
+
+        instead = fault.answer(partial(self.refuse, scope["path"]))
+        app, replayed = instead or self.app, _replayed(body, receive)
+        if fault.connection is None:
+            await _pass_on(
+                app, scope, replayed, send, end, "misbehaved: answered as told" if instead else None
+            )
+            return None
+
+        start, answer = await _collect(app, scope, replayed)
+        length = len(answer) // 2 if fault.after is None else fault.after
+        end(status=start["status"], reason=f"misbehaved: {fault.connection} in the middle of the answer")
+        await send(start)
+        await send({"type": "http.response.body", "body": answer[:length], "more_body": True})
+        if fault.connection == "truncate":
+            # A proper end of the TLS connection: only HTTP's own framing gives the loss away.
+            transport.close()
+        else:
+            hang_up(transport, reset=fault.connection == "reset")
+        await _gone(receive)
+        return None
+
+
+async def _pass_on(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, end: Callable[..., None], reason: str | None
+) -> None:
+    """Hands each part of an answer to the caller as it comes."""
+    # Held back until there is a part: an answer in one part is logged before it is sent.
+    start: Message | None = None
+    status: int | None = None
+    over = False
+
+    async def part(message: Message) -> None:
+        nonlocal start, status, over
+        if message["type"] == "http.response.start":
+            start, status = message, message["status"]
+            return
+        if not message.get("more_body"):
+            over = True
+            code, text = _verdict(status, message.get("body", b"") if start else None)
+            end(status=status, code=code, reason=reason or text)
+        if start:
+            held, start = start, None
+            await send(held)
+        await send(message)
+
+    await app(scope, receive, part)
+    if not over:
+        end(status=status, reason="the caller left in the middle of the answer")
+
+
+async def _collect(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[Message, bytes]:
+    """What an application answers: the message with its status and header, and the body."""
+    messages: list[Message] = []
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    await app(scope, receive, send)
+    start, *parts = messages
+    return start, b"".join(part.get("body", b"") for part in parts)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """The request once more, for the application; after it, what the caller does next."""
+    request: Message | None = {"type": "http.request", "body": body, "more_body": False}
+
+    async def replay() -> Message:
+        nonlocal request
+        message, request = request, None
+        return message or await receive()
+
+    return replay
+
+
+async def _body(receive: Receive) -> tuple[bytes, bool]:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return bytes(body), False
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(body), True
+
+
+async def _gone(receive: Receive, timeout: float | None = None) -> bool:
+    """Waits until the caller has gone, at most for a time in seconds; True if it has."""
+
+    async def wait() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    try:
+        await asyncio.wait_for(wait(), timeout)
+    except asyncio.TimeoutError:
+        return False
+    return True
+
+
+def _verdict(status: int | None, answer: bytes | None) -> tuple[str | None, str | None]:
+    """The code and the text that an answer carries, wherever its vendor puts them; None is a stream."""
+    if answer is None:
+        return str(status), "streamed"
+    try:
+        content = json.loads(answer)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        return None, "answered something that is no JSON object"
+    if isinstance(content.get("error"), dict):
+        content = content["error"]
+    code = next((content[name] for name in ("code", "error_code") if name in content), status)
+    text = next((content[name] for name in ("message", "msg", "error_message") if content.get(name)), None)
+    return str(code), text

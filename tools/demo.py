@@ -1,0 +1,158 @@
+"""The main job, shown: python3 -m tools demo."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tools.board import Board, BoardError
+from tools.cloud import Cloud, Device
+from tools.factory.image import board_image
+
+SECRET_INFO = "/v2/customer/device/secret/info"
+REPORT = "/v2/customer/device/report"
+
+# Twelve hours are long for a demonstration. After a failure the deadline keeps the next try near.
+PERIOD_S, JITTER_S, DEADLINE_S = 3, 1, 12
+HEARTBEATS = 3
+REFUSALS = {"foreign": "no trusted root has signed it", "misnamed": "it is for another name"}
+
+
+def run(vm: str | None) -> bool:
+    """Runs the whole story and prints it. Returns whether all of it held."""
+    with tempfile.TemporaryDirectory(prefix="muster-demo-") as folder:
+        story = Story(Path(folder), vm)
+        try:
+            story.tell()
+        except BoardError as e:
+            story.check("the story came to its end", False, str(e))
+        return story.verdict()
+
+
+@dataclass
+class Story:
+    folder: Path
+    vm: str | None
+    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    checks: list[tuple[str, bool, str]] = field(default_factory=list)
+
+    def check(self, what: str, held: bool, measured: str = "") -> None:
+        self.checks.append((what, held, measured))
+        self.console.print(
+            f"  [{'green' if held else 'red'}]{'yes' if held else 'NO '}[/]  {what}  [dim]{measured}[/]"
+        )
+
+    def say(self, text: str) -> None:
+        self.console.print(f"\n[bold]{text}[/]")
+
+    def tell(self) -> None:
+        device = Device("1234567890123", secrets.token_hex(8), "SN", "AI-SPEAKER-0001")
+        with Cloud([device]) as cloud:
+            self.say(f"China Mobile's platform in a box is up at {cloud.url}")
+            image = board_image(self.config(cloud, device), [cloud.ca_pem])
+            with Board(self.folder / "board", image, vm=self.vm) as board:
+                self.say(f"A board is switched on for the first time; its clock says 2000. ({board.what})")
+                self.first_life(cloud, board)
+                self.say("The plug is pulled, and put back")
+                self.power_cut(cloud, board)
+                self.say("Somebody else answers in the platform's place")
+                self.impostor(cloud, board)
+
+    def config(self, cloud: Cloud, device: Device) -> dict:
+        return {
+            "wifi": [{"ssid": "muster-lab", "key": "password"}],
+            "productId": device.product_id,
+            "productKey": device.product_key,
+            "deviceNo": device.device_no,
+            "cmei": "111234560000018",
+            "firmwareVersion": "0.0.1",
+            "baseUrl": cloud.url,
+            "ntp": [],
+            "period": PERIOD_S,
+            "jitter": JITTER_S,
+            "spread": 0,
+            "deadline": DEADLINE_S,
+        }
+
+    def first_life(self, cloud: Cloud, board: Board) -> None:
+        started = time.monotonic()
+        board.wait_for("enrolled")
+        enrolled = time.monotonic() - started
+        board.wait_for("reported")
+        reported = time.monotonic() - started
+        self.check("it fetched its secret over verified TLS", True, f"{enrolled:.2f} s after power-on")
+        self.check("its first heartbeat was accepted", True, f"{reported:.2f} s after power-on")
+        with self.console.status("waiting for more heartbeats"):
+            for _ in range(HEARTBEATS - 1):
+                board.wait_for("reported", timeout=PERIOD_S + JITTER_S + 5)
+        times = [call["time"] for call in cloud.calls(REPORT)]
+        intervals = [times[i + 1] - times[i] for i in range(len(times) - 1)]
+        # The board counts in whole seconds, so an interval may look a second off.
+        on_time = all(PERIOD_S - JITTER_S - 1 <= i <= PERIOD_S + JITTER_S + 1.5 for i in intervals)
+        shown = ", ".join(f"{i:.1f} s" for i in intervals)
+        self.check(f"heartbeats come every {PERIOD_S} ± {JITTER_S} s", on_time, shown)
+
+    def power_cut(self, cloud: Cloud, board: Board) -> None:
+        board.cut_power()
+        kept = secret_on(board)
+        self.check("the secret is on flash", bool(kept), "masked here")
+        due = next_on(board)
+        before = len(cloud.calls(REPORT))
+        started = time.monotonic()
+        board.start()
+        with self.console.status("waiting for the next heartbeat"):
+            board.wait_for("reported", timeout=PERIOD_S + JITTER_S + 8)
+        back = cloud.calls(REPORT)[before:]
+        ahead = back[0]["time"] - due
+        self.check("it reported again by itself", True, f"{time.monotonic() - started:.2f} s after power-on")
+        self.check("and not before that was due", ahead > -1, f"{ahead:+.1f} s")
+        fetched = len(cloud.calls(SECRET_INFO))
+        self.check("the secret was fetched once in all", fetched == 1, f"{fetched} call")
+        self.check("and is still the same", secret_on(board) == kept)
+
+    def impostor(self, cloud: Cloud, board: Board) -> None:
+        for certificate, reason in REFUSALS.items():
+            cloud.misbehave(certificate=certificate)
+            before = len(cloud.calls())
+            with self.console.status("waiting for the next heartbeat"):
+                board.wait_for(reason, timeout=30)
+            sent = len(cloud.calls()) - before
+            self.check(f"a server with a {certificate} certificate is refused", True, reason)
+            self.check("and gets not a byte of a request", sent == 0)
+        cloud.behave()
+        with self.console.status("waiting for the next heartbeat"):
+            board.wait_for("reported", timeout=45)
+        self.check("with the platform back, the heartbeats go on", True)
+
+    def verdict(self) -> bool:
+        table = Table(title="\nWhat was checked", title_justify="left")
+        for column in ("", "check", "measured"):
+            table.add_column(column, overflow="fold")
+        for what, held, measured in self.checks:
+            table.add_row("[green]held[/]" if held else "[red]FAILED[/]", what, measured)
+        self.console.print(table)
+        failed = sum(not held for _, held, _ in self.checks)
+        self.console.print(f"{len(self.checks) - failed} held, {failed} failed")
+        return failed == 0
+
+
+def record(board: Board, name: str) -> dict:
+    """The newest record of that name on the board's flash, read as a stranger would: two slots of JSON."""
+    slots = [data for path, data in board.files().items() if path.startswith(f"/state/{name}.")]
+    newest = max(slots, key=lambda data: int.from_bytes(data[4:8], "little"), default=b"")
+    return json.loads(newest[10:] or "{}")
+
+
+def secret_on(board: Board) -> str | None:
+    return record(board, "credentials").get("deviceSecret")
+
+
+def next_on(board: Board) -> int:
+    return record(board, "schedule").get("next", 0)

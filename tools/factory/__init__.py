@@ -1,0 +1,1 @@
+"""The factory line: images of flash, flashing, deployment, identities."""
