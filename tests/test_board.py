@@ -656,6 +656,33 @@ serve(Board(here / "board", (here / "image").read_bytes()))
         served.stdout.close()
 
 
+@needs_micropython
+@pytest.mark.parametrize("vm", ["micropython", "cpython"])
+def test_a_board_ends_with_its_supervisor_however_that_ends(tmp_path, vm):
+    (tmp_path / "image").write_bytes(image("import time\nprint('main')\nwhile True: time.sleep(0.05)\n"))
+    program = f"""
+import time
+from pathlib import Path
+from tools.board import Board
+here = Path({str(tmp_path)!r})
+board = Board(here / "board", (here / "image").read_bytes(), vm={vm!r}).start()
+board.wait_for("main")
+print(board._process.pid, flush=True)
+time.sleep(60)
+"""
+    supervisor = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        pid = int(supervisor.stdout.readline())
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+        supervisor.stdout.close()
+    until = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{pid}").exists()
+
+
 # CPython
 
 

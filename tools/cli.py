@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def main() -> None:
 
     Everything here runs on a laptop, without a board.
     """
+    # Ended politely, it switches its boards and clouds off.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 @main.command()
@@ -49,7 +52,8 @@ def test(pytest_arguments: tuple[str, ...]) -> None:
     """Runs every test, or those that pytest's own arguments choose."""
     # They mostly wait for each other's clocks and sockets: four at a time keep two cores busy.
     arguments = pytest_arguments or ("-n", "4")
-    sys.exit(subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT).returncode)
+    os.chdir(ROOT)
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])
 
 
 @main.command()

@@ -31,6 +31,7 @@ RELEASED = 1795305600  # 22 November 2026: no muster ran before
 NTP_TIMEOUT_MS = 1500
 TOLERANCE_S = 30  # a Date is a second coarse and as old as its answer is slow
 
+_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _EPOCH = 946684800 if time.gmtime(0)[0] == 2000 else 0
 _NTP_EPOCH = 2208988800  # from 1900 to 1970
 
@@ -81,7 +82,7 @@ def at_least_as_late_as(path):
 
 
 def refine(date, latest=None):
-    """Takes the time from the Date header of a verified answer.
+    """Takes the time from the Date header of a verified answer, even if that is behind the floor.
 
     latest   Unix time after which that server's certificate has ended: a Date
              beyond it is the server's mistake, and would lock the device out
@@ -131,7 +132,7 @@ def parse_date(text):
     """Unix seconds of an HTTP date, "Sun, 22 Nov 2026 04:41:21 GMT"; None for anything else."""
     try:
         _, day, month, year, clock, zone = text.split(" ")
-        month = "JanFebMarAprMayJunJulAugSepOctNovDec".index(month) // 3 + 1
+        month = _MONTHS.index(month) + 1
         h, m, s = (int(part) for part in clock.split(":"))
         if zone == "GMT":
             return unix(int(year), month, int(day), h, m, s)

@@ -228,7 +228,8 @@ def test_a_kept_connection_that_was_closed_is_replaced(tls):
 
 def test_no_redirect_leaves_tls(tls, server):
     url = say(tls, answer("", "Location: " + server["url"] + "/x", status="302 x"))
-    assert "must not go" in refused(url, http.Session(tls["ca"]))
+    with http.Session(tls["ca"]) as session:
+        assert "must not go" in refused(url, session)
     assert seen(server) == []
 
 

@@ -394,10 +394,11 @@ class Board:
         return ours
 
     def _command(self) -> list[str]:
+        hang_up = [sys.executable, "-S", str(VM / "hang_up.py")]
         if self._micropython is None:
-            return [sys.executable, str(VM / "cpython.py")]
+            return [*hang_up, sys.executable, str(VM / "cpython.py")]
         heap = [] if self.heap is None else ["-X", f"heapsize={self.heap}"]
-        return [*self._micropython.command, *heap, "-i", "-c", "__import__('bootloader')"]
+        return [*hang_up, *self._micropython.command, *heap, "-i", "-c", "__import__('bootloader')"]
 
     def _environment(self, main: bool) -> dict[str, str]:
         environment = {
@@ -525,6 +526,9 @@ def serve(board: Board) -> None:
             "Ctrl-C stops the board",
             flush=True,
         )
+        # A shell that starts it in the background makes it ignore SIGINT.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         seen = 0
         with contextlib.suppress(KeyboardInterrupt):
             while board.running:

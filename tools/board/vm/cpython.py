@@ -7,6 +7,7 @@ and the heap is the laptop's.
 import builtins
 import code
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -56,6 +57,8 @@ def run(name: str, names: dict) -> bool:
 def boot() -> None:
     directory = os.environ["BOARD_DIRECTORY"]
     flash = directory + "/flash"
+    # Ignored where the tools were started in the background, and the board's Ctrl-C with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # In the place of this file's own folder.
     sys.path[:1] = [flash, flash + "/lib", str(Path(__file__).parent.parent / "chip")]
 
