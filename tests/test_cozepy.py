@@ -8,6 +8,7 @@ import wave
 import jwt
 import pytest
 import requests
+
 from tools.cloud import Cloud
 
 # What the SDK itself is built on warns at its import.

@@ -31,7 +31,7 @@ RELEASED = 1795305600  # 22 November 2026: no muster ran before
 NTP_TIMEOUT_MS = 1500
 TOLERANCE_S = 30  # a Date is a second coarse and as old as its answer is slow
 
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _EPOCH = 946684800 if time.gmtime(0)[0] == 2000 else 0
 _NTP_EPOCH = 2208988800  # from 1900 to 1970
 
