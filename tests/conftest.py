@@ -87,3 +87,39 @@ def platform(cloud):
         "roots": str(cloud.ca_pem),
         "ntp": [],
     }
+
+
+@pytest.fixture(scope="session")
+def coze_key():
+    """An OAuth app's key pair, made once: its private and its public half as PEM."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(65537, 2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return private.decode(), public.decode()
+
+
+@pytest.fixture
+def coze(cloud, coze_key):
+    """Coze in the box, for tests on both machines: an OAuth app, a ready token, a channel, an AI token."""
+    private, public = coze_key
+    cloud.add_coze_app("app-1", "key-1", public, may_bind=True)
+    cloud.add_coze_token("pat_ready")
+    cloud.add_coze_channel("channel-1")
+    cloud.add_ai_token("ai_t0ken", DEVICE.product_id)
+    return {
+        "url": cloud.url,
+        "ca": str(cloud.ca_pem),
+        "client_id": "app-1",
+        "key_id": "key-1",
+        "private_key": private,
+        "token": "pat_ready",
+        "ai_token": "ai_t0ken",
+        "product": [DEVICE.product_id, DEVICE.product_key, DEVICE.device_no],
+    }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import jwt
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +24,26 @@ REPORT = "/v2/customer/device/report"
 # Twelve hours are long for a demonstration. After a failure the deadline keeps the next try near.
 PERIOD_S, JITTER_S, DEADLINE_S = 3, 1, 12
 HEARTBEATS = 3
+SHARED = secrets.token_hex(32)
+# What a maker's own program on the board does with Coze, in the REPL after the agent was stopped.
+TALK = """\
+import json
+from muster import http, jwt
+from muster.clouds.coze import Coze
+
+with open("/coze.json") as f:
+    known = json.load(f)
+coze = Coze(http.Session(), known["client_id"], known["key_id"], known["private_key"],
+            device_id=known["device_id"], base_url=known["base_url"])
+coze.access_token()
+print("token: bought")
+for piece in coze.chat_text("bot-1", "user-1", known["question"]):
+    print("piece:", piece)
+print("chat: done")
+print("hs256:", jwt.encode({"sub": known["device_id"]}, known["shared"]))
+"""
+QUESTION = "你好"
+
 REFUSALS = {"foreign": "no trusted root has signed it", "misnamed": "it is for another name"}
 
 
@@ -56,7 +78,9 @@ class Story:
         device = Device("1234567890123", secrets.token_hex(8), "SN", "AI-SPEAKER-0001")
         with Cloud([device]) as cloud:
             self.say(f"China Mobile's platform in a box is up at {cloud.url}")
-            image = board_image(self.config(cloud, device), [cloud.ca_pem])
+            app = cloud.new_coze_app()
+            talk = {"/talk.py": TALK.encode(), "/coze.json": self.coze(cloud, app, device)}
+            image = board_image(self.config(cloud, device), [cloud.ca_pem], more=talk)
             with Board(self.folder / "board", image, vm=self.vm) as board:
                 self.say(f"A board is switched on for the first time; its clock says 2000. ({board.what})")
                 self.first_life(cloud, board)
@@ -64,6 +88,8 @@ class Story:
                 self.power_cut(cloud, board)
                 self.say("Somebody else answers in the platform's place")
                 self.impostor(cloud, board)
+                self.say("Ctrl-C, and the board talks to Coze with a key of its own")
+                self.conversation(cloud, board, device)
 
     def config(self, cloud: Cloud, device: Device) -> dict:
         return {
@@ -80,6 +106,10 @@ class Story:
             "spread": 0,
             "deadline": DEADLINE_S,
         }
+
+    def coze(self, cloud: Cloud, app: dict, device: Device) -> bytes:
+        known = {"device_id": device.device_no, "base_url": cloud.url, "question": QUESTION}
+        return json.dumps({**app, **known, "shared": SHARED}).encode()
 
     def first_life(self, cloud: Cloud, board: Board) -> None:
         started = time.monotonic()
@@ -130,6 +160,24 @@ class Story:
         with self.console.status("waiting for the next heartbeat"):
             board.wait_for("reported", timeout=45)
         self.check("with the platform back, the heartbeats go on", True)
+
+    def conversation(self, cloud: Cloud, board: Board, device: Device) -> None:
+        board.write(b"\x03")
+        board.wait_for(">>> ")
+        started = time.monotonic()
+        board.write(b"import talk\r")
+        board.wait_for("token: bought")
+        bought = time.monotonic() - started
+        self.check("a JWT signed on the board (RS256) buys a token", True, f"{bought:.2f} s")
+        chat = board.wait_for(re.compile("(?s)piece: .*chat: done")).group()
+        pieces = re.findall("piece: (.*)", chat)
+        told = f"{len(pieces)} pieces: {''.join(pieces)}"
+        self.check("a chat streams its answer", QUESTION in "".join(pieces) and len(pieces) > 1, told)
+        billed = [usage["device_id"] for usage in cloud.state()["coze"]["usage"]]
+        self.check("and is billed to this device", billed == [device.device_no], ", ".join(billed))
+        token = board.wait_for(re.compile(r"hs256: (\S+)\n")).group(1)
+        claims = jwt.decode(token, SHARED, ["HS256"])
+        self.check("PyJWT accepts its HS256 token", claims == {"sub": device.device_no}, str(claims))
 
     def verdict(self) -> bool:
         table = Table(title="\nWhat was checked", title_justify="left")

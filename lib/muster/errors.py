@@ -18,15 +18,18 @@ class TransportError(Error):
 class CloudError(Error):
     """The server answered, and refused.
 
-    cloud      "chinamobile", "coze", "baidu" or "feishu"
-    status     HTTP status, or None
-    code       the cloud's own code as a string, or None when it gave none
-    message    the cloud's own words, as far as they fit on a line
-    log_id     what the cloud's support asks for, or None
-    retryable  True if the same request may succeed later
+    cloud        "chinamobile", "coze", "baidu" or "feishu"
+    status       HTTP status, or None
+    code         the cloud's own code as a string, or None when it gave none
+    message      the cloud's own words, as far as they fit on a line
+    log_id       what the cloud's support asks for, or None
+    retryable    True if the same request may succeed later
+    retry_after  seconds that the cloud asks to wait before that, or None
     """
 
-    def __init__(self, cloud, message, status=None, code=None, log_id=None, retryable=False):
+    def __init__(
+        self, cloud, message, status=None, code=None, log_id=None, retryable=False, retry_after=None
+    ):
         self.cloud = cloud
         self.status = status
         self.code = code
@@ -34,6 +37,7 @@ class CloudError(Error):
         self.message = "".join(c if c >= " " and c != "\x7f" else " " for c in message[:_MAX_WORDS])
         self.log_id = log_id
         self.retryable = retryable
+        self.retry_after = retry_after
         text = "%s refused: %s" % (cloud, self.message)
         if code is not None:
             text += " (code %s)" % code

@@ -31,14 +31,15 @@ def board_image(
     config: Mapping | Path,
     roots: Mapping[str, bytes | Path] | Sequence[Path] = (),
     before: Mapping[str, bytes] | None = None,
+    more: Mapping[str, bytes] | None = None,
     blocks: int = BLOCKS,
 ) -> bytes:
     """An image of the whole product, as board_files() collects it and as old as its newest source.
 
-    before: the files that were on flash, of which the device's own records are kept.
+    before: the files that were on flash, of which the device's own records are kept. more: further files.
     """
     kept = {path: data for path, data in (before or {}).items() if path.startswith(STATE)}
-    return build({**kept, **board_files(config, roots)}, blocks, newest(sources()))
+    return build({**kept, **board_files(config, roots), **(more or {})}, blocks, newest(sources()))
 
 
 def newest(paths: Sequence[Path]) -> int:

@@ -1,0 +1,429 @@
+"""Coze: tokens signed on the device, the eight calls that spend resources, and binding devices.
+
+Follows 上报硬件设备信息 (device information in the JWT or in a header), 绑定设备 (binding)
+and Coze's public documentation of OAuth JWT (channel) and of each call.
+"""
+
+import binascii
+import json
+import os
+
+from .. import clock
+from ..errors import CloudError
+from ..masked import Masked
+from ..sse import events
+from . import accept
+
+PRODUCTION = "https://api.coze.cn"
+
+_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_JWT_S = 600  # a JWT is for one exchange, at once
+_MARGIN_S = 60  # a token is renewed that long before it expires
+_EXPIRED = ("4100", "4101", "700012006")
+
+_MAX_SPEECH = 1024
+_MAX_AUDIO = 10 * 1024 * 1024
+_MAX_CHAT_MESSAGES = 100
+_MAX_FLOW_MESSAGES = 50
+_PIECE = 1024
+
+# Ends of a stream. A question back to the caller ends one too, and is no failure.
+_CHAT_ENDS = ("done", "conversation.chat.requires_action")
+_FLOW_ENDS = ("Done", "Interrupt")
+
+_BIND_HINT = (
+    "; binding needs a token with the permission bindConnectorConfig, a channel for which Coze has "
+    "switched device binding on, and the key agreed on with Coze (here %r)"
+)
+
+
+class Coze:
+    """Coze's API, for one device.
+
+    session                    see muster.clouds; for streams muster.http's or PyPI's requests'
+    client_id, key_id          the OAuth app and the fingerprint of its public key
+    private_key                the app's key: PEM text, or a muster.rsa.PrivateKey. With alg="HS256"
+                               the secret shared with a gateway of your own
+    token                      instead of those: a ready token (central management)
+    device_id, custom_consumer whom Coze bills: in the JWT, or with a ready token in a header
+    session_name               keeps the conversations of one token's users apart
+    duration_s                 how long a token shall last, 1 to 86399
+    scope                      what a token may do; None for all that the app may
+    now                        a function that returns Unix seconds
+
+    All methods raise TransportError, or CloudError with Coze's code, words and log id;
+    ValueError for what its documents do not allow.
+    """
+
+    def __init__(
+        self, session, client_id=None, key_id=None, private_key=None, token=None, device_id=None,
+        custom_consumer=None, session_name=None, duration_s=900, scope=None, base_url=PRODUCTION,
+        alg="RS256", now=clock.now,
+    ):  # fmt: skip
+        if token is None and not (client_id and private_key):
+            raise ValueError("Coze needs client_id, key_id and private_key, or a token")
+        if not 1 <= duration_s <= 86399:
+            raise ValueError("duration_s is from 1 to 86399 seconds, unlike %r" % duration_s)
+        self._session = accept(session)
+        self._client_id = client_id
+        self._key_id = key_id
+        self._key = private_key
+        self._given = token
+        self._token = None
+        self._expires = 0
+        self._device = {}
+        if device_id:
+            self._device["device_id"] = device_id
+        if custom_consumer:
+            self._device["custom_consumer"] = custom_consumer
+        self._session_name = session_name
+        self._duration_s = duration_s
+        self._scope = scope
+        self._base_url = base_url.rstrip("/")
+        self._alg = alg
+        self._now = now
+
+    def access_token(self):
+        """The given token, or one bought with a JWT and kept until shortly before it ends."""
+        if self._given:
+            return self._given
+        if self._token is None or self._now() >= self._expires - _MARGIN_S:
+            self._token, self._expires = self._buy_token()
+        return self._token
+
+    def speech(self, text, voice_id, response_format=None, speed=None, sample_rate=None, into=None):
+        """Speaks text, at most 1024 bytes of it.
+
+        Returns an iterator of bytes, or writes them into an open file and returns their count.
+        """
+        if len(text.encode()) > _MAX_SPEECH:
+            raise ValueError("Coze speaks at most %d bytes at a time" % _MAX_SPEECH)
+        body = {
+            "input": text,
+            "voice_id": voice_id,
+            "response_format": response_format,
+            "speed": speed,
+            "sample_rate": sample_rate,
+        }
+        pieces = _pieces(self._renewing(lambda: self._open("/v1/audio/speech", body, "audio/")))
+        return pieces if into is None else sum(into.write(piece) for piece in pieces)
+
+    def transcribe(self, audio, name="audio.wav"):
+        """Returns the text that is spoken in an open binary file, at most 10 MB and 30 minutes of it."""
+        audio.seek(0, 2)
+        size = audio.tell()
+        if size > _MAX_AUDIO:
+            raise ValueError("Coze hears at most %d bytes at a time, and this is %d" % (_MAX_AUDIO, size))
+        if any(c in name for c in '"\r\n'):
+            raise ValueError("a file name has no quotes and no line ends")
+        upload = _Upload(audio, size, name)
+        headers = {
+            "Content-Type": "multipart/form-data; boundary=" + upload.boundary,
+            "Content-Length": str(len(upload)),
+        }
+        answer = self._renewing(
+            lambda: _answer(self._post("/v1/audio/transcriptions", upload, headers=headers))
+        )
+        return _field(answer, "data").get("text", "")
+
+    def create_room(self, bot_id, **options):
+        """Makes a voice room; options: conversation_id, voice_id, uid, config.
+
+        Returns room_id, app_id, token and uid.
+        """
+        return Masked(_field(self._call("/v1/audio/rooms", dict(options, bot_id=bot_id)), "data"))
+
+    def chat(self, bot_id, user_id, messages, conversation_id=None, **options):
+        """Yields an answer's events as they come, (event, data); its text is in conversation.message.delta.
+
+        messages   what to say: a str, or at most 100 dicts of role, content and content_type
+        options    further fields of the body, as Coze's document of the call has them
+        """
+        body = dict(options, bot_id=bot_id, user_id=user_id, stream=True)
+        body["additional_messages"] = _messages(messages, _MAX_CHAT_MESSAGES)
+        path = "/v3/chat"
+        if conversation_id:
+            path += "?conversation_id=" + conversation_id
+        return self._stream(path, body, _CHAT_ENDS)
+
+    def chat_text(self, bot_id, user_id, messages, conversation_id=None, **options):
+        """chat(), but yields only the pieces of the answer's text."""
+        return text(self.chat(bot_id, user_id, messages, conversation_id, **options))
+
+    def chat_workflow(self, workflow_id, messages, conversation_id=None, **options):
+        """The same with a conversation flow, of at most 50 messages."""
+        body = dict(options, workflow_id=workflow_id, conversation_id=conversation_id)
+        body["additional_messages"] = _messages(messages, _MAX_FLOW_MESSAGES)
+        return self._stream("/v1/workflows/chat", body, _CHAT_ENDS)
+
+    def run_workflow(self, workflow_id, parameters=None, **options):
+        """Runs a workflow to its end. Returns the answer, whose data is a str, mostly of JSON."""
+        body = dict(options, workflow_id=workflow_id, parameters=parameters)
+        return self._call("/v1/workflow/run", body)
+
+    def stream_workflow(self, workflow_id, parameters=None, **options):
+        """Yields a workflow's events, (event, data): Message, then Done, or an Interrupt to resume from."""
+        body = dict(options, workflow_id=workflow_id, parameters=parameters)
+        return self._stream("/v1/workflow/stream_run", body, _FLOW_ENDS)
+
+    def resume_workflow(self, workflow_id, event_id, resume_data, interrupt_type):
+        """Goes on after an Interrupt, with its event_id and type; yields as stream_workflow() does."""
+        body = {
+            "workflow_id": workflow_id,
+            "event_id": event_id,
+            "resume_data": resume_data,
+            "interrupt_type": interrupt_type,
+        }
+        return self._stream("/v1/workflow/stream_resume", body, _FLOW_ENDS)
+
+    def bind_devices(self, connector_id, devices, key="device_id", user_id=None, batch=None):
+        """Binds devices to a channel of the maker's.
+
+        devices   pairs (label, value)
+        key       as agreed on with Coze
+        user_id   Coze UID of the agent's developer
+        batch     devices in one request; by default all, since it is not documented whether a
+                  second request adds to the first or replaces it
+        """
+        devices = list(devices)
+        if not devices:
+            raise ValueError("there are no devices to bind")
+        batch = batch or len(devices)
+        for start in range(0, len(devices), batch):
+            enums = [{"label": label, "value": value} for label, value in devices[start : start + batch]]
+            body = {"configs": [{"key": key, "enums": enums}], "user_id": user_id}
+            try:
+                self._call("/v1/connectors/%s/user_configs" % connector_id, body, bills=False)
+            except CloudError as e:
+                hint = _BIND_HINT % key
+                raise CloudError(e.cloud, e.message + hint, e.status, e.code, e.log_id, e.retryable)
+
+    def _buy_token(self):
+        body = {"grant_type": _GRANT, "duration_seconds": self._duration_s}
+        if self._scope is not None:
+            body["scope"] = self._scope
+        answer = _answer(self._post("/api/permission/oauth2/token", body, self._jwt(), bills=False))
+        token, expires = answer.get("access_token"), answer.get("expires_in")
+        if not isinstance(token, str) or not isinstance(expires, int):
+            raise CloudError("coze", "the answer has no access_token and expires_in")
+        return token, expires
+
+    def _jwt(self):
+        """A JWT that nobody has seen: it buys one token."""
+        from .. import jwt
+
+        if self._alg == "RS256" and isinstance(self._key, (str, bytes)):
+            from ..rsa import PrivateKey
+
+            self._key = PrivateKey.from_pem(self._key)
+        now = self._now()
+        claims = {
+            "iss": self._client_id,
+            "aud": self._base_url.partition("://")[2],
+            "iat": now,
+            "exp": now + _JWT_S,
+            "jti": binascii.hexlify(os.urandom(33)).decode(),
+        }
+        if self._session_name:
+            claims["session_name"] = self._session_name
+        if self._device:
+            claims["session_context"] = {"device_info": self._device}
+        return jwt.encode(claims, self._key, self._alg, {"kid": self._key_id} if self._key_id else None)
+
+    def _call(self, path, body, bills=True):
+        """A call with an answer of JSON."""
+        return self._renewing(lambda: _answer(self._post(path, body, bills=bills)))
+
+    def _stream(self, path, body, ends):
+        """Yields the events of a call until one of ends; what breaks off or fails raises CloudError."""
+        final = False
+        while True:
+            response = self._renewing(lambda: self._open(path, body, "text/event-stream"))
+            try:
+                for event, data in _events(response, ends):
+                    final = True  # what has been received must not come twice
+                    yield event, data
+                return
+            except CloudError as e:
+                if final or not self._expired(e):
+                    raise
+            finally:
+                response.close()
+            self._token = None
+            final = True
+
+    def _open(self, path, body, kind):
+        """A call whose answer is streamed, and is of that kind."""
+        response = self._post(path, body, stream=True)
+        found = response.headers.get("content-type", "")
+        if response.status_code == 200 and found.startswith(kind):
+            return response
+        _answer(response)
+        raise CloudError("coze", "the answer is %s, not %s" % (found or "of no kind", kind), 200)
+
+    def _renewing(self, attempt):
+        """attempt(), once more with a new token if the old one had expired."""
+        try:
+            return attempt()
+        except CloudError as e:
+            if not self._expired(e):
+                raise
+        self._token = None
+        return attempt()
+
+    def _expired(self, e):
+        return not self._given and (e.status == 401 or e.code in _EXPIRED)
+
+    def _post(self, path, body, bearer=None, headers=None, bills=True, stream=False):
+        """Sends an object as JSON, or an _Upload. bills: whether the call carries the device."""
+        headers = dict(headers or {"Content-Type": "application/json"})
+        headers["Authorization"] = "Bearer " + (bearer or self.access_token())
+        if bills and self._given and self._device:
+            headers["X-Coze-DeviceInfo"] = _ascii(json.dumps(self._device))
+        if isinstance(body, dict):
+            body = json.dumps({k: v for k, v in body.items() if v is not None}).encode()
+        more = {"stream": True} if stream else {}
+        return self._session.request("POST", self._base_url + path, data=body, headers=headers, **more)
+
+
+def text(stream):
+    """Yields only the pieces of the answer's text, of chat()'s or chat_workflow()'s events."""
+    for event, data in stream:
+        if event == "conversation.message.delta" and data.get("type") == "answer":
+            yield data.get("content", "")
+
+
+class _Upload:
+    """A file as multipart/form-data, read piece by piece, and anew when it has to be sent twice."""
+
+    def __init__(self, audio, size, name):
+        part = '--%s\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n'
+        part += "Content-Type: application/octet-stream\r\n\r\n"
+        self._audio = audio
+        self._size = size
+        self.boundary = binascii.hexlify(os.urandom(16)).decode()
+        self._head = (part % (self.boundary, name)).encode()
+        self._tail = ("\r\n--%s--\r\n" % self.boundary).encode()
+
+    def __len__(self):
+        return len(self._head) + self._size + len(self._tail)
+
+    def __iter__(self):
+        yield self._head
+        self._audio.seek(0)
+        while True:
+            piece = self._audio.read(_PIECE)
+            if not piece:
+                break
+            yield piece
+        yield self._tail
+
+
+def _messages(messages, most):
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages, "content_type": "text"}]
+    messages = list(messages)
+    if len(messages) > most:
+        raise ValueError("Coze takes at most %d messages here, and these are %d" % (most, len(messages)))
+    return messages
+
+
+def _events(response, ends):
+    """Yields (event, data) until one of ends has come."""
+    log_id = _log_id(response)
+    expected = 0
+    for event, data, identity in events(response.iter_lines()):
+        if identity is not None:
+            if identity != str(expected):
+                raise CloudError("coze", "event %d of the stream is missing" % expected, log_id=log_id)
+            expected += 1
+        if event == "PING":
+            continue
+        # The last event of a chat says nothing but [DONE], with or without quotes.
+        data = _parsed(data)
+        if event in ("error", "Error", "conversation.chat.failed"):
+            raise _failure(data.get("last_error") or data, log_id=log_id)
+        yield event, data
+        if event in ends:
+            return
+    raise CloudError("coze", "the stream ended before it was complete", log_id=log_id, retryable=True)
+
+
+def _parsed(data):
+    try:
+        data = json.loads(data)
+    except ValueError:
+        pass
+    return data if isinstance(data, dict) else {}
+
+
+def _pieces(response):
+    """Yields the body of a streamed answer."""
+    try:
+        while True:
+            piece = response.raw.read(_PIECE)
+            if not piece:
+                return
+            yield piece
+    finally:
+        response.close()
+
+
+def _answer(response):
+    """The answer's JSON object; CloudError if it is none, or a failure."""
+    status = response.status_code
+    log_id = _log_id(response)
+    try:
+        body = response.json()
+    except (ValueError, RuntimeError, MemoryError):
+        body = None
+    finally:
+        response.close()
+    if not isinstance(body, dict):
+        raise CloudError(
+            "coze", "the answer is not a JSON object", status, log_id=log_id, retryable=_passing(status)
+        )
+    if body.get("error_code") or body.get("code") or status >= 400:
+        raise _failure(body, status, log_id)
+    return body
+
+
+def _field(answer, name):
+    value = answer.get(name)
+    if not isinstance(value, dict):
+        raise CloudError("coze", "the answer has no %s" % name)
+    return value
+
+
+def _failure(body, status=None, log_id=None):
+    """The CloudError for an answer or an event that says what failed, in one of Coze's three ways."""
+    code = body.get("error_code") or body.get("code")
+    message = body.get("error_message") or body.get("msg") or "no reason given"
+    detail = body.get("detail")
+    if isinstance(detail, dict):
+        log_id = detail.get("logid") or log_id
+    return CloudError("coze", message, status, None if code is None else str(code), log_id, _passing(status))
+
+
+def _passing(status):
+    return status is not None and (status >= 500 or status == 429)
+
+
+def _log_id(response):
+    headers = response.headers or {}
+    return headers.get("x-tt-logid") or headers.get("X-Tt-Logid")
+
+
+def _ascii(text):
+    """JSON text as a header can carry it."""
+    parts = []
+    for c in text:
+        n = ord(c)
+        if n > 0xFFFF:
+            n -= 0x10000
+            parts.append("\\u%04x\\u%04x" % (0xD800 + (n >> 10), 0xDC00 + (n & 0x3FF)))
+        elif n > 0x7E:
+            parts.append("\\u%04x" % n)
+        else:
+            parts.append(c)
+    return "".join(parts)

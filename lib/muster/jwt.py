@@ -1,0 +1,188 @@
+"""JSON Web Tokens (RFC 7519), signed with HS256 or RS256 (RFC 7518).
+
+Who calls names the algorithm and the key; what a token says of itself decides
+nothing. aud, iss, jti and the rest of the claims are the caller's to check.
+"""
+
+import binascii
+import json
+import sys
+
+from .errors import Error
+
+try:
+    from micropython import const
+except ImportError:
+    const = int
+
+_LONGEST = const(16384)
+
+# {"alg":"HS256","typ":"JWT"} and {"alg":"RS256","typ":"JWT"}
+_HEADERS = {
+    "HS256": b"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
+    "RS256": b"eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.",
+}
+
+# Both write UTF-8: MicroPython always does, and knows no ensure_ascii.
+if sys.implementation.name == "micropython":
+
+    def _dumps(value):
+        return json.dumps(value, separators=(",", ":")).encode()
+
+else:
+
+    def _dumps(value):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()  # type: ignore[call-overload]
+
+
+class JWTError(Error):
+    """The token is malformed, signed otherwise, or not valid now. The message holds nothing of it."""
+
+
+def encode(claims, key, alg="HS256", headers=None):
+    """Returns the signed token, a str.
+
+    claims    a dict of what JSON can hold; times in it (exp, nbf, iat) are Unix seconds, ints
+    key       for HS256 the secret (bytes or str) or an hmac.Key of it;
+              for RS256 an rsa.PrivateKey or its PEM text
+    headers   more for the token's header: {"kid": "..."}
+
+    A key that is prepared once saves time with every token. Raises ValueError or
+    TypeError for what cannot be signed, Error as rsa.PrivateKey.sign does.
+    """
+    sign = _signer(key, alg)
+    if not isinstance(claims, dict):
+        raise TypeError("the claims of a JWT are a dict")
+    if headers:
+        if "alg" in headers:
+            raise ValueError("headers must not name alg: give it as alg=")
+        header = {"alg": alg, "typ": "JWT"}
+        header.update(headers)
+        message = _base64(_dumps(header)) + b"."
+    else:
+        message = _HEADERS[alg]
+    message += _base64(_dumps(claims))
+    return (message + (b"." + _base64(sign(message)))).decode()
+
+
+def decode(token, key, alg="HS256", now=None, leeway=0):
+    """Returns the claims of a token, a dict, once its signature and its times have been checked.
+
+    token    a str of at most 16384 characters
+    key      for HS256 as for encode(); for RS256 an rsa.PublicKey or PrivateKey, or a public key's PEM text
+    now      Unix seconds; the clock's by default
+    leeway   seconds by which the two clocks may differ
+
+    Raises JWTError for a token that is not to be trusted. exp, nbf and iat may be
+    missing, but are whole numbers where they are there: a board's 32-bit floats
+    would move a fraction by minutes. Raises ValueError or TypeError for a wrong
+    alg or key.
+    """
+    verify = _verifier(key, alg)
+    if not isinstance(token, str) or len(token) > _LONGEST:
+        raise JWTError("expected a JWT in a str of at most %d characters" % _LONGEST)
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise JWTError("expected a JWT of three parts with dots between them, got %d" % len(parts))
+    header, claims, signature = [_unbase64(part) for part in parts]
+    if not verify(token[: token.rfind(".")].encode(), signature):
+        raise JWTError("the JWT's signature does not fit: it has another key or algorithm, or was changed")
+    header = _object(header)
+    if header.get("alg") != alg:
+        raise JWTError("the JWT's header does not say %s" % alg)
+    if "crit" in header:
+        raise JWTError("the JWT demands extensions (crit) that are not known here")
+    claims = _object(claims)
+    if now is None:
+        from . import clock
+
+        now = clock.now()
+    if _time(claims, "exp", now + 1) + leeway <= now:
+        raise JWTError("the JWT has expired (exp)")
+    for name in ("nbf", "iat"):
+        if _time(claims, name, now) > now + leeway:
+            raise JWTError("the JWT is not valid yet (%s): is the clock right?" % name)
+    return claims
+
+
+def _time(claims, name, default):
+    value = claims.get(name, default)
+    if type(value) is not int:  # isinstance would take a bool
+        raise JWTError("the JWT's %s is not a whole number of Unix seconds" % name)
+    return value
+
+
+def _signer(key, alg):
+    """The function that signs a message."""
+    if alg == "HS256":
+        return _secret(key).digest
+    if alg != "RS256":
+        raise ValueError('alg is "HS256" or "RS256", not %r' % (alg,))
+    if isinstance(key, (str, bytes)):
+        from .rsa import PrivateKey
+
+        key = PrivateKey.from_pem(key)
+    if not hasattr(key, "sign"):
+        raise TypeError("RS256 signs with an rsa.PrivateKey or its PEM text")
+    return key.sign
+
+
+def _verifier(key, alg):
+    """The function that tells whether a signature is that of a message."""
+    if alg == "HS256":
+        from .hmac import compare
+
+        digest = _secret(key).digest
+        return lambda message, signature: compare(digest(message), signature)
+    if alg != "RS256":
+        raise ValueError('alg is "HS256" or "RS256", not %r' % (alg,))
+    if isinstance(key, (str, bytes)):
+        from .rsa import PublicKey
+
+        key = PublicKey.from_pem(key)
+    elif hasattr(key, "public_key"):
+        key = key.public_key()
+    if not hasattr(key, "verify"):
+        raise TypeError("RS256 verifies with an rsa.PublicKey, an rsa.PrivateKey or a public key's PEM text")
+    return key.verify
+
+
+def _secret(key):
+    """The hmac.Key of a secret, or the one that is given."""
+    if hasattr(key, "digest"):
+        return key
+    if isinstance(key, str):
+        key = key.encode()
+    if not isinstance(key, (bytes, bytearray)) or not key:
+        raise TypeError("HS256 takes a secret (bytes or str, and not empty) or an hmac.Key")
+    # Whoever knows a public key could sign with it, were it taken for a secret.
+    if b"-----BEGIN" in key:
+        raise ValueError("a PEM key is no secret for HS256: is RS256 meant?")
+    from .hmac import Key
+
+    return Key(key)
+
+
+def _base64(data):
+    return binascii.b2a_base64(data).rstrip(b"=\n").replace(b"+", b"-").replace(b"/", b"_")
+
+
+def _unbase64(text):
+    try:
+        data = binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4))
+    except ValueError:
+        data = None
+    # a2b_base64 skips what it does not know, and takes ends that no encoder makes.
+    if data is None or _base64(data) != text.encode():
+        raise JWTError("a part of the JWT is not base64url without padding")
+    return data
+
+
+def _object(text):
+    try:
+        value = json.loads(text.decode())
+    except (ValueError, RuntimeError, MemoryError):  # the last two are for one that is nested deeply
+        value = None
+    if not isinstance(value, dict):
+        raise JWTError("a part of the JWT is not a JSON object")
+    return value
