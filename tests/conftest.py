@@ -7,6 +7,7 @@ arguments are made here by ordinary fixtures and reach the VM as JSON.
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from tools.board import find_micropython
 from tools.cloud import Cloud, Device
 
 pytest_plugins = ["servers"]
+
+# Told to end, a test's fixtures switch off their clouds and boards.
+signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY_TESTS = ROOT / "tests" / "lib"

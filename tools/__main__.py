@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,15 +37,16 @@ def interpreter(venv: Path) -> Path:
 def create(venv: Path) -> None:
     print(f"muster: setting up {venv} (once, a minute or so)", file=sys.stderr, flush=True)
     shutil.rmtree(venv, ignore_errors=True)
-    made = subprocess.run([sys.executable, "-m", "venv", str(venv)], capture_output=True, text=True)
+    with child(sys.executable, "-m", "venv", str(venv)) as made:
+        said = made.stdout.read()
     if made.returncode != 0:
         shutil.rmtree(venv, ignore_errors=True)
-        if "ensurepip" in made.stdout + made.stderr or "No module named venv" in made.stderr:
+        if "ensurepip" in said or "No module named venv" in said:
             fail(
                 "this Python cannot make virtual environments. On Debian and Ubuntu:\n"
                 f"  apt install python3-venv\nthen run the command again. ({sys.executable})"
             )
-        fail(f"python -m venv {venv} failed:\n{made.stdout}{made.stderr}")
+        fail(f"python -m venv {venv} failed:\n{said}")
 
 
 def install(venv: Path) -> None:
@@ -55,22 +57,33 @@ def install(venv: Path) -> None:
 
 def pip_install(venv: Path, *what: str) -> None:
     """Runs pip, with its progress on one line."""
-    process = subprocess.Popen(
-        [str(interpreter(venv)), "-m", "pip", "--disable-pip-version-check", "install", *what],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    output = []
-    for line in process.stdout:
-        output.append(line)
-        if line.startswith(("Collecting ", "Installing collected")):
-            show("muster: " + line[:70].strip())
+    errors = []
+    with child(str(interpreter(venv)), "-m", "pip", "--disable-pip-version-check", "install", *what) as pip:
+        for line in pip.stdout:
+            if line.startswith("ERROR:"):
+                errors.append(line)
+            if line.startswith(("Collecting ", "Installing collected")):
+                show("muster: " + line[:70].strip())
     show("")
-    if process.wait() != 0:
-        reason = "".join(output[-8:])
+    if pip.returncode != 0:
+        reason = "".join(errors)
         fail(f"pip could not install what is needed:\n{reason}Is the network up? Run the command again.")
+
+
+@contextlib.contextmanager
+def child(*command: str) -> "Iterator[subprocess.Popen]":
+    """Runs a program that does not outlive this one, whatever ends it."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        yield process
+        process.wait()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        process.stdout.close()
 
 
 def show(text: str) -> None:
@@ -95,7 +108,7 @@ def ready() -> Path:
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> "Iterator[None]":
     """Two commands started at once must not both make the .venv: the second waits."""
     if os.name == "nt":
         yield
@@ -111,6 +124,7 @@ def main() -> None:
     if sys.version_info < OLDEST:
         have = ".".join(map(str, sys.version_info[:2]))
         fail(f"Python {OLDEST[0]}.{OLDEST[1]} or later is needed; this is {have} ({sys.executable}).")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     python = ready()
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "lib")]))
     command = [str(python), "-m", "tools.cli", *sys.argv[1:]]

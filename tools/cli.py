@@ -19,6 +19,8 @@ class Sentences(click.Group):
     def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
         except (OSError, ValueError, RuntimeError, muster.Error) as e:
             raise click.ClickException(str(e)) from None
 
@@ -84,8 +86,9 @@ def cloud(devices: Path | None, port: int, data: Path | None) -> None:
 )
 @click.option(
     "--roots",
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     multiple=True,
+    required=True,
     help="CA certificate that the device shall trust, PEM or DER; as often as needed.",
 )
 @click.option(
@@ -96,7 +99,7 @@ def cloud(devices: Path | None, port: int, data: Path | None) -> None:
     help="Folder for the board's flash, kept for the next time.",
 )
 @click.option("--erase", is_flag=True, help="Starts from an erased flash, without the stored secret.")
-@click.option("--heap", type=click.IntRange(32), help="MicroPython's heap in KB.")
+@click.option("--heap", type=click.IntRange(192), help="MicroPython's heap in KB.")
 @click.option("--vm", type=click.Choice(["micropython", "cpython"]), help="What runs the board's code.")
 def board(
     config: Path,

@@ -42,7 +42,7 @@ def check(number):
     A CMEI starts with 11 and ends in any digit; an IMEI ends in Luhn's.
     """
     if not _are_digits(number, 15):
-        raise ValueError("%r is no CMEI or IMEI: expected 15 digits in a str" % (number,))
+        raise ValueError("%r is no CMEI or IMEI: expected 15 digits in a string" % (number,))
     if not number.startswith("11") and number[14] != _luhn(number[:14]):
         raise ValueError(
             "%s is no IMEI: its last digit should be %s; compare it with the label"

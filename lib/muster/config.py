@@ -151,7 +151,7 @@ def _check_numbers(config, given):
         try:
             cmei.check(number)
         except ValueError as e:
-            _expect(False, name, number, "15 digits: %s" % e)
+            raise ConfigError('configuration key "%s": %s' % (name, e))
         good = number.startswith("11") == (name == "cmei")
         _expect(good, name, number, "a CMEI under cmei (it starts with 11), an IMEI under imei")
     needed = "imei" if config["cellular"] else "cmei"
@@ -165,7 +165,8 @@ def _check_numbers(config, given):
 def _check_device_no(config):
     kind, number = config["deviceNoType"], config["deviceNo"]
     if kind != "SN":
-        _expect(number == config[kind.lower()], "deviceNo", number, 'what "%s" holds' % kind.lower())
+        expected = 'what "%s" holds ("auto" is only for SN)' % kind.lower()
+        _expect(number == config[kind.lower()], "deviceNo", number, expected)
     if number == config["productId"]:
         log.warning("deviceNo is the productId: the platform allows it and does not recommend it")
 

@@ -151,7 +151,7 @@ class Connection:
             addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
         except (OSError, UnicodeError) as e:
             hint = "; this port may have no IPv6" if ":" in host else ""
-            raise TransportError("%s: the name cannot be looked up (%r)%s" % (host, e, hint))
+            raise TransportError("%s: the name cannot be looked up (%s)%s" % (host, e, hint))
         failure = None
         for address in addresses:
             try:
@@ -161,7 +161,7 @@ class Connection:
                 failure = e
                 self.close()
         else:
-            raise TransportError("%s: port %d cannot be reached (%r)" % (host, port, failure))
+            raise TransportError("%s: port %d cannot be reached (%s)" % (host, port, failure))
         self._doing = "the request"
         if self._trust:
             self._doing = "the TLS handshake"
@@ -192,7 +192,7 @@ class Connection:
             self.deadline.check(self.origin[1], self._doing)
             yield self._poller
         if ready[0][1] & _BROKEN:
-            raise OSError(errno.ECONNREFUSED)
+            raise OSError(errno.ECONNREFUSED, "refused")
 
     def reuse(self, deadline):
         """Makes a kept connection ready for another request; False if its server has closed it."""
@@ -329,6 +329,8 @@ def _load(ca, load):
         for der in certificates(data):
             load(der)
     except (OSError, ValueError) as e:
+        if isinstance(ca, str) and getattr(e, "errno", None) == errno.ENOENT:
+            raise ConfigError("there is no %s: put the CA certificate of your servers there" % ca)
         name = ca if isinstance(ca, str) else "ca"
         raise ConfigError(
             "%s is no CA certificate to verify servers by: %s; DER or PEM is expected" % (name, e)

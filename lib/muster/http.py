@@ -199,9 +199,9 @@ class _Once(Session):
         connection.close()
 
 
-def request(method, url, ca=None, **kw):
-    """One exchange over a connection of its own; the arguments are Session.request's."""
-    return _Once(ca).request(method, url, **kw)
+def request(method, url, *args, ca=None, **kw):
+    """One exchange over a connection of its own; the arguments are Session's and Session.request's."""
+    return _Once(ca).request(method, url, *args, **kw)
 
 
 def get(url, **kw):

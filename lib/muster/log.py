@@ -1,9 +1,10 @@
 """One line of text for a person, through one function that a program can replace.
 
-muster.log.write = lambda level, text: uart.write(text + "\\n")
+    muster.log.write = lambda level, text: uart.write(text + "\\n")
+
+What is below level, INFO or WARNING, is not written.
 """
 
-DEBUG = 10
 INFO = 20
 WARNING = 30
 
@@ -11,19 +12,17 @@ level = INFO
 
 
 def write(level, text):
+    """Shows one line of text."""
     print("muster: " + text)
 
 
-def debug(text):
-    if level <= DEBUG:
-        write(DEBUG, text)
-
-
 def info(text):
+    """What a person may like to know."""
     if level <= INFO:
         write(INFO, text)
 
 
 def warning(text):
+    """What a person should know."""
     if level <= WARNING:
         write(WARNING, "warning: " + text)

@@ -56,6 +56,7 @@ class Schedule:
         return self.next <= now + longest and (self.last or 0) <= now + _WRONG_S
 
     def after_success(self, now):
+        """The time of the next report, after one at now."""
         self.last = now
         self.reports += 1
         self.failures = 0
@@ -66,6 +67,7 @@ class Schedule:
         return self.next
 
     def after_failure(self, now):
+        """The time of the next attempt, after one that failed at now."""
         wait = self.backoff()
         if self.last is not None:
             # Halving what is left leaves several tries before the deadline, whatever the backoff.

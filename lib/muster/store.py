@@ -64,6 +64,8 @@ def _newest(read):
 
 
 def _save(read, write, record, size):
+    if not isinstance(record, dict):
+        raise ValueError("a record is a dict, unlike %r" % type(record))
     # In one order, since that of a MicroPython dict depends on its history.
     text = json.dumps(OrderedDict(sorted(record.items())), separators=(",", ":")).encode()
     slot, sequence, old, _ = _newest(read)
@@ -73,6 +75,9 @@ def _save(read, write, record, size):
     if length > size:
         raise ValueError("the record takes %d bytes, and a slot holds %d: keep less in it" % (length, size))
     raw = _pack((sequence + 1) % _MODULUS, text)
+    # MicroPython's json writes what it cannot read again.
+    if _unpack(raw) is None:
+        raise ValueError("a record holds what JSON can hold: text, numbers, lists and dicts")
     write(1 - slot, raw)
     if read(1 - slot)[:length] != raw:
         raise OSError(

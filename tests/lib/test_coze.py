@@ -332,7 +332,6 @@ def test_a_gateway_of_ones_own_takes_hs256():
 
 def test_no_key_token_or_jwt_is_seen_anywhere(coze):
     lines = []
-    log.level, level = log.DEBUG, log.level
     log.write = lambda level, text: lines.append(text)
     cloud = client(coze)
     token = cloud.access_token()
@@ -342,7 +341,6 @@ def test_no_key_token_or_jwt_is_seen_anywhere(coze):
     misbehave(coze, connection="close")
     words.append(repr(raises(TransportError, cloud.create_room, "bot")))
     misbehave(coze)
-    log.level = level
     seen = "\n".join(lines + words)
     body = coze["private_key"].split("\n")[3]
     assert token not in seen and "eyJ" not in seen and body not in seen and "Bearer" not in seen

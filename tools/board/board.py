@@ -165,6 +165,7 @@ class Board:
         """Switches the board on."""
         if self.running:
             raise BoardError("the board is already on.")
+        _sweep()
         self._forget(LOST_WITH_THE_POWER)
         self._write("operations", bytes(4))
         if self._faketime is not None or self.rtc is not None:
@@ -497,6 +498,13 @@ class Board:
 
     def _write_offset(self, seconds: float) -> None:
         self._write("time", f"{seconds:+.6f}")
+
+
+def _sweep() -> None:
+    """Removes what libfaketime could not of boards whose supervisor was killed with them."""
+    for left in Path("/dev/shm").glob("*faketime_s*_[0-9]*"):
+        if not Path(f"/proc/{left.name.rpartition('_')[2]}").exists():
+            left.unlink(missing_ok=True)
 
 
 def _read(fd: int) -> bytes:

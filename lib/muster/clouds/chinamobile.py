@@ -151,6 +151,7 @@ class ChinaMobile:
         )
 
     def secret_info_answer(self, response):
+        """What secret_info returns, from the answer."""
         names = ("deviceId", "deviceNo", "productId", "deviceSecret")
         data = self._read(response, names)
         for name in names:
@@ -172,6 +173,7 @@ class ChinaMobile:
         )
 
     def report_answer(self, response, device_secret=""):
+        """What report returns, from the answer; the secret is masked in a refusal that repeats it."""
         return self._read(response, ("deviceId", "protocolTypeTime"), device_secret)
 
     def _send(self, request):
