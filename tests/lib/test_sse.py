@@ -1,4 +1,5 @@
-from muster.sse import events
+from helpers import raises
+from muster.sse import events, parse
 
 
 def read(text):
@@ -25,3 +26,10 @@ def test_an_event_that_breaks_off_is_dropped():
 
 def test_blank_lines_alone_are_no_events():
     assert read(b"\n\n\n") == []
+
+
+def test_an_escaped_emoji_is_one_character_on_both_machines():
+    assert parse('{"a":"x\\ud83d\\ude00y\\uD83D\\uDE00\\u4f60"}') == {"a": "x\U0001f600y\U0001f600你"}
+    assert parse('{"a":"\\\\ud83d\\\\ude00"}') == {"a": "\\ud83d\\ude00"}
+    for broken in ('{"a":"\\ud83d\\u', "{", "\\ud83d\\udXYZ"):
+        raises(ValueError, parse, broken)

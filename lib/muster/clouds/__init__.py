@@ -19,3 +19,11 @@ def accept(session):
         _told = True
         log.warning("this session verifies no certificate and may block for ever; muster.http does better")
     return session
+
+
+def header(response, name):
+    """A header of an answer, by its name in lower case; urequests leaves the names as they came."""
+    for other in response.headers or ():
+        if other.lower() == name:
+            return response.headers[other]
+    return None

@@ -107,7 +107,7 @@ class ChinaMobile:
         return self._answer_of_model(json.dumps(body).encode(), headers, ai_token)
 
     def _answer_of_model(self, body, headers, ai_token):
-        from ..sse import events
+        from ..sse import events, parse
 
         url = self._llm_url + "/llm/v1/chat/completions"
         response = self._session.request("POST", url, data=body, headers=headers, stream=True)
@@ -118,7 +118,7 @@ class ChinaMobile:
                 if data == "[DONE]":
                     return
                 try:
-                    piece = json.loads(data)["choices"][0]["delta"].get("content")
+                    piece = parse(data)["choices"][0]["delta"].get("content")
                 except (ValueError, KeyError, IndexError, TypeError, AttributeError):
                     raise _broken(response, "an event of the stream is not a piece of an answer")
                 if piece:

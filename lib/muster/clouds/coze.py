@@ -11,8 +11,8 @@ import os
 from .. import clock
 from ..errors import CloudError
 from ..masked import Masked
-from ..sse import events
-from . import accept
+from ..sse import events, parse
+from . import accept, header
 
 PRODUCTION = "https://api.coze.cn"
 
@@ -330,7 +330,7 @@ def _messages(messages, most):
 
 def _events(response, ends):
     """Yields (event, data) until one of ends has come."""
-    log_id = _log_id(response)
+    log_id = header(response, "x-tt-logid")
     expected = 0
     for event, data, identity in events(response.iter_lines()):
         if identity is not None:
@@ -351,7 +351,7 @@ def _events(response, ends):
 
 def _parsed(data):
     try:
-        data = json.loads(data)
+        data = parse(data)
     except ValueError:
         pass
     return data if isinstance(data, dict) else {}
@@ -372,7 +372,7 @@ def _pieces(response):
 def _answer(response):
     """The answer's JSON object; CloudError if it is none, or a failure."""
     status = response.status_code
-    log_id = _log_id(response)
+    log_id = header(response, "x-tt-logid")
     try:
         body = response.json()
     except (ValueError, RuntimeError, MemoryError):
@@ -407,11 +407,6 @@ def _failure(body, status=None, log_id=None):
 
 def _passing(status):
     return status is not None and (status >= 500 or status == 429)
-
-
-def _log_id(response):
-    headers = response.headers or {}
-    return headers.get("x-tt-logid") or headers.get("X-Tt-Logid")
 
 
 def _ascii(text):
