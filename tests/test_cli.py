@@ -49,3 +49,14 @@ def test_a_root_that_is_no_certificate_is_named(tmp_path):
     done = tools("board", "--config", str(config), "--roots", str(config), "--dir", str(tmp_path / "board"))
     assert done.returncode == 1 and "is not a certificate" in done.stderr
     assert "k3y" not in done.stdout + done.stderr
+
+
+def test_a_state_that_is_damaged_is_named(tmp_path):
+    (tmp_path / "cloud.sqlite3").write_bytes(b"no database" * 500)
+    done = tools("cloud", "--data", str(tmp_path))
+    assert done.returncode == 1 and "cloud.sqlite3" in done.stderr and "Traceback" not in done.stderr
+    (tmp_path / "cloud.sqlite3").unlink()
+    (tmp_path / "ca.pem").write_text("nothing")
+    (tmp_path / "ca.key").write_text("nothing")
+    done = tools("cloud", "--data", str(tmp_path))
+    assert done.returncode == 1 and "ca.pem" in done.stderr and "Traceback" not in done.stderr

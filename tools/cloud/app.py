@@ -8,7 +8,9 @@ from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
 from . import chinamobile, model, page
+from .baidu import router as baidu
 from .coze import router as coze
+from .feishu import router as feishu
 from .misbehave import GOOD, Misbehaviour, Switch
 from .state import State
 from .traffic import Traffic
@@ -17,8 +19,8 @@ OWN = frozenset({"/", "/state", "/misbehave", "/favicon.ico"})
 
 
 def make_app(state: State, switch: Switch, on_call: Callable[[dict[str, Any]], None]) -> FastAPI:
-    app = FastAPI(title="muster: the clouds in a box", openapi_url=None)
-    for vendor in (chinamobile, model, coze):
+    app = FastAPI(title="muster: the clouds in a box", openapi_url=None, redirect_slashes=False)
+    for vendor in (chinamobile, model, coze, baidu, feishu):
         app.include_router(vendor.router(state))
     app.add_middleware(Traffic, state=state, switch=switch, own=OWN, on_call=on_call, refuse=refusal)
 
@@ -49,14 +51,22 @@ def make_app(state: State, switch: Switch, on_call: Callable[[dict[str, Any]], N
 
 def refusal(path: str, text: str, code: str | None, status: int) -> Response:
     """Refuses a call in the shape of the vendor whose path it is; without a code, with a usual one."""
+    if baidu.owns(path):
+        return baidu.refusal(text, number(code), status) if code else baidu.unreached(path, text, status)
+    if path.startswith(feishu.PATHS):
+        return feishu.refusal(text, number(code), status) if code else feishu.unreached(path, text, status)
     if path == coze.TOKEN:
         return coze.token_refusal(text, code or "invalid_request", status)
     if path.startswith(coze.PATHS):
-        known = code or str(coze.NOT_FOUND)
-        return coze.refusal(text, int(known) if known.isdigit() else known, status)
+        return coze.refusal(text, number(code) if code else coze.NOT_FOUND, status)
     if path.startswith(model.PATH):
         return model.refusal(text, code or "invalid_request", status)
     return chinamobile.refusal(text, code or "500", status)
+
+
+def number(code: str) -> int | str:
+    """A code as its vendor writes it: where some are names, the others are numbers."""
+    return int(code) if code.isdigit() else code
 
 
 def told(switch: Switch) -> dict[str, Any]:

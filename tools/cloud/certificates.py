@@ -38,7 +38,10 @@ class Certificates:
             key.touch(mode=0o600)
             key.write_bytes(root.private_key_pem.bytes())
             self.pem.write_bytes(root.cert_pem.bytes())
-        self._root = trustme.CA.from_pem(self.pem.read_bytes(), key.read_bytes())
+        try:
+            self._root = trustme.CA.from_pem(self.pem.read_bytes(), key.read_bytes())
+        except ValueError:
+            raise ValueError(f"{self.pem} or {key} is damaged: delete both for a new CA.") from None
         self.der = ssl.PEM_cert_to_DER_cert(self.pem.read_text())
         (folder / "ca.der").write_bytes(self.der)
         self._names = names

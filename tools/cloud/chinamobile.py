@@ -4,7 +4,6 @@ Follows 终端智能体服务管理平台设备接入协议 V1.0 of 2025/5/13, s
 or of another type or form is refused, and the refusal says which.
 """
 
-import datetime
 import ipaddress
 import re
 import secrets
@@ -14,10 +13,9 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, Field
 
+from .clock import beijing
 from .state import State
 from .strict import Refused, Strict, Text, form, route
-
-BEIJING = datetime.timezone(datetime.timedelta(hours=8))
 
 
 def _ip(value: str) -> str:
@@ -128,10 +126,7 @@ def router(state: State) -> APIRouter:
         if not _same(device["device_secret"], body.deviceSecret):
             raise Refused("设备密钥错误: deviceSecret is not this device's")
         state.reported(body.deviceId, body.params.model_dump())
-        configured = datetime.datetime.fromtimestamp(product["since"], BEIJING)
-        return _success(
-            {"deviceId": body.deviceId, "protocolTypeTime": configured.strftime("%Y-%m-%d %H:%M:%S")}
-        )
+        return _success({"deviceId": body.deviceId, "protocolTypeTime": beijing(product["since"])})
 
     return routes
 

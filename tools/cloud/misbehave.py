@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
 from collections.abc import Callable
@@ -13,12 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from .certificates import Kind
 
 
-class Misbehaviour(BaseModel):
-    """One way to misbehave, until told otherwise or for the next `times` calls or handshakes.
-
-    The vendors' paths misbehave, the box's own do not. A bad certificate is shown to every new
-    connection, and nothing else goes wrong then.
-    """
+class Fault(BaseModel):
+    """What goes wrong with a call."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,9 +34,6 @@ class Misbehaviour(BaseModel):
         default=None, description="how a streamed answer goes wrong or, for requires_action, asks back"
     )
     bytes: int | None = Field(default=None, ge=0, description="size of the text or the audio in an answer")
-    certificate: Kind = "good"
-    path: str | None = Field(default=None, description="of the vendors' paths, only this one")
-    times: int | None = Field(default=None, ge=1)
 
     def answer(self, refuse: Callable[[str, str, int], Response]) -> Response | None:
         """What is answered instead of the truth, if anything; `refuse` knows the vendor's shape."""
@@ -50,6 +44,22 @@ class Misbehaviour(BaseModel):
         body = self.body or ""
         kind = "text/html" if body.lstrip().startswith("<") else "application/json"
         return Response(body, self.status, media_type=kind)
+
+
+class Misbehaviour(Fault):
+    """One way to misbehave, until told otherwise or for the next `times` calls or handshakes.
+
+    The vendors' paths misbehave, the box's own do not. A bad certificate is shown to every new
+    connection, and nothing else goes wrong then.
+    """
+
+    certificate: Kind = "good"
+    path: str | None = Field(default=None, description="of the vendors' paths, only this one")
+    share: float = Field(default=1, gt=0, le=1, description="of the calls or handshakes, drawn by lot")
+    one_of: list[Fault] = Field(
+        default=[], description="faults of which each call draws one, instead of the above"
+    )
+    times: int | None = Field(default=None, ge=1)
 
 
 GOOD = Misbehaviour()
@@ -64,16 +74,19 @@ class Switch:
     def set(self, how: Misbehaviour | None) -> None:
         self.now = how or GOOD
 
-    def for_call(self, path: str) -> Misbehaviour:
+    def for_call(self, path: str) -> Fault:
         if self.now.certificate != "good" or self.now.path not in (None, path):
             return GOOD
-        return self._use()
+        how = self._use()
+        return random.choice(how.one_of) if how.one_of else how
 
     def for_handshake(self) -> Kind:
         return "good" if self.now.certificate == "good" else self._use().certificate
 
     def _use(self) -> Misbehaviour:
         how = self.now
+        if random.random() >= how.share:
+            return GOOD
         if how.times is not None:
             left = how.times - 1
             self.now = how.model_copy(update={"times": left}) if left else GOOD

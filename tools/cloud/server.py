@@ -3,17 +3,18 @@
 import contextlib
 import errno
 import json
-import secrets
 import signal
 import socket
+import sqlite3
 import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 from typing import Any
 
@@ -27,6 +28,7 @@ from .app import make_app, told
 from .certificates import Certificates
 from .coze import oauth
 from .devices import Device, read_devices
+from .feishu.answer import SCOPE
 from .misbehave import Misbehaviour, Switch
 from .page import GOOD_CODES
 from .state import State
@@ -89,7 +91,12 @@ class Cloud:
     def __enter__(self) -> "Cloud":
         with contextlib.ExitStack() as stack:
             folder, file = self._folder(stack)
-            self._state = State(file)
+            try:
+                if isinstance(file, Path):
+                    file.touch(mode=0o600)  # it holds the devices' secrets
+                self._state = State(file)
+            except (OSError, sqlite3.Error) as error:
+                raise click.ClickException(f"{file} cannot be used to keep the state: {error}.") from None
             stack.callback(self._state.close)
             self._state.add(self._devices)
 
@@ -201,6 +208,53 @@ class Cloud:
         """Adds a channel to which devices are bound under `key`; without one, Coze does not allow it yet."""
         self._state.coze.add_channel(connector_id, key)
 
+    def add_baidu_account(self, fc: str, pk: str, quota: int = 100_000) -> dict[str, str]:
+        """Opens an account with Baidu, with one vendor and one product of it, as Baidu's console does.
+
+        Args:
+            fc: the vendor; it has one account.
+            pk: the product.
+            quota: how many devices may ever be imported.
+
+        Returns: access_key_id, secret_access_key, fc and pk.
+
+        Raises:
+            ValueError: the vendor has an account already.
+        """
+        account = self._state.baidu.add_account(fc, pk, quota)
+        return {name: account[name] for name in ("access_key_id", "secret_access_key", "fc", "pk")}
+
+    def baidu_devices(self) -> Iterator[dict[str, Any]]:
+        """Every device that Baidu has, in the order of import: fc, pk, ak, sk and state.
+
+        And `received`, how many imports its ak was in (those that the box was told to answer
+        instead of reading them are not counted), and `imported`, how many of them succeeded.
+        """
+        return self._state.baidu.devices()
+
+    def use_baidu_device(self, fc: str, ak: str) -> None:
+        """Makes a device ACTIVATED, as its own first call to Baidu's voice services does."""
+        self._state.baidu.activate(fc, ak)
+
+    def add_feishu_app(
+        self, scopes: Iterable[str] = (SCOPE,), token_s: int = 7200, per_second: int = 10
+    ) -> dict[str, str]:
+        """Makes an app of Feishu's one tenant, as Feishu's console does.
+
+        Args:
+            scopes: its permissions; without the default one it cannot create records.
+            token_s: life of its tokens, in seconds.
+            per_second: its calls that Feishu takes in a second.
+
+        Returns: app_id and app_secret.
+        """
+        app = self._state.feishu.add_app(scopes, token_s, per_second)
+        return {name: app[name] for name in ("app_id", "app_secret")}
+
+    def feishu_records(self) -> Iterator[dict[str, Any]]:
+        """Every device record, in the order of creation: its id, when it was created, its fields."""
+        return self._state.feishu.records()
+
     def state(self) -> dict[str, Any]:
         """What GET /state answers."""
         return {**self._state.summary(), "misbehaviour": told(self._switch)}
@@ -273,7 +327,9 @@ def serve(
         say(f"The clouds in a box, {count} device{'s' * (count != 1)}. Ctrl-C ends it.")
         say(f"  platform  [bold]{cloud.url}[/]")
         say(f"  page      [bold]{cloud.url}/[/]")
-        say(f"  Coze app  [bold]{escape(str(_coze_app(cloud)))}[/]  (client_id, key_id, private_key)")
+        for name, file, make in _examples(cloud):
+            path = cloud.ca_pem.with_name(file)
+            say(f"  {name:<8}  [bold]{escape(str(path))}[/]  ({', '.join(_kept(path, make))})")
         say(f"  CA        [bold]{escape(str(cloud.ca_pem))}[/]  (ca.der beside it, for the board)\n")
         while True:
             time.sleep(1)  # short, because a longer one would hold up Ctrl-C on Windows
@@ -281,7 +337,7 @@ def serve(
 
 def _add_example(cloud: Cloud, say: Callable[..., None]) -> None:
     known = cloud._state.product(EXAMPLE_PRODUCT)
-    key = known["product_key"] if known else secrets.token_hex(16)
+    key = known["product_key"] if known else token_hex(16)
     cloud.add_device(
         product_id=EXAMPLE_PRODUCT, product_key=key, device_no_type="SN", device_no=EXAMPLE_DEVICE
     )
@@ -289,13 +345,21 @@ def _add_example(cloud: Cloud, say: Callable[..., None]) -> None:
     say(f"  productId {EXAMPLE_PRODUCT}   productKey {key}   deviceNoType SN   deviceNo {EXAMPLE_DEVICE}")
 
 
-def _coze_app(cloud: Cloud) -> Path:
-    """The file with the example of a Coze app; the next start finds it beside the CA, as it finds the app."""
-    file = cloud.ca_pem.with_name("coze-app.json")
+def _examples(cloud: Cloud) -> list[tuple[str, str, Callable[[], dict[str, str]]]]:
+    """What each cloud but China Mobile's knows its callers by, the file for it, and how to make one."""
+    return [
+        ("Coze app", "coze-app.json", cloud.new_coze_app),
+        ("Baidu", "baidu-account.json", partial(cloud.add_baidu_account, token_hex(3), token_hex(4))),
+        ("Feishu", "feishu-app.json", cloud.add_feishu_app),
+    ]
+
+
+def _kept(file: Path, make: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """What a file beside the CA holds; the next start finds it there, as it finds what it is for."""
     if not file.exists():
         file.touch(mode=0o600)
-        file.write_text(json.dumps(cloud.new_coze_app(), indent=2))
-    return file
+        file.write_text(json.dumps(make(), indent=2))
+    return json.loads(file.read_text())
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -1,19 +1,23 @@
 """What the clouds remember: products, devices, heartbeats, and every call that arrived."""
 
+import contextlib
 import json
 import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 from typing import Any
 
+from .baidu import store as baidu
 from .coze import store as coze
 from .devices import Device
+from .feishu import store as feishu
 
 OVERDUE_S = 24 * 3600  # "24小时至少上报一次"
 CALLS_SHOWN = 100
+PATHS_SHOWN = 100
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS products (
@@ -30,6 +34,7 @@ CREATE TABLE IF NOT EXISTS calls (
     id INTEGER PRIMARY KEY, time REAL NOT NULL, path TEXT NOT NULL,
     received INTEGER NOT NULL DEFAULT 0, device TEXT, status INTEGER, code TEXT, reason TEXT
 );
+CREATE INDEX IF NOT EXISTS calls_path ON calls (path);
 CREATE TABLE IF NOT EXISTS ai_tokens (token TEXT PRIMARY KEY, product_id TEXT NOT NULL);
 """
 
@@ -49,15 +54,23 @@ class State:
         # Every call is written; an fsync for each would be most of its time.
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(SCHEMA + coze.SCHEMA)
+        self._db.executescript(SCHEMA + coze.SCHEMA + baidu.SCHEMA + feishu.SCHEMA)
         self.coze = coze.Store(self)
+        self.baidu = baidu.Store(self)
+        self.feishu = feishu.Store(self)
 
     def close(self) -> None:
         self._db.close()
 
-    def run(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """For several statements of which all are done, or none."""
         with self._lock, self._db:
-            return [dict(row) for row in self._db.execute(sql, values)]
+            yield self._db
+
+    def run(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        with self.transaction() as db:
+            return [dict(row) for row in db.execute(sql, values)]
 
     def one(self, sql: str, *values: Any) -> dict[str, Any] | None:
         return next(iter(self.run(sql, *values)), None)
@@ -65,14 +78,14 @@ class State:
     def add(self, devices: Iterable[Device]) -> None:
         """Imports devices. One that is known already keeps its id and its secret for ever."""
         now = self.now()
-        with self._lock, self._db:
+        with self.transaction() as db:
             for device in devices:
-                self._db.execute(
+                db.execute(
                     "INSERT INTO products VALUES (?, ?, ?, ?) ON CONFLICT (product_id)"
                     " DO UPDATE SET product_key = excluded.product_key, cellular = excluded.cellular",
                     (device.product_id, device.product_key, device.cellular, now),
                 )
-                self._db.execute(
+                db.execute(
                     "INSERT INTO devices (product_id, device_no, device_no_type, device_id, device_secret)"
                     " VALUES (?, ?, ?, ?, ?) ON CONFLICT (product_id, device_no)"
                     " DO UPDATE SET device_no_type = excluded.device_no_type",
@@ -175,12 +188,19 @@ class State:
         }
 
     def summary(self) -> dict[str, Any]:
-        """Devices, Coze's usage, the last calls (oldest first) and the number of calls for each path."""
-        counts = self.run("SELECT path, count(*) AS n FROM calls GROUP BY path ORDER BY path")
+        """Each cloud's devices, the last calls (oldest first) and how many went to the paths called most."""
+        # Baidu's paths name devices, so there may be more of them than anybody wants.
+        counts = self.run(
+            "SELECT path, n FROM (SELECT path, count(*) AS n FROM calls GROUP BY path"
+            " ORDER BY n DESC LIMIT ?) ORDER BY path",
+            PATHS_SHOWN,
+        )
         return {
             "time": round(self.now(), 3),
             "devices": self.devices(),
             "coze": self.coze.summary(),
+            "baidu": self.baidu.summary(),
+            "feishu": self.feishu.summary(),
             "calls": self.calls(last=CALLS_SHOWN),
             "counts": {row["path"]: row["n"] for row in counts},
         }

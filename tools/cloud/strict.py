@@ -38,15 +38,16 @@ def bearer(authorization: str | None) -> str | None:
 
 
 def route(
-    refuse: Callable[..., Response], wrong: str = "", content_type: str = "application/json"
+    refuse: Callable[..., Response], wrong: str = "", content_type: str | None = "application/json"
 ) -> type[APIRoute]:
     """A class of routes that refuse with `refuse` what FastAPI would refuse in its own shape.
 
     Args:
         refuse: takes a sentence, or what a `Refused` was made of.
         wrong: the vendor's words for a wrong parameter, which stand before the sentence.
-        content_type: the only one that is accepted.
+        content_type: the only one that is accepted; without a charset, with any. None accepts all.
     """
+    wanted = _parts(content_type or "")
 
     class Route(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Any]:
@@ -54,7 +55,7 @@ def route(
 
             async def refusing(request: Request) -> Response:
                 kind = request.headers.get("Content-Type", "")
-                if kind.partition(";")[0].strip().lower() != content_type:
+                if content_type and _parts(kind)[: len(wanted)] != wanted:
                     return refuse(f"{wrong}Content-Type must be {content_type}, not {kind!r}")
                 try:
                     return await handle(request)
@@ -66,6 +67,10 @@ def route(
             return refusing
 
     return Route
+
+
+def _parts(content_type: str) -> list[str]:
+    return [part.strip().lower() for part in content_type.split(";")]
 
 
 def sentence(faults: Any, depth: int = 1) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
-from ..misbehave import Misbehaviour
+from ..misbehave import Fault
 from ..state import State
 from ..streaming import compact, reply, stream
 from ..strict import Refused, Text
@@ -112,7 +112,7 @@ def _about(conversation_id: str | None, bot_id: str | None) -> dict[str, Any]:
     }
 
 
-def _events(about: dict[str, Any], question: str, done: Any, fault: Misbehaviour) -> Iterator[str]:
+def _events(about: dict[str, Any], question: str, done: Any, fault: Fault) -> Iterator[str]:
     def ends(status: str, **more: Any) -> str:
         return _event(f"conversation.chat.{status}", {**about, "status": status, **more})
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from ..misbehave import Misbehaviour
+from ..misbehave import Fault
 from ..state import State
 from ..streaming import compact, reply, stream
 from ..strict import Refused, Text
@@ -97,7 +97,7 @@ def _asked(body: StreamRun) -> str:
     return compact(content)
 
 
-def _asks_back(fault: Misbehaviour) -> bool:
+def _asks_back(fault: Fault) -> bool:
     return fault.stream == "requires_action"
 
 
@@ -106,14 +106,14 @@ def _debug(workflow_id: str) -> dict[str, str]:
     return {"debug_url": f"https://www.coze.cn/work_flow?{execution}"}
 
 
-def _events(workflow_id: str, asked: str, event_id: str | None, fault: Misbehaviour) -> Iterator[str]:
+def _events(workflow_id: str, asked: str, event_id: str | None, fault: Fault) -> Iterator[str]:
     """Numbered from 0; `event_id` is there when the workflow asks back."""
     for number_, (name, data) in enumerate(_steps(workflow_id, asked, event_id, fault)):
         yield f"id: {number_}\nevent: {name}\ndata: {compact(data)}\n\n"
 
 
 def _steps(
-    workflow_id: str, asked: str, event_id: str | None, fault: Misbehaviour
+    workflow_id: str, asked: str, event_id: str | None, fault: Fault
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     if event_id:
         yield "Message", _message("请问你想查看哪个城市的天气？", 0, True, "问答")

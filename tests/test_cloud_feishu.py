@@ -1,0 +1,428 @@
+"""Feishu in the box, judged by requests and by the document."""
+
+import json
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tools.cloud import Cloud
+from tools.cloud.feishu.answer import CODES
+from tools.cloud.page import render
+from tools.cloud.state import State
+
+ROOT = Path(__file__).parent.parent
+TOKEN = "/open-apis/auth/v3/tenant_access_token/internal"
+RECORDS = "/open-apis/security_and_compliance/v2/device_records"
+JSON = "application/json; charset=utf-8"
+WRONG, BAD_FEATURES, BAD_SYSTEM, EXISTS = 1780101, 1785005, 1785007, 1785010
+COMPUTER = ("serial_number", "disk_serial_number", "uuid")
+
+
+@pytest.fixture(scope="module")
+def box():
+    with Cloud() as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="module")
+def app(box):
+    """With no limit that a test could meet unasked."""
+    return box.add_feishu_app(per_second=100_000)
+
+
+@pytest.fixture
+def cloud(box):
+    box.behave()
+    yield box
+    box.behave()
+
+
+@pytest.fixture
+def post(cloud):
+    with requests.Session() as session:
+        session.trust_env, session.verify = False, str(cloud.ca_pem)
+
+        def post(path, body=None, **headers):
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            return session.post(cloud.url + path, data=data, headers=headers, timeout=10)
+
+        yield post
+
+
+@pytest.fixture
+def token(post, app):
+    return post(TOKEN, app).json()["tenant_access_token"]
+
+
+@pytest.fixture
+def create(post, token):
+    def create(body, token=token):
+        return post(RECORDS, body, Authorization=f"Bearer {token}", **{"Content-Type": JSON})
+
+    return create
+
+
+def device(system=1, **changed):
+    """A record that is accepted but for what is changed; None leaves a field out."""
+    name = {4: "android_id", 5: "idfv", 6: "aaid"}.get(system, "serial_number")
+    known = {"device_system": system, name: secrets.token_hex(8), "device_ownership": 0, "device_status": 0}
+    return {field: value for field, value in {**known, **changed}.items() if value is not None}
+
+
+def created(answer):
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert sorted(told) == ["code", "data", "msg"] and (told["code"], told["msg"]) == (0, "success")
+    assert list(told["data"]) == ["device_record_id"] and answer.headers["X-Tt-Logid"]
+    assert re.fullmatch("[1-9][0-9]{18}", told["data"]["device_record_id"])
+    return told["data"]["device_record_id"]
+
+
+def refused(answer, code, status=400, *words):
+    assert answer.status_code == status, answer.text
+    told = answer.json()
+    assert sorted(told) == ["code", "msg"] and told["code"] == code, told
+    assert told["msg"].startswith(CODES[code][1]) and len(answer.headers["X-Tt-Logid"]) == 34
+    for word in words:
+        assert word in told["msg"], told
+
+
+# The token
+
+
+def test_token(post, app):
+    answer = post(TOKEN, app)
+    assert answer.status_code == 200 and answer.headers["X-Tt-Logid"]
+    told = answer.json()
+    assert sorted(told) == ["code", "expire", "msg", "tenant_access_token"]
+    assert (told["code"], told["msg"]) == (0, "ok") and told["tenant_access_token"].startswith("t-")
+    assert type(told["expire"]) is int and 7190 <= told["expire"] <= 7200
+    assert post(TOKEN, app).json()["tenant_access_token"] == told["tenant_access_token"]
+
+
+def test_the_same_token_while_half_an_hour_is_left():
+    now = 1_000_000.5
+    state = State(now=lambda: now)
+    app = state.feishu.add_app(["scope"], 7200, 10)
+    token, expire = state.feishu.token_for(app)
+    assert expire == 7200
+    now += 5400
+    assert state.feishu.token_for(app) == (token, 1800)
+    now += 1
+    other, expire = state.feishu.token_for(app)
+    assert other != token and expire == 7200
+    assert state.feishu.app_with_token(token) and state.feishu.app_with_token(other), "both are valid"
+    now += 1799
+    assert state.feishu.app_with_token(token) is None and state.feishu.app_with_token(other)
+    state.close()
+
+
+@pytest.mark.parametrize(
+    "field, msg", [("app_id", "app id not exists"), ("app_secret", "app secret invalid")]
+)
+def test_unknown_app(post, app, field, msg):
+    answer = post(TOKEN, {**app, field: app[field] + "x"})
+    refused(answer, 10014, 200)
+    assert answer.json()["msg"] == msg
+
+
+@pytest.mark.parametrize("field", ["app_id", "app_secret"])
+@pytest.mark.parametrize("value", [None, "", 5])
+def test_token_needs_both(post, app, field, value):
+    body = {**app, field: value}
+    if value is None:
+        del body[field]
+    refused(post(TOKEN, body), 10003, 200, field)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"app_id": "a", "app_secret": "b", "x": 1}'])
+def test_token_bodies(post, body):
+    refused(post(TOKEN, body), 10003, 200)
+
+
+# Who may
+
+
+@pytest.mark.parametrize("header", [None, "", "t-1", "Basic abc", "Bearer", "Bearer a b"])
+def test_no_token(post, header):
+    headers = {"Content-Type": JSON} | ({} if header is None else {"Authorization": header})
+    refused(post(RECORDS, device(), **headers), 99991661)
+
+
+def test_wrong_token(create, app, post):
+    refused(create(device(), token="t-unknown"), 99991663)
+    refused(create(device(), token=app["app_secret"]), 99991663)
+
+
+def test_expired_token(cloud, create, post):
+    app = cloud.add_feishu_app(token_s=1)
+    answer = post(TOKEN, app).json()
+    assert answer["expire"] == 1
+    created(create(device(), answer["tenant_access_token"]))
+    time.sleep(1.1)
+    refused(create(device(), answer["tenant_access_token"]), 99991663)
+    created(create(device(), post(TOKEN, app).json()["tenant_access_token"]))
+
+
+@pytest.mark.parametrize("scopes", [(), ("contact:user:readonly",)])
+def test_without_the_scope(cloud, create, post, scopes):
+    token = post(TOKEN, cloud.add_feishu_app(scopes)).json()["tenant_access_token"]
+    refused(create(device(), token), 99991672, 400, "security_and_compliance:device_record:write")
+
+
+def test_ten_a_second(cloud, create, post):
+    apps = [cloud.add_feishu_app(), cloud.add_feishu_app()]
+    one, other = (post(TOKEN, app).json()["tenant_access_token"] for app in apps)
+    start = time.monotonic()
+    answers = [create(device(), one) for _ in range(12)]
+    assert time.monotonic() - start < 0.9, "too slow a machine for this test"
+    for answer in answers[:10]:
+        created(answer)
+    for answer in answers[10:]:
+        refused(answer, 99991400, 429)
+        assert answer.headers["x-ogw-ratelimit-reset"] == "1"
+    created(create(device(), other))
+    time.sleep(1)
+    created(create(device(), one))
+
+
+def test_a_refused_record_counts_too(cloud, create, post):
+    token = post(TOKEN, cloud.add_feishu_app(per_second=2)).json()["tenant_access_token"]
+    codes = [create(device(9), token).json()["code"] for _ in range(3)]
+    assert codes == [BAD_SYSTEM, BAD_SYSTEM, 99991400]
+
+
+def test_the_limit_is_for_each_second():
+    now = 50.0
+    state = State(now=lambda: now)
+    app = state.feishu.add_app([], 7200, 2)
+    counted = []
+    for moment in (50.0, 50.5, 50.9, 51.0, 51.1, 51.2, 40.0):
+        now = moment
+        counted.append(state.feishu.count(app))
+    assert counted == [True, True, False, True, True, False, True]
+    state.close()
+
+
+# Records
+
+
+@pytest.mark.parametrize("system", [1, 2, 3])
+@pytest.mark.parametrize("name", COMPUTER)
+def test_a_computer(create, system, name):
+    body = device(system, **{"serial_number": None, name: secrets.token_hex(8)})
+    created(create(body))
+    refused(create(body), EXISTS)
+
+
+@pytest.mark.parametrize("system, name", [(4, "android_id"), (5, "idfv"), (6, "aaid")])
+def test_other_systems(create, system, name):
+    body = device(system)
+    assert name in body
+    created(create(body))
+    refused(create(body), EXISTS)
+
+
+def test_every_field_of_a_computer(cloud, create):
+    body = device(
+        3,
+        disk_serial_number=secrets.token_hex(8),
+        uuid="621CDFF0-13D0-5AB1-9ADC-5F560095F6ED",
+        mac_address="ac:de:48:00:11:21",
+        device_ownership=2,
+        device_status=1,
+    )
+    record_id = created(create(body))
+    *_, last = cloud.feishu_records()
+    assert {name: last[name] for name in body} == body and last["device_record_id"] == record_id
+    assert cloud.calls()[-1]["device"] == body["serial_number"]
+
+
+def test_one_feature_in_common_is_enough(create):
+    body = device(1, uuid=secrets.token_hex(8))
+    created(create(body))
+    refused(create(device(1, uuid=body["uuid"])), EXISTS)
+    refused(create(device(1, serial_number=body["serial_number"])), EXISTS)
+    created(create(device(2, serial_number=body["serial_number"])))
+    for _ in range(2):
+        created(create(device(1, mac_address="ac:de:48:00:11:22")))
+
+
+def test_a_refused_record_leaves_nothing(cloud, create):
+    body = device(1)
+    created(create(body))
+    before = cloud.state()["feishu"]["count"]
+    other = secrets.token_hex(8)
+    refused(create({**body, "uuid": other}), EXISTS)
+    assert cloud.state()["feishu"]["count"] == before
+    created(create(device(1, serial_number=None, uuid=other)))
+
+
+@pytest.mark.parametrize("system", [0, 7, -1, 100])
+def test_unknown_system(create, system):
+    refused(create(device(system)), BAD_SYSTEM)
+
+
+@pytest.mark.parametrize("system", range(1, 7))
+def test_a_system_without_its_feature(create, system):
+    body = device(system)
+    feature = next(name for name in body if not name.startswith("device_"))
+    del body[feature]
+    refused(create(body), BAD_FEATURES, 400, feature)
+
+
+def test_a_mac_alone_is_not_enough(create):
+    refused(create(device(1, serial_number=None, mac_address="ac:de:48:00:11:21")), BAD_FEATURES)
+
+
+@pytest.mark.parametrize(
+    "system, name, value",
+    [
+        (1, "android_id", "02a11ac4a83b918e"),
+        (2, "idfv", "968F0E5C-C297-4122-ACB6-102494DEFD9A"),
+        (3, "aaid", "ff3c2237-cd76-4331-9d72-0a4470854567"),
+        (4, "serial_number", "C02DTHRMML7H"),
+        (4, "mac_address", "ac:de:48:00:11:21"),
+        (5, "android_id", "02a11ac4a83b918e"),
+        (6, "uuid", "621CDFF0-13D0-5AB1-9ADC-5F560095F6ED"),
+    ],
+)
+def test_another_system_s_feature(create, system, name, value):
+    refused(create(device(system, **{name: value})), BAD_FEATURES, 400, name)
+
+
+@pytest.mark.parametrize("field", ["device_system", "device_ownership", "device_status"])
+@pytest.mark.parametrize("value", [None, "1", 1.5, True, [1]])
+def test_required_numbers(create, field, value):
+    refused(create(device(**{field: value})), WRONG, 400, field)
+
+
+@pytest.mark.parametrize("field", ["device_ownership", "device_status"])
+def test_enums(create, field):
+    for value in (0, 1, 2):
+        created(create(device(**{field: value})))
+    for value in (-1, 3):
+        refused(create(device(**{field: value})), WRONG, 400, field)
+
+
+@pytest.mark.parametrize(
+    "field", [*COMPUTER, "mac_address", "android_id", "idfv", "aaid", "is_public", "device_record_id"]
+)
+@pytest.mark.parametrize("value", ["", 5, ["x"]])
+def test_wrong_fields(create, field, value):
+    refused(create(device(**{field: value})), WRONG, 400, field)
+
+
+@pytest.mark.parametrize("mac", ["AC:DE:48:00:11:21", "ac-de-48-00-11-21", "acde48001121", "ac:de:48:00:11"])
+def test_mac_form(create, mac):
+    refused(create(device(mac_address=mac)), WRONG, 400, "mac_address")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff"])
+def test_bodies(create, body):
+    refused(create(body), WRONG)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/json; charset=gbk"])
+def test_content_type(post, token, kind):
+    answer = post(RECORDS, device(), Authorization=f"Bearer {token}", **{"Content-Type": kind})
+    refused(answer, WRONG, 400, "Content-Type")
+
+
+def test_no_such_call(cloud, post):
+    answers = [
+        post("/open-apis/nothing"),
+        requests.get(cloud.url + RECORDS, verify=str(cloud.ca_pem), timeout=10),
+    ]
+    for answer, status in zip(answers, (404, 405), strict=True):
+        assert answer.status_code == answer.json()["code"] == status and answer.headers["X-Tt-Logid"]
+
+
+# Misbehaviour, and what is shown
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_when_told_to(cloud, create, code):
+    cloud.misbehave(code=str(code))
+    answer = create(device())
+    refused(answer, code, CODES[code][0])
+    assert ("x-ogw-ratelimit-reset" in answer.headers) == (code == 99991400)
+
+
+def test_the_limit_with_another_status(cloud, create):
+    cloud.misbehave(code="99991400", status=400, times=1)
+    refused(create(device()), 99991400, 400)
+    created(create(device()))
+
+
+def test_a_second_start_has_the_same_records(tmp_path):
+    body = device()
+    for answered in (0, EXISTS):
+        with Cloud(data=tmp_path) as cloud:
+            if answered == 0:
+                app = cloud.add_feishu_app()
+                known = requests.post(
+                    cloud.url + TOKEN, json=app, verify=str(cloud.ca_pem), timeout=10
+                ).json()
+            header = {"Authorization": f"Bearer {known['tenant_access_token']}", "Content-Type": JSON}
+            answer = requests.post(
+                cloud.url + RECORDS,
+                data=json.dumps(body).encode(),
+                headers=header,
+                verify=str(cloud.ca_pem),
+                timeout=10,
+            )
+            assert answer.json()["code"] == answered
+            assert [row["serial_number"] for row in cloud.feishu_records()] == [body["serial_number"]]
+
+
+def test_state_and_page(cloud, app, create, token):
+    record_id = created(create(device(2, serial_number="<b>sn</b>", device_ownership=2, device_status=1)))
+    state = cloud.state()
+    assert state["feishu"]["records"][0]["device_record_id"] == record_id
+    assert state["feishu"]["count"] == sum(1 for _ in cloud.feishu_records())
+    page = render(state)
+    for part in (record_id, "&lt;b&gt;sn&lt;/b&gt;", "macOS", "company", "trusted"):
+        assert part in page
+    assert "<b>sn" not in page
+    for secret in (app["app_secret"], token):
+        assert secret not in json.dumps([state, cloud.calls()]) and secret not in page
+
+
+def test_serve_gives_examples_of_every_account(tmp_path):
+    command = f"from tools.cloud import serve; serve(data={str(tmp_path)!r})"
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-c", command], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            lines = list(iter(process.stdout.readline, "\n"))
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=10)
+        finally:
+            process.kill()
+            process.wait()
+        files = {}
+        for name, fields in (
+            ("coze-app", "client_id, key_id, private_key"),
+            ("baidu-account", "access_key_id, secret_access_key, fc, pk"),
+            ("feishu-app", "app_id, app_secret"),
+        ):
+            file = tmp_path / f"{name}.json"
+            assert any(f"{file} " in line and f"({fields})" in line for line in lines), lines
+            assert file.stat().st_mode & 0o077 == 0
+            files[name] = json.loads(file.read_text())
+    with Cloud(data=tmp_path) as cloud:
+        assert cloud.state()["baidu"]["accounts"][0]["fc"] == files["baidu-account"]["fc"]
+        assert cloud.state()["feishu"]["apps"] == [files["feishu-app"]["app_id"]], "made once"
+        answer = requests.post(
+            cloud.url + TOKEN, json=files["feishu-app"], verify=str(cloud.ca_pem), timeout=10
+        )
+        assert answer.json()["code"] == 0

@@ -1,0 +1,26 @@
+"""All of Feishu's calls."""
+
+from fastapi import APIRouter, Response
+
+from ..state import State
+from . import record, token
+from .answer import INVALID_APP, WRONG, refusal
+
+PATHS = "/open-apis/"
+
+__all__ = ["PATHS", "refusal", "router", "unreached"]
+
+
+def router(state: State) -> APIRouter:
+    """Feishu's calls, over the apps, tokens and records that `state` holds."""
+    routes = APIRouter()
+    for part in (token, record):
+        routes.include_router(part.router(state))
+    return routes
+
+
+def unreached(path: str, text: str, status: int) -> Response:
+    """Refuses a call that the application could not hand on: no such path or method, or no such body."""
+    if status != 400:
+        return refusal(text, status, status)
+    return refusal(text, INVALID_APP if path == token.PATH else WRONG)
