@@ -127,3 +127,14 @@ def coze(cloud, coze_key):
         "ai_token": "ai_t0ken",
         "product": [DEVICE.product_id, DEVICE.product_key, DEVICE.device_no],
     }
+
+
+@pytest.fixture
+def operator(cloud):
+    """Baidu's and Feishu's accounts of a maker in the box, for tests on both machines."""
+    return {
+        "url": cloud.url,
+        "ca": str(cloud.ca_pem),
+        "baidu": cloud.add_baidu_account("vendor", "speaker", quota=50),
+        "feishu": cloud.add_feishu_app(),
+    }
