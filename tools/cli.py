@@ -11,6 +11,7 @@ import click
 import muster
 
 from tools.__main__ import ROOT
+from tools.fleet import fleet
 
 
 class Sentences(click.Group):
@@ -119,6 +120,8 @@ def board(
     image = board_image(config, roots, {} if erase else files_on(directory))
     serve(Board(directory, image, heap=heap and heap * 1024, vm=vm))
 
+
+main.add_command(fleet)
 
 if __name__ == "__main__":
     main(prog_name="python3 -m tools")

@@ -1,0 +1,154 @@
+"""What the operator can do about it: a sentence for each code of the clouds' error tables."""
+
+from muster import CloudError
+
+from .calls import Stopped, untrusted, words
+from .profile import NAMES
+
+_OURS = "The request itself is at fault, and so is this program: please report it, with the log id."
+_SIGNED = "access_key_id and secret_access_key"
+_AGAIN = "then give the same command again: it goes on where it stopped."
+
+# True: no other device will fare better, so the run stops at once.
+_ADVICE: dict[str, dict[str, tuple[bool, str]]] = {
+    "baidu": {
+        "1": (True, "fc is missing: put the vendor's id, as Baidu's console shows it, into the profile."),
+        "2": (True, "pk is missing: put the product's id, as Baidu's console shows it, into the profile."),
+        "3": (True, "Baidu knows no such vendor: compare fc in the profile with Baidu's console."),
+        "4": (True, "The vendor has no such product: compare pk in the profile with Baidu's console."),
+        "5": (False, "Baidu cannot read this device's ak or sk: correct them in the input."),
+        "6": (True, "More than 1000 devices were in one import. " + _OURS),
+        "7": (False, "A device with this ak is there already: give this one an ak that no other has."),
+        "8": (False, "Baidu could not read the list of devices: give the same command again."),
+        "9": (True, "Baidu found no devices in the request. " + _OURS),
+        "10": (
+            True,
+            "The quota of devices is used up. Buy more in Baidu's console (deleting devices gives none "
+            "back), " + _AGAIN,
+        ),
+        "11": (False, "The product has no such device: compare the ak with Baidu's list (fleet list)."),
+        "12": (False, "Baidu could not make the speech file: give the same command again."),
+        "AccessDenied": (
+            True,
+            "This Access Key may not manage these devices: let the account's owner permit it, or "
+            f"use another account's {_SIGNED}.",
+        ),
+        "InappropriateJSON": (False, "Baidu does not accept what stands in the request: correct this row."),
+        "InternalError": (False, "Baidu failed by itself: wait some minutes, " + _AGAIN),
+        "InvalidAccessKeyId": (
+            True,
+            "Baidu knows no such Access Key: compare access_key_id with the console's list of keys.",
+        ),
+        "InvalidHTTPAuthHeader": (
+            True,
+            f"Baidu cannot read the signature: look for blanks or foreign characters in {_SIGNED}.",
+        ),
+        "InvalidHTTPRequest": (True, "Baidu cannot read the request's body. " + _OURS),
+        "InvalidURI": (False, "Baidu cannot read the address made from fc, pk and ak: correct them."),
+        "MalformedJSON": (True, "Baidu cannot read the request's JSON. " + _OURS),
+        "InvalidVersion": (True, "Baidu no longer has version 2 of this call, or base_url is wrong."),
+        "OptInRequired": (True, "Switch the Dujia AIoT voice service on in Baidu's console, " + _AGAIN),
+        "PreconditionFailed": (True, "Something on the way adds If-Match to requests: go round that proxy."),
+        "RequestExpired": (True, "This computer's clock is wrong by half an hour or more: set it, " + _AGAIN),
+        "IdempotentParameterMismatch": (
+            True,
+            "Something on the way repeats requests with other contents: go round that proxy.",
+        ),
+        "SignatureDoesNotMatch": (
+            True,
+            "secret_access_key does not belong to access_key_id: copy both once more from the console.",
+        ),
+    },
+    "feishu": {
+        "1780001": (
+            False,
+            "Feishu failed by itself: wait some minutes, give the same command again, and if that does "
+            "not help send the log id to Feishu's support.",
+        ),
+        "1780101": (False, "Feishu does not accept a value of this row: correct it."),
+        "1780102": (True, "The call is in beta testing: ask Feishu's support to admit this tenant."),
+        "1785005": (
+            False,
+            "The identifiers do not fit device_system: a computer has a serial_number, disk_serial_number "
+            "or uuid, Android an android_id, iOS an idfv, OpenHarmony an aaid.",
+        ),
+        "1785007": (
+            False,
+            "device_system is 1 Windows, 2 macOS, 3 Linux, 4 Android, 5 iOS or 6 OpenHarmony: correct it.",
+        ),
+        "1785010": (False, "Feishu has this device already: nothing is left to do."),
+        "10003": (True, "Feishu does not accept app_id or app_secret: copy both once more from its console."),
+        "10014": (True, "app_id or app_secret is wrong: copy both once more from Feishu's console."),
+        "99991400": (False, "Too many calls a second: lower --rate, or end what else uses this app."),
+        "99991661": (True, "No token arrived: something on the way takes Authorization off requests."),
+        "99991663": (True, "The token is no longer valid: put a new one into the profile, " + _AGAIN),
+        "99991672": (
+            True,
+            "The app lacks the permission security_and_compliance:device_record:write: ask for it in "
+            "Feishu's console, publish a version of the app, " + _AGAIN,
+        ),
+    },
+    "coze": {
+        "4000": (True, "Coze does not accept the request: compare --key with what was agreed on with Coze."),
+        "4100": (True, "The token is not valid, or no longer: put a new one into the profile."),
+        "4101": (
+            True,
+            "The token lacks the permission bindConnectorConfig, or Coze has not switched device binding "
+            "on for this channel: ask your Coze account manager.",
+        ),
+        "4200": (True, "Coze knows no such channel: compare --connector-id with its page of channels."),
+        "5000": (False, "Coze failed by itself: wait some minutes, then give the same command again."),
+        "700012006": (True, "The token is not valid, or no longer: put a new one into the profile."),
+        "access_deny": (True, "The OAuth app may not do this: look at its permissions in Coze's console."),
+        "internal_error": (False, "Coze failed by itself: wait some minutes, then give the command again."),
+        "invalid_client": (True, "client_id, key_id and private_key do not belong together: compare them."),
+        "invalid_request": (True, "Coze refuses the signed token: compare client_id, key_id and the clock."),
+        "unsupported_grant_type": (True, "The OAuth app is not of the type JWT: make one that is."),
+    },
+}
+
+# About one device: the others may fare better.
+_DEVICE = {"baidu": ("5", "7", "11"), "feishu": ("1780101", "1785005", "1785007", "1785010"), "coze": ()}
+
+
+def advice(error: Exception) -> str:
+    """What to do about an error, in a sentence."""
+    if isinstance(error, Stopped):
+        return "Give the same command again: it goes on where it stopped."
+    if not isinstance(error, CloudError):
+        if untrusted(error):
+            return (
+                "The server is not the one that base_url names, or its CA is unknown here: compare base_url, "
+                "and name a CA of your own with ca in the profile or MUSTER_CA."
+            )
+        return "Look at the network and at base_url, " + _AGAIN
+    known = _ADVICE[error.cloud].get(str(error.code))
+    if known:
+        return known[1]
+    name = NAMES[error.cloud]
+    if error.status == 429:
+        return f"Too many calls for {name}: give the same command again, with a lower --rate."
+    if error.status in (401, 403):
+        return f"{name} does not let this account do that: look at its keys and permissions."
+    if error.retryable:
+        return f"{name} failed by itself: wait some minutes, " + _AGAIN
+    return f"{name}'s documents do not explain this: ask its support, with the log id if there is one."
+
+
+def sentence(error: Exception) -> str:
+    """What went wrong, and what to do about it."""
+    text = words(error)
+    return f"{text}{'' if text.endswith(('.', '!', '?', '。')) else '.'} {advice(error)}"
+
+
+def fatal(error: Exception) -> bool:
+    """True if no other device will fare better."""
+    if not isinstance(error, CloudError):
+        return True
+    known = _ADVICE[error.cloud].get(str(error.code))
+    return known[0] if known else error.status in (401, 403)
+
+
+def strange(error: Exception) -> bool:
+    """True if it may have nothing to do with the device that it befell."""
+    return not isinstance(error, CloudError) or str(error.code) not in _DEVICE[error.cloud]

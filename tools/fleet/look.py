@@ -1,0 +1,58 @@
+"""What Baidu has: fleet list and fleet show."""
+
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+from rich.console import Console
+
+from . import show
+from .accounts import Account
+from .advice import sentence
+from .calls import Caller, Failed, Session
+
+_COLUMNS = ["ak", "sk", "state", "createTime", "updateTime"]
+
+
+def _client(account: Account) -> tuple[Caller, Any]:
+    console = Console(stderr=True, highlight=False)
+    call = Caller(None, threading.Event(), lambda text: console.print(text, markup=False))
+    return call, account.client(session=Session(account.ca))
+
+
+def listed(
+    account: Account, state: str | None, order: str | None, page: int | None, page_size: int
+) -> Iterator[dict[str, Any]]:
+    call, cloud = _client(account)
+    # Every page with patience of its own: what is broken off cannot go on.
+    cloud.list = functools.partial(call, cloud.list)
+    if page:
+        return iter(cloud.list(state, order, page, page_size)["result"])
+    return cloud.list_all(state, order, page_size)
+
+
+def got(account: Account, aks: tuple[str, ...], missing: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Yields the devices that are there, and hands the others to `missing`."""
+    call, cloud = _client(account)
+    for ak in aks:
+        try:
+            yield call(cloud.get, ak)
+        except Failed as e:
+            if e.code != "11":
+                raise
+            missing(ak)
+
+
+def write(devices: Callable[[], Iterator[dict[str, Any]]], form: str | None, reveal: bool) -> None:
+    """Writes devices to stdout, their keys only to be revealed."""
+    try:
+        show.write(form, _COLUMNS, (_plain(device, reveal) for device in devices()), sys.stdout)
+    except Failed as e:
+        raise click.ClickException(sentence(e.error)) from None
+
+
+def _plain(device: dict[str, Any], reveal: bool) -> dict[str, Any]:
+    return {name: "***" if name == "sk" and not reveal else device[name] for name in device}
