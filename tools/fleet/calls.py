@@ -69,9 +69,8 @@ class Caller:
     def __init__(
         self, rate: float | None, stop: threading.Event, told: Callable[[str], None] = lambda text: None
     ) -> None:
-        # Evenly, since ten at once and then none for a second would sit on the edge of the limit; and a
-        # tenth slower, since the network may push eleven into the second of its own that the cloud counts.
-        self._limiter = Limiter(Rate(1, math.ceil(1100 / rate)), buffer_ms=0) if rate else None
+        # Evenly: ten at once and then none for a second would sit on the edge of the limit.
+        self._limiter = Limiter(Rate(1, math.ceil(1000 / rate)), buffer_ms=0) if rate else None
         self._stop, self._told = stop, told
         self._held_until = 0.0
         self._answered = False

@@ -195,8 +195,9 @@ class Coze:
             try:
                 self._call("/v1/connectors/%s/user_configs" % connector_id, body, bills=False)
             except CloudError as e:
-                hint = _BIND_HINT % key
-                raise CloudError(e.cloud, e.message + hint, e.status, e.code, e.log_id, e.retryable)
+                # Coze's words are cut rather than the hint.
+                words = e.message[:60] + _BIND_HINT % key
+                raise CloudError(e.cloud, words, e.status, e.code, e.log_id, e.retryable, e.retry_after)
 
     def _buy_token(self):
         body = {"grant_type": _GRANT, "duration_seconds": self._duration_s}
