@@ -27,3 +27,27 @@ def header(response, name):
         if other.lower() == name:
             return response.headers[other]
     return None
+
+
+def json_object(response):
+    """The JSON object that an answer holds, None if it is none; the answer is closed."""
+    try:
+        found = response.json()
+    except (ValueError, RuntimeError, MemoryError):
+        # RuntimeError is what a parser that ran out of stack says.
+        found = None
+    finally:
+        response.close()
+    return found if isinstance(found, dict) else None
+
+
+def may_pass(status):
+    """Whether an HTTP status says that the same request may succeed later."""
+    return status is not None and (status >= 500 or status in (408, 429))
+
+
+def hide(text, secrets):
+    """text with *** for every secret in it; the longest first, for another may be a part of it."""
+    for word in sorted([secret for secret in secrets if secret], key=len, reverse=True):
+        text = text.replace(word, "***")
+    return text

@@ -12,7 +12,7 @@ from .. import clock
 from ..errors import CloudError
 from ..hmac import Key
 from ..masked import Masked
-from . import accept, header
+from . import accept, header, hide, json_object, may_pass
 
 PRODUCTION = "https://smarthome-bdvs.baidubce.com"
 
@@ -189,14 +189,8 @@ class Baidu:
         data = None if body is None else json.dumps(body).encode()
         response = self._session.request(method, url, data=data, headers=headers)
         status = response.status_code
-        try:
-            answer = response.json()
-        except (ValueError, RuntimeError, MemoryError):
-            # RuntimeError is what a parser that ran out of stack says.
-            answer = None
-        finally:
-            response.close()
-        if not isinstance(answer, dict):
+        answer = json_object(response)
+        if answer is None:
             # A gateway's page, or a portal's in front of it.
             raise _refusal(response, {"message": "the answer is not a JSON object"}, status < 400)
         if status >= 400 or answer.get("code") not in (None, 0, "0"):
@@ -308,12 +302,8 @@ def _refusal(response, answer, passing=False, secrets=()):
     status = response.status_code
     code = answer.get("code")
     code = None if code in (None, 0, "0") else str(code)
-    passing = passing or status >= 500 or status in (408, 429)
-    name, retryable = CODES.get(str(code), ("no reason given", passing))
-    message = str(answer.get("message") or name)
-    # The longest first: another may be a part of it.
-    for word in sorted(secrets, key=len, reverse=True):
-        message = message.replace(word, "***")
+    name, retryable = CODES.get(str(code), ("no reason given", passing or may_pass(status)))
+    message = hide(str(answer.get("message") or name), secrets)
     log_id = str(answer.get("requestId") or header(response, "x-bce-request-id") or "").strip()
     wait = header(response, "retry-after") or ""
     wait = int(wait) if wait.isdigit() else None

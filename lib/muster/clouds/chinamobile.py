@@ -9,7 +9,7 @@ import json
 
 from ..errors import CloudError
 from ..masked import Masked
-from . import accept
+from . import accept, hide, json_object, may_pass
 
 PRODUCTION = "https://ivs.chinamobiledevice.com:11443"
 TEST = "https://62b98tux.cxzfdm.com:30101"
@@ -186,14 +186,8 @@ class ChinaMobile:
 
     def _read(self, response, names, device_secret=""):
         """The named fields of the answer's data. The code in the body decides, whatever the HTTP status."""
-        try:
-            body = response.json()
-        except (ValueError, RuntimeError, MemoryError):
-            # RuntimeError is what a parser that ran out of stack says.
-            raise _broken(response, "it is not JSON")
-        finally:
-            response.close()
-        if not isinstance(body, dict):
+        body = json_object(response)
+        if body is None:
             raise _broken(response, "it is not a JSON object")
         code = body.get("code")
         if str(code) != "200" or body.get("success") is False:
@@ -206,14 +200,10 @@ class ChinaMobile:
         return Masked({name: data[name] for name in names})
 
     def _refusal(self, response, code, message, secret):
-        for word in (self._product_key, secret):
-            if word:
-                message = message.replace(word, "***")
+        message = hide(message, (self._product_key, secret))
         status = response.status_code
-        passing = status >= 500 or status in (408, 429)
-        return CloudError(
-            "chinamobile", message, status, None if code is None else str(code), retryable=passing
-        )
+        code = None if code is None else str(code)
+        return CloudError("chinamobile", message, status, code, retryable=may_pass(status))
 
 
 def _broken(response, why):

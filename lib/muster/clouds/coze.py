@@ -12,7 +12,7 @@ from .. import clock
 from ..errors import CloudError
 from ..masked import Masked
 from ..sse import events, parse
-from . import accept, header
+from . import accept, header, json_object, may_pass
 
 PRODUCTION = "https://api.coze.cn"
 
@@ -374,15 +374,10 @@ def _answer(response):
     """The answer's JSON object; CloudError if it is none, or a failure."""
     status = response.status_code
     log_id = header(response, "x-tt-logid")
-    try:
-        body = response.json()
-    except (ValueError, RuntimeError, MemoryError):
-        body = None
-    finally:
-        response.close()
-    if not isinstance(body, dict):
+    body = json_object(response)
+    if body is None:
         raise CloudError(
-            "coze", "the answer is not a JSON object", status, log_id=log_id, retryable=_passing(status)
+            "coze", "the answer is not a JSON object", status, log_id=log_id, retryable=may_pass(status)
         )
     if body.get("error_code") or body.get("code") or status >= 400:
         raise _failure(body, status, log_id)
@@ -403,11 +398,7 @@ def _failure(body, status=None, log_id=None):
     detail = body.get("detail")
     if isinstance(detail, dict):
         log_id = detail.get("logid") or log_id
-    return CloudError("coze", message, status, None if code is None else str(code), log_id, _passing(status))
-
-
-def _passing(status):
-    return status is not None and (status >= 500 or status == 429)
+    return CloudError("coze", message, status, None if code is None else str(code), log_id, may_pass(status))
 
 
 def _ascii(text):

@@ -8,7 +8,7 @@ import json
 
 from .. import clock
 from ..errors import CloudError
-from . import accept, header
+from . import accept, header, hide, json_object, may_pass
 
 PRODUCTION = "https://open.feishu.cn"
 
@@ -124,14 +124,8 @@ class Feishu:
         url = self._base_url + "/open-apis" + path
         response = self._session.request("POST", url, data=json.dumps(body).encode(), headers=headers)
         status = response.status_code
-        try:
-            answer = response.json()
-        except (ValueError, RuntimeError, MemoryError):
-            # RuntimeError is what a parser that ran out of stack says.
-            answer = None
-        finally:
-            response.close()
-        if not isinstance(answer, dict):
+        answer = json_object(response)
+        if answer is None:
             # A gateway's page, or a portal's in front of it.
             raise _refusal(response, {"msg": "the answer is not a JSON object"}, status < 400)
         if status >= 400 or answer.get("code") not in (None, 0):
@@ -196,12 +190,8 @@ def _refusal(response, answer, passing=False, secrets=()):
     status = response.status_code
     code = answer.get("code")
     code = None if code in (None, 0, "0") else str(code)
-    passing = passing or status >= 500 or status in (408, 429)
-    name, retryable = CODES.get(str(code), ("no reason given", passing))
-    message = str(answer.get("msg") or name)
-    for word in secrets:
-        if word:
-            message = message.replace(word, "***")
+    name, retryable = CODES.get(str(code), ("no reason given", passing or may_pass(status)))
+    message = hide(str(answer.get("msg") or name), secrets)
     wait = header(response, "x-ogw-ratelimit-reset") or ""
     wait = int(wait) if wait.isdigit() else None
     log_id = header(response, "x-tt-logid")
