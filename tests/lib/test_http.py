@@ -782,7 +782,8 @@ def test_a_loop_keeps_turning(server):
         ticking.cancel()
 
     asyncio.run(main())
-    assert len(stalls) > 30 and max(stalls) < 100, (len(stalls), max(stalls))
+    # A call that blocked would stall it for the whole timeout; a busy machine may, for a part of it.
+    assert len(stalls) > 30 and max(stalls) < 180, (len(stalls), max(stalls))
     until_left(server)
 
 
