@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tools.board import Board, BoardError, find_faketime, find_micropython
 from tools.board.console import Console
-from tools.factory.image import build
+from tools.factory.littlefs import build
+from tools.factory.product import BLOCKS
 
 CHIP = Path(__file__).resolve().parents[1] / "tools/board/chip"
 
@@ -33,7 +34,7 @@ IDLE = "import time\nprint('main')\nwhile True:\n    time.sleep_ms(20)\n"
 
 
 def image(main=IDLE, boot="print('boot')\n", **files):
-    return build({"/boot.py": boot.encode(), "/main.py": main.encode(), **files}, 64, 1763600000)
+    return build({"/boot.py": boot.encode(), "/main.py": main.encode(), **files}, BLOCKS, 1763600000)
 
 
 def ask(board, expression):
@@ -85,15 +86,15 @@ def test_an_exception_in_boot_py_keeps_main_py_from_running(tmp_path):
 
 @needs_micropython
 def test_an_erased_flash_is_formatted_and_other_contents_are_not(tmp_path):
-    with Board(tmp_path / "new", blocks=32) as board:
+    with Board(tmp_path / "new", flash=0x220000) as board:
         board.wait_for("Performing initial setup")
         board.wait_for(">>> ")
         assert list(board.files()) == ["/boot.py"]
         assert board.operations > 0
-    with Board(tmp_path / "other", b"\x55" * 32 * 4096) as board:
+    with Board(tmp_path / "other", b"\x55" * BLOCKS * 4096) as board:
         board.wait_for("The filesystem appears to be corrupted")
         board.cut_power()
-        assert board.image() == b"\x55" * 32 * 4096
+        assert board.image() == b"\x55" * BLOCKS * 4096
 
 
 @needs_micropython
@@ -610,28 +611,6 @@ def test_the_console_tells_its_marks_from_output_wherever_they_are_cut():
         console.hear(stream[cut:])
         console.detach()
         assert b"".join(heard) == b"a\0b\r\nc\r\n\r\nd\r\ne\0[x]\0"
-
-
-@needs_micropython
-def test_stock_mpremote_works(tmp_path):
-    mpremote = [sys.executable, "-m", "mpremote", "connect"]
-    (tmp_path / "new.py").write_text("print('copied')\n")
-    with Board(tmp_path / "board", image()) as board:
-        board.wait_for("main\n")
-
-        def call(*words):
-            done = subprocess.run([*mpremote, board.port, *words], capture_output=True, text=True, timeout=20)
-            assert done.returncode == 0, done.stdout + done.stderr + board.output
-            return done.stdout.replace("\r\n", "\n")
-
-        assert call("exec", "print(6 * 7)") == "42\n"
-        assert re.search(r"14 boot.py\n +\d+ main.py\n", call("fs", "ls"))
-        call("fs", "cp", str(tmp_path / "new.py"), ":new.py")
-        assert call("exec", "import new") == "copied\n"
-        assert "print('copied')" in call("cat", ":new.py")
-        assert board.output.count("main\n") == 1, "a soft reset from the raw REPL runs boot.py only"
-        call("reset")
-        board.wait_for("main\n")
 
 
 @needs_micropython

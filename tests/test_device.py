@@ -9,7 +9,7 @@ from conftest import DEVICE
 
 from tools.board import Board, BoardError, find_micropython
 from tools.demo import record
-from tools.factory.image import board_image
+from tools.factory.product import board_image
 
 SECRET_INFO = "/v2/customer/device/secret/info"
 REPORT = "/v2/customer/device/report"
@@ -45,7 +45,8 @@ def folder(tmp_path):
 
 
 def switch_on(folder, cloud, config, **how):
-    return Board(folder, board_image(config, [cloud.ca_pem]), **how)
+    source = how.get("vm") == "cpython"
+    return Board(folder, board_image(config, [cloud.ca_pem], source=source), **how)
 
 
 def test_enrols_over_a_certificate_newer_than_its_clock_and_reports(folder, cloud):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -11,11 +12,30 @@ import click
 import muster
 
 from tools.__main__ import ROOT
-from tools.fleet import fleet
+
+# Commands with a file of their own, which is loaded when one of them is called.
+ELSEWHERE = {
+    "image": "tools.factory.commands",
+    "flash": "tools.factory.commands",
+    "deploy": "tools.factory.deploy",
+    "repl": "tools.factory.deploy",
+    "roots": "tools.factory.roots",
+    "cmei": "tools.factory.identities",
+    "identities": "tools.factory.identities",
+    "fleet": "tools.fleet",
+}
 
 
 class Sentences(click.Group):
     """A fault that a person can cause ends in a sentence, never in a traceback."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), *ELSEWHERE])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in ELSEWHERE:
+            return getattr(importlib.import_module(ELSEWHERE[name]), name)
+        return super().get_command(context, name)
 
     def invoke(self, context: click.Context) -> object:
         try:
@@ -80,48 +100,45 @@ def cloud(devices: Path | None, port: int, data: Path | None) -> None:
 
 @main.command()
 @click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="The device's configuration, which becomes its /config.json.",
-)
-@click.option(
-    "--roots",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    multiple=True,
-    required=True,
-    help="CA certificate that the device shall trust, PEM or DER; as often as needed.",
-)
-@click.option(
     "--dir",
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
     help="Folder for the board's flash, kept for the next time.",
 )
-@click.option("--erase", is_flag=True, help="Starts from an erased flash, without the stored secret.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Flashes the product first, with this configuration.",
+)
+@click.option(
+    "--roots",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="CA certificates that the device shall trust: a file, PEM or DER, or a folder; as often as needed.",
+)
+@click.option("--erase", is_flag=True, help="Starts from an erased file system, without the stored secret.")
+@click.option("--bare", is_flag=True, help="A new chip, without firmware: it waits for esptool.")
+@click.option(
+    "--board", "kind", default="ESP32_GENERIC", show_default=True, help="Its name in firmware/boards.toml."
+)
 @click.option("--heap", type=click.IntRange(192), help="MicroPython's heap in KB.")
 @click.option("--vm", type=click.Choice(["micropython", "cpython"]), help="What runs the board's code.")
 def board(
-    config: Path,
-    roots: tuple[Path, ...],
     directory: Path,
+    config: Path | None,
+    roots: tuple[Path, ...],
     erase: bool,
+    bare: bool,
+    kind: str,
     heap: int | None,
     vm: str | None,
 ) -> None:
-    """Runs a virtual board until Ctrl-C, and prints its serial port."""
-    from muster import config as configuration
+    """Runs a virtual board until Ctrl-C; its serial port takes mpremote, ampy and esptool."""
+    from tools.board.serve import prepare, serve
 
-    from tools.board import Board, files_on, serve
-    from tools.factory.image import board_image
+    serve(prepare(directory, config, roots, erase, bare, kind, heap and heap * 1024, vm))
 
-    configuration.load(str(config))
-    image = board_image(config, roots, {} if erase else files_on(directory))
-    serve(Board(directory, image, heap=heap and heap * 1024, vm=vm))
-
-
-main.add_command(fleet)
 
 if __name__ == "__main__":
     main(prog_name="python3 -m tools")

@@ -14,9 +14,9 @@ import jwt
 from rich.console import Console
 from rich.table import Table
 
-from tools.board import Board, BoardError
+from tools.board import Board, BoardError, choose_vm
 from tools.cloud import Cloud, Device
-from tools.factory.image import board_image
+from tools.factory.product import board_image
 
 SECRET_INFO = "/v2/customer/device/secret/info"
 REPORT = "/v2/customer/device/report"
@@ -80,7 +80,8 @@ class Story:
             self.say(f"China Mobile's platform in a box is up at {cloud.url}")
             app = cloud.new_coze_app()
             talk = {"/talk.py": TALK.encode(), "/coze.json": self.coze(cloud, app, device)}
-            image = board_image(self.config(cloud, device), [cloud.ca_pem], more=talk)
+            source = choose_vm(self.vm) == "cpython"
+            image = board_image(self.config(cloud, device), [cloud.ca_pem], more=talk, source=source)
             with Board(self.folder / "board", image, vm=self.vm) as board:
                 self.say(f"A board is switched on for the first time; its clock says 2000. ({board.what})")
                 self.first_life(cloud, board)
@@ -100,6 +101,7 @@ class Story:
             "cmei": "111234560000018",
             "firmwareVersion": "0.0.1",
             "baseUrl": cloud.url,
+            "clouds": ["coze"],
             "ntp": [],
             "period": PERIOD_S,
             "jitter": JITTER_S,

@@ -60,6 +60,10 @@ def _roots(value):
     return len(paths) > 0 and all(_text(path) for path in paths)
 
 
+def _clouds(value):
+    return isinstance(value, list) and all(v in ("chinamobile", "coze", "baidu", "feishu") for v in value)
+
+
 def _bool(value):
     return isinstance(value, bool)
 
@@ -92,6 +96,7 @@ _KEYS = (
     ("jitter", 900, _seconds, "whole seconds, 0 or more"),
     ("spread", 43200, _seconds, "whole seconds, 0 or more"),
     ("deadline", _DAY_S, _seconds, "whole seconds"),
+    ("clouds", [], _clouds, 'a list of "coze", "baidu" and "feishu"'),
     ("store", "file", lambda v: v in ("file", "nvs"), '"file" or "nvs"'),
 )
 

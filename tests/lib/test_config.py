@@ -73,6 +73,7 @@ def test_defaults():
         "jitter": 900,
         "spread": 43200,
         "deadline": 86400,
+        "clouds": [],
         "store": "file",
     }
     assert warnings(config.check, minimal()) == ""
@@ -124,6 +125,8 @@ def test_wrong_values_are_named_with_what_was_expected():
         ("netType", 5, ("5G",)),
         ("policy", "hourly", ('"interval" or "daily"',)),
         ("store", "flash", ('"file" or "nvs"',)),
+        ("clouds", "coze", ("a list of",)),
+        ("clouds", ["coze", "aliyun"], ('"coze", "baidu" and "feishu"',)),
         ("roots", 5, ("path",)),
         ("roots", [""], ("path",)),
         ("roots", [], ("path",)),
@@ -153,6 +156,7 @@ def test_good_values_pass():
         ("roots", ["/roots/a.der", "/roots/b.pem"]),
         ("policy", "daily"),
         ("store", "nvs"),
+        ("clouds", ["coze", "baidu", "feishu", "chinamobile"]),
         ("deviceNo", "auto"),
         ("deviceNo", "\u8bbe\u5907 1"),
     ):

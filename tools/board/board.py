@@ -23,10 +23,13 @@ from types import TracebackType
 from typing import NamedTuple
 
 from tools.board.console import Console
-from tools.factory import image as littlefs
+from tools.board.flash import Flash, Folder
+from tools.factory import boards, littlefs
 
 HERE = Path(__file__).parent
 CHIP, VM = HERE / "chip", HERE / "vm"
+# What a board runs ends with its supervisor, however that ends.
+HANG_UP = [sys.executable, "-S", str(VM / "hang_up.py")]
 
 AIR: tuple[dict, ...] = ({"ssid": "muster-lab", "key": "password", "join_s": 0.05},)
 COLD = 946684800  # 2000-01-01, where an ESP32's clock begins
@@ -52,7 +55,13 @@ ROM_MESSAGE = {
     SOFT_RESET: b"MPY: soft reboot\r\n",
 }
 
+NO_FIRMWARE_MESSAGE = b"invalid header: 0xffffffff\r\nwaiting for download\r\n"
+# How esptool greets the ROM. A real chip's reset lines have put it there before; here the greeting does.
+SYNC = b"\xc0\x00\x08\x24\x00"
+
 LOOK_S = 0.05
+# As on USB, a board waits for a slow reader, and loses the oldest of what nobody reads.
+UNREAD, PATIENCE_S = 65536, 0.25
 # A fed watchdog is written at most every 50 ms, and looked at every LOOK_S.
 WDT_GRACE_S = 0.1
 
@@ -79,6 +88,17 @@ def find_micropython() -> Interpreter | None:
     return None
 
 
+def choose_vm(wanted: str | None = None) -> str:
+    """What a board runs in: "micropython" where there is one and nothing else is wanted, else "cpython"."""
+    have = find_micropython() is not None
+    if wanted == "micropython" and not have:
+        raise BoardError(
+            "no MicroPython was found for this computer: install one with VfsLfs2 as `micropython` "
+            'on PATH, or use vm="cpython".'
+        )
+    return wanted or ("micropython" if have else "cpython")
+
+
 def find_faketime() -> Path | None:
     """The library that gives the VM, mbedTLS included, a clock of its own."""
     spec = importlib.util.find_spec("libfaketime") if sys.platform == "linux" else None
@@ -93,8 +113,9 @@ class Board:
 
     directory: where its flash and its state are kept; made when it is not there. A board that is switched
         on again in the same directory finds its flash and its NVS as it left them.
-    image: a LittleFS image to flash first; None keeps what is there, an erased flash when nothing is.
-    blocks: size of an erased flash, in blocks of 4 KB.
+    image: a LittleFS image to flash first, at its place behind the firmware; None keeps what is there.
+    kind: the board's name in firmware/boards.toml;  flash: the size of its flash, in bytes.
+    bare: a new board's flash is erased, without firmware, until esptool brings some.
     heap: of MicroPython, in bytes.
     rtc: Unix time at which the clock starts when the power comes; None for the chip's 2000-01-01.
     air: the networks in reach: dictionaries of ssid, key and join_s (seconds that joining takes).
@@ -110,7 +131,9 @@ class Board:
         directory: str | Path,
         image: bytes | None = None,
         *,
-        blocks: int = littlefs.BLOCKS,
+        kind: str = "ESP32_GENERIC",
+        flash: int = 4 * boards.MB,
+        bare: bool = False,
         heap: int | None = None,
         rtc: int | None = None,
         air: Sequence[Mapping] = AIR,
@@ -121,16 +144,13 @@ class Board:
         vm: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        micropython = find_micropython() if vm != "cpython" else None
-        if vm == "micropython" and micropython is None:
-            raise BoardError(
-                "no MicroPython was found for this computer: install one with VfsLfs2 as `micropython` "
-                'on PATH, or use vm="cpython".'
-            )
-        if micropython is None and cut_at is not None:
+        micropython = find_micropython()
+        self.vm = choose_vm(vm)
+        if self.vm == "cpython" and cut_at is not None:
             raise BoardError("cut_at counts flash operations, which a board under CPython does not have.")
-        self.vm = "cpython" if micropython is None else "micropython"
-        self.what = f"CPython {sys.version.split()[0]}" if micropython is None else micropython.what
+        self.what = f"CPython {sys.version.split()[0]}"
+        if self.vm == "micropython" and micropython is not None:
+            self.what = micropython.what
         self._micropython = micropython
         self._faketime = find_faketime()
         if self._faketime is None:
@@ -145,7 +165,14 @@ class Board:
         self._write("faked", json.dumps(self._faketime is not None))
         self.set_air(air)
         self._networks = air
-        self._flash(image, blocks)
+        self.type = boards.board_types()[kind]
+        self.mac = mac
+        if self.vm == "micropython":
+            self.flash: Flash | Folder = Flash(self.directory / "flash.bin", self.type, flash, bare)
+        else:
+            self.flash = Folder(self.directory / "flash")
+        if image is not None:
+            self.flash.write(image)
 
         self._lock = threading.RLock()
         self._said = bytearray()
@@ -155,6 +182,7 @@ class Board:
         self._process: subprocess.Popen | None = None
         self._supervisor: threading.Thread | None = None
         self._powered = False
+        self._sync = b""
         self._fed: bytes | None = None
         self._fed_at = 0.0
         self._open_port()
@@ -194,6 +222,7 @@ class Board:
     def stop(self) -> None:
         """Switches the board off for good and gives its serial port back."""
         self.cut_power()
+        self._let_go_of_port()
         while self._fds:
             os.close(self._fds.pop())
 
@@ -258,17 +287,12 @@ class Board:
         return int.from_bytes(self._read("operations") or b"", "little")
 
     def image(self) -> bytes:
-        """The flash as it is now; of a board under CPython, packed as it would be."""
-        if self.vm == "micropython":
-            return (self.directory / "flash.bin").read_bytes()
-        return littlefs.build(self.files(), littlefs.BLOCKS, 0)
+        """The file system's part of the flash as it is now."""
+        return self.flash.image()
 
     def files(self) -> dict[str, bytes]:
         """The files on flash: path -> content. The board should be off, or idle."""
-        if self.vm == "micropython":
-            return littlefs.read(self.image())
-        root = self.directory / "flash"
-        return {f"/{p.relative_to(root)}": p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+        return self.flash.files()
 
     # The air
 
@@ -284,33 +308,28 @@ class Board:
 
     # Inside
 
-    def _flash(self, image: bytes | None, blocks: int) -> None:
-        if self.vm == "cpython":
-            folder = self.directory / "flash"
-            if image is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(exist_ok=True)
-            for name, content in (littlefs.read(image) if image else {}).items():
-                path = folder / name.lstrip("/")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            return
-        path = self.directory / "flash.bin"
-        if image is not None:
-            path.write_bytes(image)
-        elif not path.exists():
-            path.write_bytes(b"\xff" * blocks * littlefs.BLOCK)
-
     def _open_port(self) -> None:
         # The board's own handle on the port keeps it alive between two callers.
-        self._outer, self._port_fd = pty.openpty()
-        tty.setraw(self._port_fd)
+        self._outer, held = pty.openpty()
+        self._held = [held]
+        tty.setraw(held)
         os.set_blocking(self._outer, False)
-        self.port = os.ttyname(self._port_fd)
+        self.port = os.ttyname(held)
         self._unread = bytearray()
+        self._handed_out = 0.0
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
-        self._fds = [self._outer, self._port_fd, self._wake_read, self._wake_write]
+        self._fds = [self._outer, self._wake_read, self._wake_write]
+
+    def _let_go_of_port(self) -> None:
+        """From now on the kernel tells when the last who has the port open closes it."""
+        while self._held:
+            os.close(self._held.pop())
+
+    def _hold_port(self) -> None:
+        if not self._held:
+            self._held = [os.open(self.port, os.O_RDWR | os.O_NOCTTY)]
+            tty.setraw(self._held[0])
 
     def _wake(self) -> None:
         if self._fds:
@@ -319,8 +338,7 @@ class Board:
     def _emit(self, data: bytes) -> None:
         with self._heard:
             self._said += data
-            # As on a UART, what nobody reads is lost some day.
-            self._unread = (self._unread + data)[-65536:]
+            self._unread = (self._unread + data)[-UNREAD:]
             self._heard.notify_all()
 
     def _supervise(self) -> None:
@@ -333,16 +351,24 @@ class Board:
                 self._fed = None
             self._write("cause", str(cause))
             self._emit(ROM_MESSAGE[cause])
+            if not self.flash.bootable:
+                self._emit(NO_FIRMWARE_MESSAGE)
+            if self._sync or not self.flash.bootable:
+                self._download()
+                cause, into_raw_repl = PWRON_RESET, False
+                continue
             terminal = self._power_vm(into_raw_repl)
             if terminal is None:
                 return
             try:
                 bitten = self._attend(terminal)
             finally:
+                with self._lock:
+                    self._console.detach()
                 self._bury(terminal)
             if not self._powered:
                 return
-            cause = WDT_RESET if bitten else self._cause_of_end()
+            cause = WDT_RESET if bitten else HARD_RESET if self._sync else self._cause_of_end()
             into_raw_repl = cause == SOFT_RESET and self._console.raw_repl
 
     def _cause_of_end(self) -> int:
@@ -368,6 +394,17 @@ class Board:
 
     def _power_vm(self, into_raw_repl: bool) -> int | None:
         """Starts the VM on a terminal of its own and returns our end of it; None when the power went."""
+        signals = termios.ISIG if self.vm == "micropython" else None
+        with self._lock:
+            terminal = self._spawn(self._command(), self._environment(not into_raw_repl), signals)
+            if terminal is not None and self._process is not None:
+                self._console.attach(terminal, self._process.pid, into_raw_repl)
+        return terminal
+
+    def _spawn(
+        self, command: Sequence[str], environment: Mapping[str, str], signals: int | None
+    ) -> int | None:
+        """What the chip runs from now on. signals: of a raw terminal, ISIG or 0; None for a cooked one."""
         ours, its = pty.openpty()
         with self._lock:
             if not self._powered:
@@ -375,33 +412,71 @@ class Board:
                 os.close(its)
                 return None
             try:
-                if self.vm == "micropython":
+                if signals is not None:
                     mode = termios.tcgetattr(its)
-                    mode[0], mode[1], mode[3] = 0, 0, termios.ISIG
+                    mode[0], mode[1], mode[3] = 0, 0, signals
+                    # The console sends the signals; a program may want these characters as they are.
+                    for key in (termios.VINTR, termios.VQUIT, termios.VSUSP):
+                        mode[6][key] = b"\0"
                     termios.tcsetattr(its, termios.TCSANOW, mode)
                 self._process = subprocess.Popen(
-                    self._command(),
+                    command,
                     stdin=its,
                     stdout=its,
                     stderr=its,
                     cwd=self.directory,
-                    env=self._environment(not into_raw_repl),
+                    env=environment,
                     start_new_session=True,
                 )
             finally:
                 os.close(its)
             os.set_blocking(ours, False)
-            self._console.attach(ours, self._process.pid, into_raw_repl)
         return ours
 
+    def _download(self) -> None:
+        """The chip's ROM has the port, until the one who held it lets go."""
+        rom = [sys.executable, str(VM / "rom.py"), self.type.chip, str(self.flash.path), self.mac.hex()]
+        terminal = self._spawn([*HANG_UP, *rom], os.environ, 0)
+        if terminal is None:
+            return
+        typed, told, self._sync = self._sync, b"", b""
+        try:
+            while self._powered:
+                ready = _poll(
+                    {
+                        self._wake_read: select.POLLIN,
+                        self._outer: (0 if typed else select.POLLIN) | (select.POLLOUT if told else 0),
+                        terminal: (0 if told else select.POLLIN) | (select.POLLOUT if typed else 0),
+                    }
+                )
+                outer, rom = ready.get(self._outer, 0), ready.get(terminal, 0)
+                if self._wake_read in ready:
+                    _read(self._wake_read)
+                if outer & select.POLLHUP:
+                    return  # nobody has the port open any more
+                if outer & select.POLLOUT:
+                    told = told[os.write(self._outer, told) :]
+                elif outer & select.POLLIN:
+                    typed = _read(self._outer)
+                    self._let_go_of_port()
+                if rom & select.POLLIN:
+                    told += _read(terminal)
+                elif rom & select.POLLHUP and not told:
+                    return  # the ROM has started the program
+                elif rom == select.POLLOUT:
+                    typed = typed[os.write(terminal, typed) :]
+        finally:
+            self._bury(terminal)
+            self._hold_port()
+
     def _command(self) -> list[str]:
-        hang_up = [sys.executable, "-S", str(VM / "hang_up.py")]
-        if self._micropython is None:
-            return [*hang_up, sys.executable, str(VM / "cpython.py")]
+        if self.vm == "cpython" or self._micropython is None:
+            return [*HANG_UP, sys.executable, str(VM / "cpython.py")]
         heap = [] if self.heap is None else ["-X", f"heapsize={self.heap}"]
-        return [*hang_up, *self._micropython.command, *heap, "-i", "-c", "__import__('bootloader')"]
+        return [*HANG_UP, *self._micropython.command, *heap, "-i", "-c", "__import__('bootloader')"]
 
     def _environment(self, main: bool) -> dict[str, str]:
+        region = self.flash.region
         environment = {
             "PATH": os.environ.get("PATH", ""),
             "TZ": "UTC",
@@ -409,7 +484,8 @@ class Board:
             "PYTHONUNBUFFERED": "1",
             "MICROPYPATH": f"{VM}:{CHIP}:.frozen",
             "BOARD_DIRECTORY": str(self.directory),
-            "BOARD_BLOCKS": str(self._blocks()),
+            "BOARD_OFFSET": str(region.offset),
+            "BOARD_BLOCKS": str(region.size // littlefs.BLOCK),
             "BOARD_CUT_AT": str(self.cut_at or 0),
             "BOARD_TORN": str(self.torn),
             "BOARD_MAIN": "1" if main else "0",
@@ -423,22 +499,25 @@ class Board:
             }
         return environment | self.environment
 
-    def _blocks(self) -> int:
-        path = self.directory / "flash.bin"
-        return path.stat().st_size // littlefs.BLOCK if path.exists() else 0
-
     def _attend(self, terminal: int) -> bool:
         """Relays until the VM is gone. True when the watchdog bit."""
         while True:
             with self._lock:
                 self._console.pump()
-                unread = bool(self._unread)
-            readers = [terminal, self._outer, self._wake_read]
+                unread = len(self._unread)
+            readers = [self._outer, self._wake_read]
+            if unread < UNREAD // 2 or time.monotonic() - self._handed_out > PATIENCE_S:
+                readers.append(terminal)
             readable, writable, _ = select.select(readers, [self._outer] if unread else [], [], LOOK_S)
             if self._wake_read in readable:
                 _read(self._wake_read)
             if self._outer in readable:
-                self.write(_read(self._outer))
+                typed = _read(self._outer)
+                if SYNC in typed and self.vm == "micropython":
+                    self._sync = typed[typed.index(SYNC) :]
+                    self._unread.clear()
+                    return False
+                self.write(typed)
             if writable:
                 self._hand_out()
             if terminal in readable:
@@ -462,13 +541,12 @@ class Board:
         with self._lock, contextlib.suppress(BlockingIOError):
             sent = os.write(self._outer, self._unread)
             del self._unread[:sent]
+            self._handed_out = time.monotonic()
 
     def _bury(self, terminal: int) -> None:
         assert self._process is not None
         self._kill()
         self._process.wait()
-        with self._lock:
-            self._console.detach()
         os.close(terminal)
         # libfaketime cannot tidy up after a SIGKILL.
         for name in ("faketime_shm_", "sem.faketime_sem_"):
@@ -507,40 +585,17 @@ def _sweep() -> None:
             left.unlink(missing_ok=True)
 
 
+def _poll(wanted: Mapping[int, int]) -> dict[int, int]:
+    """What of it is so within LOOK_S, by file descriptor; POLLHUP is told unasked."""
+    poll = select.poll()
+    for fd, events in wanted.items():
+        poll.register(fd, events)
+    return dict(poll.poll(LOOK_S * 1000))
+
+
 def _read(fd: int) -> bytes:
     """What there is to read; b"" when there is none, or the other end is gone."""
     try:
         return os.read(fd, 65536)
     except OSError:
         return b""
-
-
-def files_on(directory: str | Path) -> dict[str, bytes]:
-    """The files on the flash of the board in directory; none when there is no board or no file system."""
-    board = Board(directory)
-    try:
-        return board.files()
-    except ValueError:
-        return {}
-    finally:
-        board.stop()
-
-
-def serve(board: Board) -> None:
-    """Runs board in the foreground until Ctrl-C, and says where its serial port is."""
-    with board:
-        print(
-            f"{board.what}\nserial port: {board.port}   (mpremote connect {board.port})\n"
-            "Ctrl-C stops the board",
-            flush=True,
-        )
-        # A shell that starts it in the background makes it ignore SIGINT.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler)
-        seen = 0
-        with contextlib.suppress(KeyboardInterrupt):
-            while board.running:
-                output = board.output
-                print(output[seen:], end="", flush=True)
-                seen = len(output)
-                time.sleep(LOOK_S)

@@ -16,7 +16,9 @@ from pathlib import Path
 
 STARTED = b"\0[boot]\0"
 PROMPT = b"\0[prompt]\0"
-MARK = re.compile(rb"\0\[(?:boot|prompt)\]\0")
+BINARY = b"\0[binary]\0"
+TEXT = b"\0[text]\0"
+MARK = re.compile(rb"\0\[(?:boot|prompt|binary|text)\]\0")
 PART_OF_MARK = re.compile(rb"\0(?:\[[a-z]*\]?)?$")
 
 RAW_REPL = b"raw REPL; CTRL-B to exit\r\n"
@@ -25,11 +27,16 @@ RAW_PASTE_UNSUPPORTED = b"R\x00"
 CTRL_A, CTRL_C = b"\x01", b"\x03"
 
 AT_PROMPT = re.compile(rb"(?:>>> |\.\.\. +|=== |[\n\x04]>)$")
-FRIENDLY_PROMPT = b">>> "
+# The REPL ends its lines with CRLF by itself, programs do not.
+FRIENDLY_PROMPT = b"\r\n>>> "
 
 # After these the VM may switch its terminal between cooked and raw, which throws away what waits to be read.
 SWITCHES = re.compile(rb"[\x01-\x04\r\n]")
-SWITCHES_IN_RAW_REPL = re.compile(rb"[\x01-\x04]")
+SWITCHES_IN_RAW_REPL = re.compile(rb"[\x02-\x04]")
+
+# Whether one can ask if a process catches SIGINT. After raw paste the Unix port leaves the terminal raw while
+# the program runs, so that nothing else tells when Ctrl-C must become a signal.
+TELLS_WHO_CATCHES = sys.platform == "linux"
 
 # How long typed characters wait for a prompt that may never come.
 AFTER_LINE_S = 0.25
@@ -67,6 +74,7 @@ class Console:
         self._last_typed = 0.0
         self._last_ctrl_c = 0.0
         self.raw_repl = False
+        self._binary = False
 
     def detach(self) -> None:
         self._show(self._held)
@@ -84,14 +92,20 @@ class Console:
             start = mark.end()
             if mark[0] == STARTED:
                 self.booting = False
-            else:
+            elif mark[0] == PROMPT:
                 self._swallowing = self._into_raw_repl
-        unfinished = PART_OF_MARK.search(data, start)
+            else:
+                self._binary = mark[0] == BINARY
+        # The other side waits for every byte, and answers before the VM writes TEXT, which thus comes whole.
+        unfinished = None if self._binary else PART_OF_MARK.search(data, start)
         end = unfinished.start() if unfinished else len(data)
         self._held = data[end:]
         self._show(data[start:end])
 
     def _show(self, data: bytes) -> None:
+        if self._binary:
+            self.emit(data)
+            return
         self._recent = (self._recent + data)[-256:]
         if RAW_REPL in self._recent:
             self.raw_repl = True
@@ -117,18 +131,23 @@ class Console:
     def pump(self) -> None:
         """Hands the VM as much of what was typed as it can take now."""
         while self._typed and self._terminal != -1 and not self.booting and not self._swallowing:
+            if self._binary:
+                if not self._pass_on(len(self._typed)):
+                    return
+                continue
             now = time.monotonic()
-            ready = now >= self._hold_until or self._at_prompt()
+            if self._at_prompt():
+                self._hold_until = 0.0
+            ready = now >= self._hold_until
             if self._typed.startswith(CTRL_C):
                 if not self._interrupt(now, ready):
                     return
                 continue
             if not ready:
                 return
-            if self.raw_repl and RAW_PASTE.startswith(bytes(self._typed[:3])):
+            if not TELLS_WHO_CATCHES and self.raw_repl and RAW_PASTE.startswith(bytes(self._typed[:3])):
                 if len(self._typed) < 3:
                     return
-                # While a pasted program runs, the Unix port does not hear Ctrl-C.
                 del self._typed[:3]
                 self.emit(RAW_PASTE_UNSUPPORTED)
                 continue
@@ -137,26 +156,33 @@ class Console:
             end = switch.end() if switch else len(self._typed)
             if before_ctrl_c != -1:
                 end = min(end, before_ctrl_c)
-            sent = self._send(bytes(self._typed[:end]))
-            del self._typed[:sent]
-            if sent < end:
+            if not self._pass_on(end):
                 return
             if switch and switch.end() == end:
                 self._hold(now, AFTER_LINE_S)
+
+    def _pass_on(self, end: int) -> bool:
+        """Whether the VM took all that was typed up to end."""
+        sent = self._send(bytes(self._typed[:end]))
+        del self._typed[:sent]
+        return sent == end
 
     def _interrupt(self, now: float, ready: bool) -> bool:
         if not ready and now - self._last_typed < BETWEEN_CTRL_C_S / 2:
             return False
         if now - self._last_ctrl_c < BETWEEN_CTRL_C_S and not self._at_prompt():
             return False
-        self._last_ctrl_c = now
-        del self._typed[:1]
         if self._executing():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGINT)
+            self._last_ctrl_c = now
+            self._hold(now, AFTER_CTRL_C_S)
+        elif not ready or (self.raw_at_prompt and self._cooked()):
+            # Between a prompt and a program, SIGINT would end the VM, and a character be thrown away.
+            return False
         else:
             self._send(CTRL_C)
-        self._hold(now, AFTER_CTRL_C_S)
+        del self._typed[:1]
         return True
 
     def _hold(self, now: float, seconds: float) -> None:
@@ -174,18 +200,15 @@ class Console:
         return bool(AT_PROMPT.search(self._recent)) and not (self.raw_at_prompt and self._cooked())
 
     def _cooked(self) -> bool:
-        """The VM's terminal is raw while it reads a line, and as it was given while a program runs."""
+        """The VM's terminal is raw while it reads, and as it was given while most programs run."""
         try:
             return bool(termios.tcgetattr(self._terminal)[3] & termios.ISIG)
         except (termios.error, OSError):
             return True
 
     def _executing(self) -> bool:
-        if not self._cooked():
-            return False
-        if sys.platform != "linux":
-            return True
-        # Between a program's end and the prompt SIGINT would end the VM: ask whether it is caught.
+        if not TELLS_WHO_CATCHES:
+            return self._cooked()
         try:
             status = Path(f"/proc/{self._pid}/status").read_text()
         except OSError:

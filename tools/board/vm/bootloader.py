@@ -38,14 +38,15 @@ by firmware programming).
 
 
 class Flash:
-    """The partition as a block device over a file of the host; it counts, and can lose power.
+    """The partition as a block device over its part of a file of the host; it counts, and can lose power.
 
     Its methods allocate nothing, so that a program's heap figures are the program's.
     """
 
-    def __init__(self, image, counter, blocks, cut_at, torn):
+    def __init__(self, image, counter, offset, blocks, cut_at, torn):
         self.image = image
         self.counter = counter
+        self.offset = offset
         self.blocks = blocks
         self.cut_at = cut_at
         self.torn = torn
@@ -55,7 +56,7 @@ class Flash:
         self.operations = int.from_bytes(self.count, "little")
 
     def readblocks(self, block, buf, offset=0):
-        self.image.seek(block * BLOCK + offset)
+        self.image.seek(self.offset + block * BLOCK + offset)
         self.image.readinto(buf)
 
     def writeblocks(self, block, buf, offset=0):
@@ -72,7 +73,7 @@ class Flash:
 
     def change(self, position, data):
         dies = self.tick()
-        self.image.seek(position)
+        self.image.seek(self.offset + position)
         if dies:
             self.image.write(bytes(data)[: int(len(data) * self.torn)])
             _board.die("cut")
@@ -153,6 +154,7 @@ def boot():
     flash = Flash(
         host.open(_board.directory + "/flash.bin", "r+b"),
         host.open(_board.directory + "/operations", "r+b"),
+        int(os.getenv("BOARD_OFFSET")),
         int(os.getenv("BOARD_BLOCKS")),
         int(os.getenv("BOARD_CUT_AT")),
         float(os.getenv("BOARD_TORN")),
@@ -160,9 +162,9 @@ def boot():
     _board.flash_operation = flash.other_operation
 
     # While the host's files can still be seen.
-    for name in ("esp32", "machine", "network", "ntptime", "esp32_os", "esp32_time"):
+    for name in ("esp32", "machine", "network", "ntptime", "esp32_micropython", "esp32_os", "esp32_time"):
         __import__(name)
-    for name in ("os", "time"):
+    for name in ("micropython", "os", "time"):
         sys.modules[name] = sys.modules.pop("esp32_" + name)
     del sys.modules["bootloader"]
     sys.path[:] = ["", ".frozen", "/lib"]

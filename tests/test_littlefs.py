@@ -1,17 +1,14 @@
 """LittleFS images, judged by littlefs-python and by the VM that mounts them."""
 
 import datetime
-import json
 
 import pytest
-import trustme
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from littlefs import LittleFS
 from littlefs.context import UserContext
 
 from tools.board import Board, find_micropython
-from tools.factory.image import BLOCK, board_files, build, read
+from tools.factory.littlefs import BLOCK, Blocks, build, read, read_blocks, used
+from tools.factory.product import BLOCKS
 
 BUILT = int(datetime.datetime(2025, 11, 20, 8, 30, tzinfo=datetime.timezone.utc).timestamp())
 FILES = {
@@ -20,11 +17,6 @@ FILES = {
     "/lib/muster/clouds/coze.py": b"# " + b"x" * 9000,
     "/main.py": b"print('main')\n",
 }
-
-
-@pytest.fixture(scope="module")
-def root():
-    return trustme.CA().cert_pem.bytes()
 
 
 @pytest.mark.skipif(find_micropython() is None, reason="needs MicroPython")
@@ -38,7 +30,7 @@ with open("/new", "w") as f:
     f.write("written")
 print("looked")
 """
-    with Board(tmp_path, build({**FILES, "/main.py": look}, 64, BUILT)) as board:
+    with Board(tmp_path, build({**FILES, "/main.py": look}, BLOCKS, BUILT)) as board:
         board.wait_for("looked")
         printed = board.output.splitlines()
         board.cut_power()
@@ -46,7 +38,7 @@ print("looked")
     assert f"/config.json 2 {BUILT}" in printed
     assert f"/lib/muster/clouds/coze.py 9002 {BUILT}" in printed
     assert f"/main.py {len(look)} {BUILT}" in printed
-    assert "['clouds'] (4096, 4096, 64)" in printed
+    assert "['clouds'] (4096, 4096, 512)" in printed
     assert files["/new"] == b"written"
     assert files["/lib/muster/clouds/coze.py"] == FILES["/lib/muster/clouds/coze.py"]
 
@@ -80,39 +72,49 @@ def test_what_is_no_image_is_a_sentence():
         read(b"\xff" * 8 * BLOCK)
 
 
-def test_a_board_gets_its_program_its_configuration_and_der_roots(tmp_path, root):
-    (tmp_path / "lib/muster/__pycache__").mkdir(parents=True)
-    (tmp_path / "boot.py").write_text("# boot")
-    (tmp_path / "main.py").write_text("# main")
-    (tmp_path / "lib/muster/agent.py").write_text("# agent")
-    (tmp_path / "lib/muster/notes.txt").write_text("not for the board")
-    (tmp_path / "lib/muster/__pycache__/agent.cpython-311.pyc").write_bytes(b"\0")
-    (tmp_path / "box.pem").write_bytes(root)
-    der = x509.load_pem_x509_certificate(root).public_bytes(Encoding.DER)
+def test_what_is_written_is_all_that_a_mount_looks_at_whatever_was_there_before():
+    before = build({f"/lib/muster/{n}.py": bytes([n]) * 5000 for n in range(40)}, 128, BUILT + 99)
+    image = build(FILES, 128, BUILT)
+    flash = bytearray(before)
+    for offset, content in used(image):
+        flash[offset : offset + len(content)] = content
+    assert read(bytes(flash)) == FILES
+    assert sum(len(content) for _, content in used(image)) < len(image) / 4
 
-    files = board_files(
-        {"productKey": "秘"}, {"pem": root, "der": der, "path": tmp_path / "box.pem"}, root=tmp_path
-    )
-    assert sorted(files) == [
-        "/boot.py",
-        "/config.json",
-        "/lib/muster/agent.py",
-        "/main.py",
-        "/roots/der.der",
-        "/roots/path.der",
-        "/roots/pem.der",
-    ]
-    assert {files[f"/roots/{name}.der"] for name in ("der", "path", "pem")} == {der}
-    assert json.loads(files["/config.json"]) == {"productKey": "秘"}
-
-    (tmp_path / "config.json").write_text('{"a": 1}')
-    files = board_files(tmp_path / "config.json", [tmp_path / "box.pem"], root=tmp_path)
-    assert files["/config.json"] == b'{"a": 1}'
-    assert files["/roots/box.der"] == der
+    # Without the blocks that are erased in the image, the older directories would be found.
+    torn = bytearray(before)
+    for at in range(0, len(image), BLOCK):
+        if image[at : at + BLOCK] != b"\xff" * BLOCK:
+            torn[at : at + BLOCK] = image[at : at + BLOCK]
+    assert bytes(torn) != bytes(flash)
 
 
-def test_a_root_that_is_no_certificate_is_a_sentence(tmp_path):
-    (tmp_path / "boot.py").write_text("")
-    (tmp_path / "main.py").write_text("")
-    with pytest.raises(ValueError, match="the CA root 'nonsense' is not a certificate"):
-        board_files({}, {"nonsense": b"nonsense"}, root=tmp_path)
+def test_a_folder_is_read_without_fetching_the_rest():
+    image = build({"/state/credentials.0": b"kept", "/big": b"x" * 60 * BLOCK}, 128, BUILT)
+    fetched = []
+
+    def fetch(block):
+        fetched.append(block)
+        return image[block * BLOCK : (block + 1) * BLOCK]
+
+    assert read_blocks(Blocks(fetch), 128, "/state/") == {"/state/credentials.0": b"kept"}
+    assert len(fetched) == len(set(fetched)) < 8
+    assert read_blocks(Blocks(fetch), 128, "/none/") == {}
+
+
+def test_a_block_that_cannot_be_fetched_is_no_empty_file_system():
+    image = build({"/state/credentials.0": b"kept"}, 128, BUILT)
+    for broken in range(2, 128):
+
+        def fetch(block, broken=broken):
+            if block == broken:
+                raise OSError("the cable")
+            return image[block * BLOCK : (block + 1) * BLOCK]
+
+        try:
+            assert read_blocks(Blocks(fetch), 128, "/state/") == {"/state/credentials.0": b"kept"}
+        except OSError as e:
+            assert str(e) == "the cable"
+            break
+    else:
+        raise AssertionError("no block was needed")

@@ -1,0 +1,318 @@
+"""image and flash, with real esptool and virtual boards from the bare chip on."""
+
+import contextlib
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+from esptool.targets import CHIP_DEFS
+
+from tools.board import Board, find_micropython
+from tools.board.firmware import firmware
+from tools.cli import main
+from tools.cloud import Cloud, Device
+from tools.factory import boards, littlefs, rack
+
+pytestmark = pytest.mark.skipif(find_micropython() is None, reason="needs MicroPython")
+
+TYPES = boards.board_types()
+PRODUCT = {"productId": "1234567890123", "productKey": "k3yk3yk3y", "firmwareVersion": "0.0.1"}
+IDENTITIES = [{"deviceNo": f"AI-{n:04}", "cmei": f"11123456{n:06}0"} for n in range(1, 10)]
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory):
+    """The clouds in a box, their CA as a file, and a configuration for them."""
+    folder = tmp_path_factory.mktemp("platform")
+    devices = [
+        Device(PRODUCT["productId"], PRODUCT["productKey"], "SN", row["deviceNo"]) for row in IDENTITIES
+    ]
+    with Cloud(devices) as cloud:
+        (folder / "ca.pem").write_bytes(cloud.ca_pem.read_bytes())
+        config = {**PRODUCT, "baseUrl": cloud.url, "ntp": [], **IDENTITIES[0]}
+        config["wifi"] = [{"ssid": "muster-lab", "key": "password"}]
+        (folder / "config.json").write_text(json.dumps(config))
+        with (folder / "batch.csv").open("w", newline="") as f:
+            writer = csv.DictWriter(f, ["deviceNo", "cmei"])
+            writer.writeheader()
+            writer.writerows(IDENTITIES)
+        yield cloud, folder
+
+
+def chip(folder, kind="ESP32_GENERIC", number=1, bare=True):
+    mac = bytes.fromhex("240ac4000000")[:5] + bytes([number])
+    return Board(folder, kind=kind, flash=TYPES[kind].flash[0], mac=mac, bare=bare)
+
+
+def arguments(platform, kind, *ports, firmware=None):
+    _, folder = platform
+    given = ["flash", "--board", kind, "--config", str(folder / "config.json")]
+    given += ["--roots", str(folder / "ca.pem")]
+    if firmware:
+        given += ["--firmware", str(firmware)]
+    return given + [word for port in ports for word in ("--port", port)]
+
+
+def run(*given):
+    done = CliRunner(env={"COLUMNS": "300"}).invoke(main, list(given))
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def firmware_file(tmp_path):
+    def make(kind, size=300_000):
+        path = tmp_path / f"{kind}.bin"
+        path.write_bytes(firmware(TYPES[kind], app=os.urandom(size)))
+        return path
+
+    return make
+
+
+KINDS = ["ESP32_GENERIC", "ESP32_GENERIC_S3", "ESP32_GENERIC_C3", "ESP32_GENERIC_C6"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_from_a_bare_chip_to_a_device_that_has_enrolled(tmp_path, platform, firmware_file, kind):
+    file = firmware_file(kind)
+    with chip(tmp_path / "board", kind) as board:
+        status, said = run(*arguments(platform, kind, board.port, firmware=file))
+        assert status == 0 and "enrolled" in said, said
+        board.cut_power()
+        flash = (tmp_path / "board/flash.bin").read_bytes()
+        files = board.files()
+    assert flash[TYPES[kind].offset :].startswith(file.read_bytes())
+    assert json.loads(files["/config.json"])["deviceNo"] == "AI-0001"
+    assert any(path.startswith("/state/credentials") for path in files)
+    assert CHIP_DEFS[TYPES[kind].chip].CHIP_NAME.startswith("ESP32")
+
+
+def test_the_flash_then_holds_what_the_image_has_byte_for_byte(tmp_path, platform, firmware_file):
+    _, folder = platform
+    kind, image = "ESP32_GENERIC_S3", tmp_path / "out.img"
+    given = ["--config", str(folder / "config.json"), "--roots", str(folder / "ca.pem")]
+    status, said = run(
+        "image", *given, "--board", kind, "--firmware", str(firmware_file(kind)), "-o", str(image)
+    )
+    assert status == 0 and "ESP32_GENERIC_S3 with 8 MB of flash" in said, said
+    assert "/lib/muster/agent.mpy" in said and "KB left" in said
+    with chip(tmp_path / "board", kind) as board:
+        status, said = run(
+            *arguments(platform, kind, board.port, firmware=firmware_file(kind)), "--erase", "--no-wait"
+        )
+        assert status == 0 and "flashed" in said, said
+        board.cut_power()
+        wrote = dict(littlefs.used(image.read_bytes()))
+        flash = (tmp_path / "board/flash.bin").read_bytes()
+    for offset, content in wrote.items():
+        # The board has booted since, and has its records in blocks of its own.
+        at = 0x200000 + offset
+        same = [
+            i
+            for i in range(0, len(content), littlefs.BLOCK)
+            if flash[at + i : at + i + littlefs.BLOCK] == content[i : i + littlefs.BLOCK]
+        ]
+        assert len(same) >= len(content) // littlefs.BLOCK - 4
+    assert sum(map(len, wrote.values())) < len(image.read_bytes()) / 8
+
+
+def test_flashed_again_it_keeps_its_secret_and_its_schedule(tmp_path, platform):
+    cloud, _ = platform
+    before = len(cloud.calls("/v2/customer/device/secret/info"))
+    with chip(tmp_path / "board", bare=False) as board:
+        assert run(*arguments(platform, "ESP32_GENERIC", board.port))[0] == 0
+        board.wait_for("reported")
+        kept = {path: data for path, data in board.files().items() if path.startswith("/state/")}
+        status, said = run(*arguments(platform, "ESP32_GENERIC", board.port))
+        assert status == 0 and "enrolled" in said, said
+        board.wait_for("the next report is due")
+        assert kept.items() <= board.files().items()
+    assert len(cloud.calls("/v2/customer/device/secret/info")) == before + 1
+
+
+def test_eight_at_once_get_eight_rows_and_one_that_was_killed_keeps_its_own(
+    tmp_path, platform, firmware_file
+):
+    _, folder = platform
+    file = firmware_file("ESP32_GENERIC", 100_000)
+    with contextlib.ExitStack() as stack:
+        rack = [stack.enter_context(chip(tmp_path / f"{n}", number=n)) for n in range(1, 9)]
+        given = arguments(platform, "ESP32_GENERIC", *(board.port for board in rack), firmware=file)
+        given += ["--identities", str(folder / "batch.csv")]
+        command = [sys.executable, "-m", "tools.cli", *given]
+        flashing = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        journal = folder / "batch.csv.boards"
+        until = time.monotonic() + 30
+        while not journal.exists() or not journal.read_bytes().count(b"\n"):
+            assert time.monotonic() < until and flashing.poll() is None
+            time.sleep(0.005)
+        os.killpg(flashing.pid, signal.SIGKILL)
+        flashing.communicate()
+        claimed = rows_in(journal)
+        assert claimed
+
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.count("enrolled") >= 8
+        rows = rows_in(journal)
+        assert claimed.items() <= rows.items()
+        assert set(rows) == {f"24:0a:c4:00:00:{n:02x}" for n in range(1, 9)}
+        assert len({row["deviceNo"] for row in rows.values()}) == 8
+        for board in rack:
+            board.cut_power()
+            config = json.loads(board.files()["/config.json"])
+            row = rows[":".join(f"{byte:02x}" for byte in board.mac)]
+            assert (config["deviceNo"], config["cmei"]) == (row["deviceNo"], row["cmei"])
+            assert config["productId"] == PRODUCT["productId"]
+
+
+def rows_in(journal):
+    entries = [json.loads(line) for line in journal.read_text().splitlines(keepends=True) if line[-1] == "\n"]
+    return {entry["mac"]: entry["row"] for entry in entries if "row" in entry}
+
+
+def test_a_csv_without_rows_left_fails_that_board_and_no_other(tmp_path, platform):
+    (tmp_path / "one.csv").write_text("deviceNo,cmei\nAI-0009,111234560000090\n")
+    with (
+        chip(tmp_path / "1", number=21, bare=False) as first,
+        chip(tmp_path / "2", number=22, bare=False) as second,
+    ):
+        given = arguments(platform, "ESP32_GENERIC", first.port, second.port)
+        status, said = run(*given, "--no-wait", "--identities", str(tmp_path / "one.csv"))
+    assert status == 1
+    assert "AI-0009" in said and "flashed" in said
+    assert re.search(r"no row of\s", said) and "1 are taken" in " ".join(said.split())
+
+
+def test_what_can_go_wrong_is_a_sentence_and_a_status(tmp_path, platform, firmware_file):
+    _, folder = platform
+    flash = lambda kind, *more: run(*arguments(platform, kind), *more)  # noqa: E731
+    assert flash("ESP32_GENERIC", "--port", "/dev/none") == (1, ANY("there is no port /dev/none"))
+    assert flash("ESP32_GENERIC") == (2, ANY("give --port or --all"))
+    assert flash("ESP32_GENERIC_H2", "--port", "/dev/none") == (2, ANY("expected one of ESP32_GENERIC, "))
+    assert flash("ESP32_GENERIC", "--port", "/dev/none", "--erase") == (2, ANY("give --firmware as well"))
+    nothing = tmp_path / "nothing.bin"
+    nothing.write_bytes(b"<html>")
+    given = ["--port", "/dev/none", "--firmware"]
+    assert flash("ESP32_GENERIC", *given, str(nothing)) == (1, ANY("it is no ESP32 firmware"))
+    other = firmware_file("ESP32_GENERIC_S3")
+    assert flash("ESP32_GENERIC", *given, str(other)) == (
+        1,
+        ANY("it is for ESP32-S3; expected ESP32_GENERIC-"),
+    )
+    (tmp_path / "bad.json").write_text('{"productID": "1"}')
+    bad = ["flash", "--board", "ESP32_GENERIC", "--config", str(tmp_path / "bad.json"), "--port", "/dev/none"]
+    assert run(*bad) == (1, ANY('did you mean "productId"'))
+    assert (
+        run(
+            "image", "--config", str(folder / "config.json"), "--board", "ESP32_GENERIC", "--flash-size", "2"
+        )[0]
+        == 1
+    )
+
+
+def test_the_wrong_chip_and_a_port_in_use_and_silence(tmp_path, platform, monkeypatch):
+    with chip(tmp_path / "c3", "ESP32_GENERIC_C3") as board:
+        status, said = run(*arguments(platform, "ESP32_GENERIC", board.port))
+        assert (status, said) == (1, ANY("the chip is an ESP32-C3, and ESP32_GENERIC has an ESP32:"))
+        import serial
+
+        with serial.Serial(board.port, exclusive=True):
+            status, said = run(*arguments(platform, "ESP32_GENERIC_C3", board.port))
+        assert (status, said) == (1, ANY("is in use by another program"))
+        # No firmware in it yet, and none was given.
+        status, said = run(*arguments(platform, "ESP32_GENERIC_C3", board.port))
+        assert (status, said) == (1, ANY("Give --firmware"))
+    ours, its = os.openpty()
+    status, said = run(*arguments(platform, "ESP32_GENERIC", os.ttyname(its)))
+    os.close(ours)
+    os.close(its)
+    assert (status, said) == (1, ANY("no chip answers on"))
+
+
+def test_a_device_that_does_not_enrol_is_told_with_its_last_words(tmp_path, platform):
+    _, folder = platform
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "productKey": "wrong"}))
+    with chip(tmp_path / "board", bare=False) as board:
+        given = [
+            "flash",
+            "--board",
+            "ESP32_GENERIC",
+            "--config",
+            str(tmp_path / "config.json"),
+            "--wait",
+            "2",
+        ]
+        status, said = run(*given, "--roots", str(folder / "ca.pem"), "--port", board.port)
+    assert (status, said) == (
+        1,
+        ANY("it is written, and did not enrol within 2 s. The last it said: muster:"),
+    )
+
+
+def test_ctrl_c_stops_all_and_leaves_no_process(tmp_path, platform, firmware_file):
+    with chip(tmp_path / "board") as board:
+        file = firmware_file("ESP32_GENERIC", 1_500_000)
+        command = [sys.executable, "-m", "tools.cli"]
+        command += arguments(platform, "ESP32_GENERIC", board.port, firmware=file)
+        flashing = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        flash = tmp_path / "board/flash.bin"
+        until = time.monotonic() + 20
+        while flash.read_bytes()[0x1000:0x1001] == b"\xff":
+            assert time.monotonic() < until and flashing.poll() is None
+            time.sleep(0.01)
+        os.killpg(flashing.pid, signal.SIGINT)
+        said, _ = flashing.communicate(timeout=20)
+        assert flashing.returncode == 130, said
+        assert "stopped: flash the boards that are not done again" in said and "Traceback" not in said
+        with pytest.raises(ProcessLookupError):
+            for _ in range(100):
+                os.killpg(flashing.pid, 0)
+                time.sleep(0.05)
+        assert run(*arguments(platform, "ESP32_GENERIC", board.port, firmware=file))[0] == 0
+
+
+def test_all_takes_the_ports_of_usb_devices(tmp_path, platform, monkeypatch):
+    with chip(tmp_path / "board", bare=False) as board:
+        monkeypatch.setattr(rack, "usb_ports", lambda: [board.port])
+        status, said = run(*arguments(platform, "ESP32_GENERIC"), "--all", "--no-wait")
+    assert status == 0 and board.port in said
+
+
+def test_an_image_needs_no_board_and_says_where_it_goes(tmp_path, platform):
+    _, folder = platform
+    given = ["image", "--config", str(folder / "config.json"), "--roots", str(folder / "ca.pem")]
+    status, said = run(*given, "-o", str(tmp_path / "a.img"))
+    assert status == 0 and "2097152 bytes, for the flash from 0x200000 on" in said
+    status, said = run(*given, "--source", "-o", str(tmp_path / "b.img"))
+    files = littlefs.read((tmp_path / "b.img").read_bytes())
+    assert status == 0 and "/lib/muster/agent.py" in files and "/lib/muster/agent.mpy" not in files
+    with Board(tmp_path / "board", (tmp_path / "a.img").read_bytes()) as board:
+        board.wait_for(re.compile("enrolled as|the next report"))
+
+
+class ANY(str):
+    """Equal to every text that holds it, whatever lines that is broken into."""
+
+    def __eq__(self, other):
+        flat = " ".join(other.replace("│", " ").split())
+        return " ".join(self.split()) in flat
+
+    __hash__ = str.__hash__

@@ -1,0 +1,231 @@
+"""One chip on one serial port, by esptool. Runs in a process of its own: esptool's log belongs to a process.
+
+work() tells what happens through a pipe, as tuples of a word and its values:
+
+    found, Found            the chip answers; the other end sends the image, or hangs up
+    writing, done, total    bytes
+    written                 all of it is in flash, compared with what was sent, and the chip was reset
+    said, line              of the device's own log
+    enrolled                the device says so
+    failed, sentence        the last word, if it comes
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import esptool.cmds
+import serial
+from esptool import FatalError
+from esptool.loader import ESPLoader
+from esptool.logger import TemplateLogger, log
+from esptool.reset import ResetStrategy
+from esptool.targets import CHIP_DEFS
+
+from tools.factory import boards, littlefs
+from tools.factory.product import STATE
+
+ENROLLED = re.compile(r"muster: (?:enrolled as|reported|the next report)")
+REOPEN_S = 5
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do with the chip on a port.
+
+    firmware: the content of a firmware file, or None to keep what is there. wait: seconds for the device to
+    enrol, 0 for not waiting.
+    """
+
+    port: str
+    board: boards.BoardType
+    firmware: bytes | None = None
+    erase: bool = False
+    baud: int = 460800
+    wait: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """A chip: its MAC, where its file system lies, and what the device wrote there itself."""
+
+    mac: str
+    region: boards.Region
+    state: dict[str, bytes]
+
+
+class Failed(Exception):
+    """The chip cannot be written; the text is a sentence for whoever stands before it."""
+
+
+def work(pipe: Connection, job: Job) -> None:
+    """Does the job. Ctrl-C reaches this process as well, and is its parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    said = _Progress()
+    log.set_logger(said)  # type: ignore[arg-type]
+    try:
+        with _opened(job) as line:
+            chip = _connect(line, job)
+            found = _find(chip, job)
+            pipe.send(("found", found))
+            image: bytes = pipe.recv()
+            _write(chip, job, found, image, pipe, said)
+            pipe.send(("written",))
+            if job.wait:
+                _watch(line, job, pipe)
+    except Failed as e:
+        pipe.send(("failed", str(e)))
+    except (EOFError, BrokenPipeError):
+        pass  # the parent has given up
+    except (FatalError, serial.SerialException, OSError) as e:
+        reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+        pipe.send(("failed", f"the chip stopped answering: {reason}. Check its cable, and flash it again."))
+
+
+@contextlib.contextmanager
+def _opened(job: Job) -> Iterator[serial.Serial]:
+    if not re.match(r"\w+://", job.port) and not os.path.exists(job.port):
+        raise Failed(f"there is no port {job.port}: is the board plugged in? `--all` finds the ports.")
+    try:
+        line = serial.serial_for_url(job.port, ESPLoader.ESP_ROM_BAUD, exclusive=True)
+    except (serial.SerialException, OSError, ValueError) as e:
+        busy = "lock" in str(e) or "busy" in str(e)
+        reason = "is in use by another program: close that first" if busy else f"cannot be opened: {e}"
+        raise Failed(f"the port {job.port} {reason}.") from None
+    with line:
+        yield line
+
+
+def _connect(line: serial.Serial, job: Job) -> ESPLoader:
+    # A port without reset lines, such as a virtual board's, warns past the logger.
+    ResetStrategy.print_once.already_printed = True
+    try:
+        chip = esptool.cmds.detect_chip(line)  # type: ignore[arg-type]
+    except FatalError:
+        raise Failed(
+            f"no chip answers on {job.port}: hold BOOT, press RESET, let go of BOOT, and try again."
+        ) from None
+    expected = CHIP_DEFS[job.board.chip].CHIP_NAME
+    if expected != chip.CHIP_NAME:
+        raise Failed(
+            f"the chip is an {chip.CHIP_NAME}, and {job.board.name} has an {expected}: "
+            "give the right --board."
+        )
+    chip = esptool.cmds.run_stub(chip)
+    chip.change_baud(job.baud)
+    return chip
+
+
+def _find(chip: ESPLoader, job: Job) -> Found:
+    esptool.cmds.attach_flash(chip)
+    size = esptool.cmds.detect_flash_size(chip)
+    if not size:
+        raise Failed("the chip does not tell the size of its flash, which decides where the files lie.")
+    flash = int(size.removesuffix("MB")) * boards.MB if size.endswith("MB") else 0
+    try:
+        if job.firmware is not None:
+            partitions = boards.table_in(job.firmware, job.board.offset)
+        else:
+            start = boards.TABLES.start
+            partitions = boards.table_in(
+                chip.read_flash(start, boards.TABLES.stop + boards.TABLE_BYTES - start), start
+            )
+        region = boards.filesystem(partitions, flash)
+    except ValueError as e:
+        hint = "" if job.firmware else " Give --firmware to write MicroPython as well."
+        raise Failed(f"the flash: {e}.{hint}") from None
+    mac = ":".join(f"{byte:02x}" for byte in chip.read_mac())
+    return Found(mac, region, {} if job.erase else _state(chip, region))
+
+
+def _state(chip: ESPLoader, region: boards.Region) -> dict[str, bytes]:
+    """The records of the device, above all its secret: it is fetched once, and outlives what is flashed."""
+
+    def fetch(block: int) -> bytes:
+        return chip.read_flash(region.offset + block * littlefs.BLOCK, littlefs.BLOCK)
+
+    try:
+        return littlefs.read_blocks(littlefs.Blocks(fetch), region.size // littlefs.BLOCK, STATE)
+    except ValueError:
+        return {}
+
+
+def _write(chip: ESPLoader, job: Job, found: Found, image: bytes, pipe: Connection, said: _Progress) -> None:
+    parts = [(found.region.offset + offset, data) for offset, data in littlefs.used(image)]
+    if job.firmware is not None:
+        parts = boards.firmware_parts(job.firmware, job.board.offset) + parts
+    total = sum(len(data) for _, data in parts)
+    said.wrote = lambda done: pipe.send(("writing", done, total))
+    # Each part is compared with the flash by its MD5: before, so as not to write it twice, and after.
+    esptool.cmds.write_flash(chip, parts, erase_all=job.erase, skip_flashed=not job.erase)
+    # The stub starts the program, and need not answer; reset lines do so more thoroughly where there are any.
+    with contextlib.suppress(FatalError):
+        chip.flash_finish(reboot=True)
+    chip._port.baudrate, chip._port.timeout = ESPLoader.ESP_ROM_BAUD, 0.2
+    chip.hard_reset()
+
+
+def _watch(line: serial.Serial, job: Job, pipe: Connection) -> None:
+    """Reads the device's log until it says that it is enrolled."""
+    until = time.monotonic() + job.wait
+    last = ""
+    while time.monotonic() < until:
+        try:
+            said = line.readline().decode(errors="replace").strip()
+        except (serial.SerialException, OSError):
+            _reopen(line)
+            continue
+        if said.startswith("muster: "):
+            last = said
+            pipe.send(("said", said))
+        if ENROLLED.search(said):
+            pipe.send(("enrolled",))
+            return
+    what = f"The last it said: {last}" if last else "It said nothing."
+    raise Failed(f"it is written, and did not enrol within {job.wait} s. {what}")
+
+
+def _reopen(line: serial.Serial) -> None:
+    """A port that the chip's own USB makes is gone for a moment in a reset."""
+    line.close()
+    for _ in range(REOPEN_S * 10):
+        time.sleep(0.1)
+        with contextlib.suppress(serial.SerialException, OSError):
+            line.open()
+            return
+    raise serial.SerialException("its port has not come back")
+
+
+class _Progress(TemplateLogger):
+    """Of all that esptool says, how many bytes it has written."""
+
+    def __init__(self) -> None:
+        self.wrote: Callable[[int], None] = lambda _: None
+        self.before = self.now = self.part = 0
+
+    def progress_bar(
+        self, cur_iter: int, total_iters: int, prefix: str = "", suffix: str = "", bar_length: int = 30
+    ) -> None:
+        if cur_iter < self.now or total_iters != self.part:
+            self.before += self.part
+        self.now, self.part = cur_iter, total_iters
+        self.wrote(self.before + self.now)
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def note(self, message: str) -> None:
+        pass
+
+    warning = error = set_verbosity = note
+
+    def stage(self, finish: bool = False) -> None:
+        pass

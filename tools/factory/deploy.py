@@ -1,0 +1,519 @@
+"""Changed files onto a running board, and its prompt: python3 -m tools deploy, repl.
+
+mpremote's transport, or ampy's, carries what the programs below ask of the board. Every changed file is
+written whole into a folder of its own and compared there. Then one rename makes a program the board's boot.py
+that moves all of them to their places, boot.py itself the last: it is run at once and, when the power goes
+while it runs, at the next start. So a board has all of the old product or all of the new.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import click
+import serial
+from ampy.files import Files
+from ampy.pyboard import Pyboard, PyboardError
+from mpremote.transport import TransportError, TransportExecError
+from mpremote.transport_serial import SerialTransport
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+from tools.factory.product import CLOUDS, board_files
+
+OLDEST = (1, 26)
+# How long a board may take to its raw REPL, boot.py included, and how long it may pause in an answer.
+ANSWER_S = 10
+LINE_S = 5
+# On the board a chunk is a bytes literal, which takes about four times its size of the heap.
+CHUNK = 512
+
+STAGING = "/deploy~"
+LIBRARY = "/lib/muster/"
+ROOTS = "/roots/"
+
+IDENTIFY = "import sys; i = sys.implementation; print((i.name, tuple(i.version), getattr(i, '_mpy', 0)))"
+
+CLEAN = f"""
+import os
+try:
+    for name in os.listdir("{STAGING}"):
+        os.remove("{STAGING}/" + name)
+    os.rmdir("{STAGING}")
+except OSError:
+    pass
+"""
+
+# Of the configuration only its clouds are told: it holds secrets.
+SURVEY = f"""{CLEAN}
+import hashlib, json
+try:
+    with open("/config.json") as f:
+        named = json.load(f).get("clouds", ())
+except (OSError, ValueError, AttributeError):
+    named = ()
+try:
+    import muster
+    home = muster.__file__
+except Exception:
+    home = "{LIBRARY}"
+print((os.statvfs("/")[0], os.statvfs("/")[3], [cloud for cloud in {CLOUDS} if cloud in named], home))
+
+buffer = memoryview(bytearray(512))
+def digest(path):
+    h = hashlib.sha256()
+    with open(path, "rb") as f:
+        n = f.readinto(buffer)
+        while n:
+            h.update(buffer[:n])
+            n = f.readinto(buffer)
+    return h.digest().hex()
+
+def look(path):
+    try:
+        if os.stat(path)[0] & 0x4000:
+            for entry in os.ilistdir(path):
+                look(path + "/" + entry[0])
+        else:
+            print((path, digest(path)))
+    except OSError:
+        pass
+for path in ("/boot.py", "/main.py", "/config.json", "/lib", "/roots"):
+    look(path)
+"""
+
+STAGE = f"""
+for folder in {{folders}}:
+    try:
+        os.mkdir(folder)
+    except OSError:
+        pass
+os.mkdir("{STAGING}")
+"""
+
+COMPARE = f"""
+for name in {{names}}:
+    print((name, digest("{STAGING}/" + name)))
+"""
+
+# It runs from any of its steps again, and never raises: after that, main.py would not be run.
+FINISH = f"""\
+import os
+def move(old, new):
+    try:
+        os.rename(old, new)
+    except OSError:
+        pass
+for i, path in enumerate({{sent}}):
+    move("{STAGING}/%d" % i, path)
+for path in {{gone}}:
+    try:
+        os.remove(path)
+    except OSError:
+        pass
+move("{STAGING}/boot.py", "/boot.py")
+try:
+    os.rmdir("{STAGING}")
+except OSError:
+    pass
+"""
+
+COMMIT = f"""
+os.rename("{STAGING}/finish.py", "/boot.py")
+with open("/boot.py") as f:
+    program = f.read()
+exec(program)
+print(("{STAGING[1:]}" in os.listdir("/"),))
+"""
+
+RESET = "import machine; machine.reset()"
+
+STOPPED = (
+    "the board stopped answering: was it unplugged, or reset? It has all of its files as they were, or all "
+    "of the new ones. Run deploy again."
+)
+
+
+class Lost(RuntimeError):
+    """The board does not answer, or not any more."""
+
+
+class Mpremote:
+    """A board at its raw REPL, after a soft reset, through mpremote's transport."""
+
+    def __init__(self, port: str) -> None:
+        self._transport = _opened(port)
+        with contextlib.ExitStack() as given_up:
+            given_up.callback(self._transport.serial.close)
+            with _answered(
+                f"no MicroPython answers on {port}: flash it first (python3 -m tools flash), or press the "
+                "board's reset button and try again."
+            ):
+                self._transport.enter_raw_repl(timeout_overall=ANSWER_S)
+            given_up.pop_all()
+
+    def run(self, code: str) -> str:
+        """What code prints. Raises RuntimeError for what it raises there, and Lost."""
+        with _answered():
+            return self._transport.exec(code).decode()
+
+    def put(self, path: str, data: bytes) -> None:
+        with _answered():
+            self._transport.fs_writefile(path, data, CHUNK)
+
+    def close(self, reset: bool = False) -> None:
+        """Leaves the board at its friendly prompt, or resets it."""
+        with contextlib.suppress(Lost), _answered():
+            if reset:
+                self._transport.exec_raw_no_follow(RESET)
+            else:
+                self._transport.exit_raw_repl()
+        with contextlib.suppress(OSError):
+            self._transport.close()
+
+
+class Ampy:
+    """The same through ampy, which itself would wait for ever for a board that does not answer."""
+
+    def __init__(self, port: str) -> None:
+        Mpremote(port).close()
+        with contextlib.ExitStack() as given_up, _answered():
+            self._pyboard = Pyboard(port)
+            given_up.callback(self._pyboard.close)
+            self._pyboard.serial.timeout = LINE_S
+            self._pyboard.serial.exclusive = True
+            self._pyboard.enter_raw_repl()
+            given_up.pop_all()
+        self._files = Files(self)
+
+    def run(self, code: str) -> str:
+        with _answered():
+            return self._pyboard.exec_(code).decode()
+
+    def put(self, path: str, data: bytes) -> None:
+        with _answered():
+            self._files.put(path, data)
+
+    def close(self, reset: bool = False) -> None:
+        with contextlib.suppress(Lost), _answered():
+            if reset:
+                self._pyboard.exec_raw_no_follow(RESET)
+            else:
+                self._pyboard.exit_raw_repl()
+        with contextlib.suppress(OSError):
+            self._pyboard.close()
+
+    # What Files asks of a Pyboard. It enters the raw REPL anew for each file, by a soft reset.
+
+    def exec_(self, code: str) -> bytes:
+        return self._pyboard.exec_(code)
+
+    def enter_raw_repl(self) -> None:
+        pass
+
+    exit_raw_repl = enter_raw_repl
+
+
+VIA: dict[str, type[Mpremote] | type[Ampy]] = {"mpremote": Mpremote, "ampy": Ampy}
+
+
+@click.command()
+@click.option("--port", required=True, help="The board's serial port.")
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Configuration for the board; by default its own is left as it is.",
+)
+@click.option(
+    "--roots",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="CA certificates, PEM or DER: a file or a folder, as often as needed; by default its own stay.",
+)
+@click.option(
+    "--mpy/--source",
+    default=None,
+    help="The library as compiled files (.mpy), or as its sources; by default as the board has it.",
+)
+@click.option(
+    "--via",
+    type=click.Choice(tuple(VIA)),
+    default="mpremote",
+    show_default=True,
+    help="What carries them; ampy is several times slower.",
+)
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Removes what is in /lib/muster, and with --roots in /roots, and should not be there any more.",
+)
+@click.option("--dry-run", is_flag=True, help="Only tells what would be sent and removed.")
+@click.option(
+    "--reset/--no-reset",
+    default=True,
+    show_default=True,
+    help="Starts the board anew in the end, or leaves it at its prompt.",
+)
+def deploy(
+    port: str,
+    config: Path | None,
+    roots: tuple[Path, ...],
+    mpy: bool | None,
+    via: str,
+    prune: bool,
+    dry_run: bool,
+    reset: bool,
+) -> None:
+    """Puts the files that have changed onto a running board, and resets it.
+
+    The board compares them itself, by SHA-256. Its program stops meanwhile. What the device wrote, such as
+    its secret, is not touched, nor are files that the product does not have. If the power goes, the board
+    starts with all of the old files or all of the new ones.
+    """
+    if config is not None:
+        from muster import config as configuration
+
+        configuration.load(str(config))
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    started = time.monotonic()
+    try:
+        with _stopped(port, via, reset) as board:
+            version = _check_version(board)
+            block, free, clouds, home, there = _survey(board)
+            if mpy is None:
+                mpy = any(path.startswith(LIBRARY) and path.endswith(".mpy") for path in there)
+            files = board_files(config or {"clouds": clouds}, roots, source=not mpy)
+            if config is None:
+                del files["/config.json"]
+            _check_bytecode(files, version)
+            sent = sorted(path for path in files if there.get(path) != _digest(files[path]))
+            gone = sorted(_gone(files, there, prune, bool(roots)))
+            if not dry_run and (sent or gone):
+                _check_room(files, sent, block, free)
+                _stage(board, files, sent, gone, console)
+                _commit(board)
+    except KeyboardInterrupt:
+        click.echo("Stopped: the board has all of its files as they were, or all of the new ones.", err=True)
+        sys.exit(130)
+    _tell(console, files, sent, gone, dry_run, time.monotonic() - started)
+    if "/config.json" not in {**files, **there}:
+        click.echo("the board has no /config.json: give it one with --config, and --roots as well")
+    if not home.startswith(LIBRARY):
+        click.echo(
+            f"the board takes muster from {home}, not from {LIBRARY}: what was put there does not run. Its "
+            "firmware carries muster, or there is a file or a folder of that name beside main.py."
+        )
+
+
+@click.command()
+@click.option("--port", required=True, help="The board's serial port.")
+def repl(port: str) -> None:
+    """The board's prompt, by mpremote. Ctrl-] leaves it.
+
+    Ctrl-C stops the agent and leaves it there as `agent`; Ctrl-D starts the board's program again.
+    """
+    _opened(port).close()
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            "the prompt needs a terminal; for one command: mpremote connect PORT exec COMMAND"
+        )
+    done = subprocess.run([sys.executable, "-m", "mpremote", "connect", port, "resume", "repl"])
+    sys.exit(done.returncode)
+
+
+@contextlib.contextmanager
+def _stopped(port: str, via: str, reset: bool) -> Iterator[Mpremote | Ampy]:
+    """A board whose program is stopped. In the end it starts again, if reset, whatever happened here."""
+    with contextlib.ExitStack() as connected:
+        try:
+            board = VIA[via](port)
+            connected.callback(board.close)
+            yield board
+        except Lost:
+            raise
+        except BaseException:
+            # Nobody knows where in a line or in a program it was stopped: begin anew.
+            connected.close()
+            with contextlib.suppress(RuntimeError):
+                again = Mpremote(port)
+                again.run(CLEAN)
+                again.close(reset)
+            raise
+        connected.pop_all()
+        board.close(reset)
+
+
+def _opened(port: str) -> SerialTransport:
+    """Raises Lost saying why the port does not open, which mpremote does not."""
+    with contextlib.suppress(TransportError):
+        return SerialTransport(port, timeout=LINE_S)
+    if port.startswith("/") and not os.path.exists(port):
+        raise Lost(f"there is no port {port}: is the board plugged in? `mpremote connect list` lists them.")
+    try:
+        serial.serial_for_url(port, exclusive=True).close()
+        reason = "did not open at first: try again"
+    except (OSError, ValueError) as e:
+        busy = "lock" in str(e) or "busy" in str(e)
+        reason = "is in use by another program: close that first" if busy else f"cannot be opened: {e}"
+    raise Lost(f"the port {port} {reason}.")
+
+
+@contextlib.contextmanager
+def _answered(otherwise: str = STOPPED) -> Iterator[None]:
+    """Both libraries' errors, those of the board's files among them, as sentences and nothing else."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    except TransportExecError as e:
+        raise _raised(e.error_output) from None
+    except PyboardError as e:
+        raise (_raised(e.args[2].decode()) if len(e.args) == 3 else Lost(otherwise)) from None
+    except OSError as e:
+        raise (_raised("ENOSPC") if e.errno == errno.ENOSPC else Lost(otherwise)) from None
+    except (TransportError, struct.error):
+        raise Lost(otherwise) from None
+
+
+def _raised(traceback: str) -> RuntimeError:
+    if "ENOSPC" in traceback:
+        return RuntimeError("the board's flash is full: remove files of your own there. Nothing was changed.")
+    return RuntimeError(f"the board could not do it: {traceback.strip().splitlines()[-1]}")
+
+
+def _said(output: str) -> list[Any]:
+    """The tuples that a program has printed, without the lines of the chip's own log between them."""
+    try:
+        return [ast.literal_eval(line) for line in output.splitlines() if line.startswith("(")]
+    except (ValueError, SyntaxError):
+        raise RuntimeError("the chip's log came in between what the board said: run deploy again.") from None
+
+
+def _check_version(board: Mpremote | Ampy) -> int:
+    """The version of .mpy files that the board takes; raises ValueError if it is too old for muster."""
+    [(name, version, mpy)] = _said(board.run(IDENTIFY))
+    if name != "micropython" or version[:2] < OLDEST:
+        runs = f"{'MicroPython' if name == 'micropython' else name} {version[0]}.{version[1]}"
+        oldest = f"MicroPython {OLDEST[0]}.{OLDEST[1]}"
+        raise ValueError(f"the board runs {runs}, and muster needs {oldest} or later: flash that first.")
+    return mpy & 0xFF
+
+
+def _check_bytecode(files: Mapping[str, bytes], version: int) -> None:
+    made = {data[1] for path, data in files.items() if path.endswith(".mpy")}
+    if made - {version}:
+        raise ValueError(
+            f"the board takes .mpy files of version {version}, and mpy-cross makes {made.pop()}: "
+            "deploy without --mpy."
+        )
+
+
+def _survey(board: Mpremote | Ampy) -> tuple[int, int, list[str], str, dict[str, str]]:
+    """The board's block size, its free blocks, its clouds, muster's home, and path -> SHA-256."""
+    (block, free, clouds, home), *found = _said(board.run(SURVEY))
+    return block, free, clouds, home, dict(found)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _gone(files: Mapping[str, bytes], there: Mapping[str, str], prune: bool, roots: bool) -> set[str]:
+    """What is to be removed: in any case the .py that would be loaded in place of its .mpy."""
+    gone = {path for path in there if path not in files and path.endswith(".py") and _other(path) in files}
+    if prune:
+        ours = (LIBRARY, ROOTS) if roots else (LIBRARY,)
+        gone |= {
+            path for path in there if path not in files and (path.startswith(ours) or _other(path) in files)
+        }
+    return gone
+
+
+def _other(path: str) -> str:
+    """The .mpy of a .py, and the reverse."""
+    stem, suffix = os.path.splitext(path)
+    return stem + {".py": ".mpy", ".mpy": ".py"}.get(suffix, "")
+
+
+def _folders(sent: Sequence[str]) -> list[str]:
+    return sorted({str(folder) for path in sent for folder in PurePosixPath(path).parents} - {"/"})
+
+
+def _check_room(files: Mapping[str, bytes], sent: Sequence[str], block: int, free: int) -> None:
+    """Raises ValueError when what is sent does not fit beside what is there."""
+    # LittleFS keeps pointers in a file's blocks, pairs of blocks for folders, and wants some to move them.
+    blocks = sum(len(files[path]) // (block - 8) + 1 for path in sent) + 2 * len(_folders(sent)) + 6
+    if blocks > free:
+        raise ValueError(
+            f"the board's flash has {free * block // 1024:,} KB left, and {blocks * block // 1024:,} KB are "
+            "needed until the new files have replaced the old. Nothing was changed: remove files of your own "
+            "there, or give --mpy, which takes half the room."
+        )
+
+
+def _stage(
+    board: Mpremote | Ampy,
+    files: Mapping[str, bytes],
+    sent: Sequence[str],
+    gone: Sequence[str],
+    console: Console,
+) -> None:
+    """Writes what is sent beside what is there, and has it compared there."""
+    moved = [path for path in sent if path != "/boot.py"]
+    staged = {str(i): files[path] for i, path in enumerate(moved)}
+    staged["boot.py"] = files["/boot.py"]
+    staged["finish.py"] = FINISH.format(sent=moved, gone=list(gone)).encode()
+    board.run(STAGE.format(folders=_folders(sent)))
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=sum(map(len, staged.values())))
+        for name, data in staged.items():
+            progress.update(task, description=moved[int(name)] if name.isdecimal() else "/boot.py")
+            board.put(f"{STAGING}/{name}", data)
+            progress.advance(task, len(data))
+    arrived = dict(_said(board.run(COMPARE.format(names=list(staged)))))
+    for name, data in staged.items():
+        if arrived[name] != _digest(data):
+            raise RuntimeError(
+                "what was sent arrived damaged, and nothing was changed: is the cable good? Run deploy again."
+            )
+
+
+def _commit(board: Mpremote | Ampy) -> None:
+    """Puts what was staged in its places: from here on a power cut does not stop it."""
+    if _said(board.run(COMMIT)) != [(False,)]:
+        raise RuntimeError("the board could not move the new files to their places: flash its image anew.")
+
+
+def _tell(
+    console: Console,
+    files: Mapping[str, bytes],
+    sent: Sequence[str],
+    gone: Sequence[str],
+    dry_run: bool,
+    seconds: float,
+) -> None:
+    for path in sent:
+        console.print(f"{len(files[path]):>9,}  {path}", markup=False)
+    for path in gone:
+        console.print(f"{'removed' if not dry_run else 'remove':>9}  {path}", markup=False)
+    total = (
+        f"{len(sent)} file{'' if len(sent) == 1 else 's'}, {sum(len(files[path]) for path in sent):,} bytes"
+    )
+    if not sent and not gone:
+        click.echo("nothing to send: the board has it all")
+    elif dry_run:
+        click.echo(f"{total} to send")
+    else:
+        click.echo(f"{total} sent in {seconds:.1f} s")

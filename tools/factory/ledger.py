@@ -1,0 +1,284 @@
+"""Which board got which identity: a CSV of identities, and a journal beside it of whom they were given.
+
+The journal, FILE.csv.boards, is JSON lines. What a board got is on disk before the board gets it: after
+a kill at any moment the same board gets the same row again, and no other board does.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from muster import cmei, config
+from muster.errors import ConfigError
+from muster.masked import is_secret
+
+from tools.fleet import rows
+
+# What no two boards may share.
+NUMBERS = ("deviceNo", "cmei", "imei")
+
+# A configuration that a row completes: the rest is the product's, and not known here.
+_PRODUCT = {
+    "productId": "-",
+    "productKey": "-",
+    "deviceNo": "auto",
+    "cmei": cmei.make("11000000", 0),
+    "firmwareVersion": "-",
+}
+_KEYS = tuple(config.check(_PRODUCT))
+_MAC = re.compile("(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+_UNBURNT = ("00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff")
+
+
+class LedgerError(ValueError):
+    """No row can be given; the text says why, and what to do."""
+
+
+class Ledger:
+    """The identities of a CSV file, each for one board; threads may share it, other processes are kept out.
+
+    Raises LedgerError or ValueError for a file that is wrong, and LedgerError for a journal that is
+    damaged, in use, or speaks of rows that the CSV no longer has. It is a context manager.
+    """
+
+    def __init__(self, csv_path: str | Path) -> None:
+        # Through a link it would be another journal, and the same identities again.
+        self._csv = Path(csv_path).resolve()
+        self._path = self._csv.with_name(self._csv.name + ".boards")
+        given = read(self._csv)
+        self._rows = len(given)
+        self._alone = threading.Lock()
+        self._journal = self._path.open("a+b", buffering=0)
+        try:
+            self._lock()
+            self._row_of = self._load()
+            taken = self._check_taken(given)
+        except BaseException:
+            self.close()
+            raise
+        self._free = deque(row for row in given if _content(row) not in taken)
+
+    @property
+    def left(self) -> int:
+        """How many rows no board has."""
+        return len(self._free)
+
+    def claim(self, mac: str) -> dict[str, str]:
+        """Returns the board's row, column -> value: the one that it has, else the next that nobody has.
+
+        mac: the base MAC, as esptool prints it. Raises LedgerError when no row is left, and OSError when
+        the journal cannot be written.
+        """
+        mac = _board(mac)
+        with self._alone:
+            if mac not in self._row_of:
+                if not self._free:
+                    raise LedgerError(
+                        f"no row of {self._csv} is left for {mac}: it has {self._rows:,}, and "
+                        f"{len(self._row_of):,} are taken; add some with identities --append -o {self._csv}"
+                    )
+                row = self._free.popleft()
+                self._append(mac, row=row)
+                self._row_of[mac] = row
+            return dict(self._row_of[mac])
+
+    def note(self, mac: str, outcome: str) -> None:
+        """Writes down what became of the board, for people; no secret may stand in it."""
+        with self._alone:
+            self._append(_board(mac), outcome=outcome)
+
+    def close(self) -> None:
+        """Lets others open it."""
+        self._journal.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _lock(self) -> None:
+        try:
+            if os.name == "nt":
+                import msvcrt
+
+                # What is locked cannot be read by others either: a place where nothing will ever stand.
+                self._journal.seek(1 << 30)
+                msvcrt.locking(self._journal.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise LedgerError(
+                f"{self._csv} is in use by another run; let that one end, or give this one a CSV of its own"
+            ) from None
+
+    def _load(self) -> dict[str, dict[str, str]]:
+        """The rows that boards have, by MAC."""
+        self._journal.seek(0)
+        data = self._journal.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            self._journal.truncate(len(whole))  # cut off by a crash: no board has got what it says
+        # Killed before its own fsync, a run leaves lines that a power cut could still take away.
+        os.fsync(self._journal.fileno())
+        sync_folder(self._path)
+        row_of: dict[str, dict[str, str]] = {}
+        mac_of: dict[frozenset, str] = {}
+        for number, line in enumerate(whole.splitlines(), 1):
+            where = f"line {number} of {self._path}"
+            try:
+                mac, row = _entry(line)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise LedgerError(
+                    f"{where} is damaged, and may say which board has which row; mend it from a copy"
+                ) from None
+            if row is None:
+                continue
+            if mac in row_of:
+                raise LedgerError(f"{where} gives {mac} a second row; mend it from a copy")
+            other = mac_of.setdefault(_content(row), mac)
+            if other != mac:
+                raise LedgerError(f"{where} gives {mac} the row that {other} has; mend it from a copy")
+            row_of[mac] = row
+        return row_of
+
+    def _check_taken(self, given: list[dict[str, str]]) -> set[frozenset]:
+        there = {_content(row) for row in given}
+        gone = [(mac, row) for mac, row in self._row_of.items() if _content(row) not in there]
+        if gone:
+            mac, row = gone[0]
+            more = f" ({len(gone) - 1:,} more are missing)" if len(gone) > 1 else ""
+            raise LedgerError(
+                f"{self._csv} no longer has the row of the board {mac} as it was given: {_told(row)}{more}; "
+                f"put it back, or its numbers could go to a second board"
+            )
+        return {_content(row) for row in self._row_of.values()}
+
+    def _append(self, mac: str, **what: Any) -> None:
+        if self._journal.closed:
+            raise LedgerError(f"{self._path} is closed; open it again once it can be written")
+        entry = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "mac": mac, **what}
+        # A name of a file that is not UTF-8, say: its escape is JSON's too.
+        line = json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        try:
+            if self._journal.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+            os.fsync(self._journal.fileno())
+        except BaseException:
+            # Nobody knows what is on disk now; whoever opens it next finds out.
+            self.close()
+            raise
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a CSV of identities, column -> value.
+
+    The columns are keys of config.json, deviceNo, cmei or imei among them. Raises ValueError, which names
+    every row that is wrong.
+    """
+    found = _Rows()
+    kind = rows.Kind((), _KEYS, _known)
+    with path.open("rb") as file:
+        unknown = rows.read(file, str(path), kind, found)
+    if unknown:
+        try:
+            config.check({**_PRODUCT, unknown[0]: ""})
+        except ConfigError as e:
+            raise LedgerError(f"line 1 of {path} must name keys of config.json, and {e}") from None
+    secret = next(filter(is_secret, found.rows[0]), None)
+    if secret:
+        raise LedgerError(
+            f"{path} has the column {secret}, a secret of the whole product: it belongs into config.json"
+        )
+    if not any(column in NUMBERS for column in found.rows[0]):
+        raise LedgerError(f"line 1 of {path} must name one of {', '.join(NUMBERS)}: what a board is known by")
+    return found.rows
+
+
+def check(row: dict[str, str]) -> None:
+    """Raises LedgerError when a board's configuration cannot have this in it."""
+    for column, value in row.items():
+        if not value or value != value.strip():
+            raise LedgerError(f"{column} is {value!r}; it is never empty, and has no blank at either end")
+    try:
+        config.check({**_PRODUCT, **row})
+    except ConfigError as e:
+        raise LedgerError(str(e)) from None
+
+
+def keys(row: dict[str, str]) -> list[tuple[str, str]]:
+    """What a row is known by, and no other may be: pairs of a column and its value.
+
+    The last digit of a CMEI means nothing, so the 14 before it are what counts; an IMEI's follows from them.
+    """
+    return [(name, row[name] if name == "deviceNo" else row[name][:14]) for name in NUMBERS if name in row]
+
+
+def sync_folder(path: Path) -> None:
+    """After this a power cut no longer takes away the name of a file that was made or renamed."""
+    if os.name != "nt":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class _Rows:
+    """Takes what rows.read finds."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, str]] = []
+        self._lines: dict[tuple[str, str], int] = {}
+
+    def add(self, line: int, names: list[str], row: dict[str, str]) -> None:
+        for key in keys(row):
+            earlier = self._lines.setdefault(key, line)
+            if earlier != line:
+                raise LedgerError(f"{key[0]} {row[key[0]]} is in line {earlier} already")
+        self.rows.append(row)
+
+
+def _known(row: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+    # A column that is no key is told once, not in every line.
+    check({column: value for column, value in row.items() if column in _KEYS})
+    return [], row
+
+
+def _content(row: dict[str, str]) -> frozenset:
+    return frozenset(row.items())
+
+
+def _told(row: dict[str, str]) -> str:
+    return ", ".join(f"{name} {row[name]}" for name in NUMBERS if name in row)
+
+
+def _board(mac: str) -> str:
+    mac = mac.lower()
+    if not _MAC.fullmatch(mac) or mac in _UNBURNT:
+        raise LedgerError(f"{mac!r} is no board's MAC; expected its base MAC, such as 24:0a:c4:00:00:01")
+    return mac
+
+
+def _entry(line: bytes) -> tuple[str, dict[str, str] | None]:
+    """The MAC in a line of the journal, and the row that it got, if the line is about that."""
+    entry = json.loads(line)
+    if "outcome" in entry:
+        return _board(entry["mac"]), None
+    row = entry["row"]
+    if not all(isinstance(value, str) for value in row.values()):
+        raise TypeError
+    return _board(entry["mac"]), row

