@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from esptool.targets import CHIP_DEFS
 
 from tools.board import Board, find_micropython
-from tools.board.firmware import firmware
+from tools.board.firmware import PARTITIONS, firmware, partition_table
 from tools.cli import main
 from tools.cloud import Cloud, Device
 from tools.factory import boards, littlefs, rack
@@ -237,6 +237,16 @@ def test_the_wrong_chip_and_a_port_in_use_and_silence(tmp_path, platform, monkey
     os.close(ours)
     os.close(its)
     assert (status, said) == (1, ANY("no chip answers on"))
+
+
+def test_an_image_too_large_for_its_partition_is_said_before_anything_is_written(tmp_path, platform):
+    small = partition_table((*PARTITIONS, ("vfs", 1, 0x81, 0x200000, 0x8000)))
+    file = tmp_path / "small.bin"
+    file.write_bytes(firmware(TYPES["ESP32_GENERIC"], table=small))
+    with chip(tmp_path / "board") as board:
+        status, said = run(*arguments(platform, "ESP32_GENERIC", board.port, firmware=file))
+    assert (status, said) == (1, ANY("do not fit into 8 blocks of 4096 bytes"))
+    assert set((tmp_path / "board/flash.bin").read_bytes()) == {0xFF}
 
 
 def test_a_device_that_does_not_enrol_is_told_with_its_last_words(tmp_path, platform):

@@ -61,7 +61,7 @@ SYNC = b"\xc0\x00\x08\x24\x00"
 
 LOOK_S = 0.05
 # As on USB, a board waits for a slow reader, and loses the oldest of what nobody reads.
-UNREAD, PATIENCE_S = 65536, 0.25
+UNREAD, PATIENCE_S = 65536, 2
 # A fed watchdog is written at most every 50 ms, and looked at every LOOK_S.
 WDT_GRACE_S = 0.1
 
