@@ -23,6 +23,7 @@ ELSEWHERE = {
     "cmei": "tools.factory.identities",
     "identities": "tools.factory.identities",
     "fleet": "tools.fleet",
+    "simulate": "tools.simulate",
 }
 
 

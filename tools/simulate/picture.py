@@ -1,0 +1,87 @@
+"""The picture: each strategy's load in each scene, all on one scale."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+
+import numpy
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MultipleLocator
+
+from .herd import SCENES, STRATEGIES, Curve, World, mean, titles
+
+SIZE = (1600, 1000)  # pixels
+_DPI = 125
+_REPORTS, _UNANSWERED, _FIRSTS, _OUTAGE = "#1f5fa8", "#d9730d", "#8a8a8a", "#f6e7d8"
+_LOWEST, _HIGHEST = 0.1, 4000  # times the mean
+_MEAN = {"color": "black", "linewidth": 0.8, "linestyle": (0, (4, 3))}
+
+
+def draw(curves: list[Curve], devices: int, world: World) -> bytes:
+    """The PNG."""
+    figure = Figure(figsize=(SIZE[0] / _DPI, SIZE[1] / _DPI), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(SCENES), len(STRATEGIES), sharex=True, sharey=True)
+    for curve, axes in zip(curves, panels.flat, strict=True):
+        _panel(axes, curve, mean(devices), world)
+    for axes, strategy in zip(panels[0], STRATEGIES, strict=True):
+        axes.set_title(strategy.name, fontsize=13, fontweight="bold", pad=10)
+    for axes, title in zip(panels[:, 0], titles(world), strict=True):
+        label = textwrap.fill(title[0].upper() + title[1:], 14)
+        axes.set_ylabel(label, fontsize=12, rotation=0, ha="left", va="center", labelpad=100)
+    for axes in panels[-1]:
+        axes.set_xlabel("hours", fontsize=11)
+    figure.suptitle(
+        f"{devices:,} devices: requests at the platform in each minute, as multiples of the mean "
+        f"({mean(devices):,.1f})",
+        fontsize=14,
+    )
+    legend = [
+        Patch(color=_REPORTS, label="reports"),
+        Patch(color=_UNANSWERED, label="reports not answered"),
+        Patch(color=_FIRSTS, label="enrolments, and as many first reports"),
+        Patch(color=_OUTAGE, label="outage"),
+        Line2D([], [], label="mean", **_MEAN),
+    ]
+    figure.legend(handles=legend, loc="outside lower center", ncols=len(legend), frameon=False, fontsize=11)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _panel(axes: Axes, curve: Curve, even: float, world: World) -> None:
+    if curve.scene:
+        axes.axvspan(world.off / 3600, world.on / 3600, color=_OUTAGE, linewidth=0)
+    for counts, colour in (
+        (curve.firsts, _FIRSTS),
+        (curve.reports, _REPORTS),
+        (curve.unanswered, _UNANSWERED),
+    ):
+        # Lines, since a minute is less than a pixel wide, and a bar of it would pale or vanish.
+        busy = numpy.flatnonzero(counts)
+        axes.vlines(busy / 60, _LOWEST, counts[busy] / even, color=colour, linewidth=1)
+    axes.axhline(1, **_MEAN)
+    highest = int(curve.load.argmax())
+    peak = curve.load[highest] / even
+    axes.annotate(
+        f"peak {peak:,.0f}×" if peak >= 10 else f"peak {peak:.1f}×",
+        (highest / 60, peak),
+        xytext=(5, 3) if highest < 0.7 * len(curve.load) else (-5, 3),
+        ha="left" if highest < 0.7 * len(curve.load) else "right",
+        textcoords="offset points",
+        fontsize=12,
+        fontweight="bold",
+    )
+    axes.set_yscale("log")
+    axes.minorticks_off()
+    axes.set_ylim(_LOWEST, _HIGHEST)
+    axes.set_xlim(-0.4 * world.days, 24 * world.days)
+    axes.xaxis.set_major_locator(MultipleLocator(12 if world.days <= 4 else 24 * -(-world.days // 7)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}×"))
+    axes.tick_params(labelsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
