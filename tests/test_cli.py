@@ -18,7 +18,7 @@ def tools(*arguments):
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=50)
 
 
-@pytest.mark.parametrize("command", [(), *[(name,) for name in cli.main.commands]])
+@pytest.mark.parametrize("command", [(), *[(name,) for name in cli.main.list_commands(None)]])
 def test_help(command):
     done = tools(*command, "--help")
     assert done.returncode == 0 and not done.stderr
@@ -34,7 +34,7 @@ def test_help(command):
         (["cloud", "--port", "70000"], 2, "70000"),
         (["cloud", "--devices", "README.md"], 1, "column productId is missing"),
         (["board", "--config", "/nowhere.json"], 2, "does not exist"),
-        (["board", "--config", "README.md", "--roots", "README.md", "--dir", "/tmp"], 1, "is not JSON"),
+        (["board", "--config", "LICENSE", "--roots", "LICENSE", "--dir", "/tmp"], 1, "is not JSON"),
     ],
 )
 def test_what_is_called_wrongly_is_told_in_a_sentence(arguments, status, words):

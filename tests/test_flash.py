@@ -68,7 +68,7 @@ def run(*given):
 
 @pytest.fixture
 def firmware_file(tmp_path):
-    def make(kind, size=300_000):
+    def make(kind, size=60_000):
         path = tmp_path / f"{kind}.bin"
         path.write_bytes(firmware(TYPES[kind], app=os.urandom(size)))
         return path
@@ -141,7 +141,7 @@ def test_eight_at_once_get_eight_rows_and_one_that_was_killed_keeps_its_own(
     tmp_path, platform, firmware_file
 ):
     _, folder = platform
-    file = firmware_file("ESP32_GENERIC", 100_000)
+    file = firmware_file("ESP32_GENERIC", 30_000)
     with contextlib.ExitStack() as stack:
         rack = [stack.enter_context(chip(tmp_path / f"{n}", number=n)) for n in range(1, 9)]
         given = arguments(platform, "ESP32_GENERIC", *(board.port for board in rack), firmware=file)
@@ -272,7 +272,7 @@ def test_a_device_that_does_not_enrol_is_told_with_its_last_words(tmp_path, plat
 
 def test_ctrl_c_stops_all_and_leaves_no_process(tmp_path, platform, firmware_file):
     with chip(tmp_path / "board") as board:
-        file = firmware_file("ESP32_GENERIC", 1_500_000)
+        file = firmware_file("ESP32_GENERIC", 500_000)
         command = [sys.executable, "-m", "tools.cli"]
         command += arguments(platform, "ESP32_GENERIC", board.port, firmware=file)
         flashing = subprocess.Popen(

@@ -21,7 +21,7 @@ from tools import cli
 from tools.__main__ import ROOT
 from tools.factory.ledger import Ledger, LedgerError
 
-KILLS, BOARDS = 60, 400
+KILLS, BOARDS = 30, 200
 
 
 @pytest.fixture(autouse=True)

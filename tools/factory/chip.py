@@ -166,9 +166,9 @@ def _write(chip: ESPLoader, job: Job, found: Found, image: bytes, pipe: Connecti
     said.wrote = lambda done: pipe.send(("writing", done, total))
     # Each part is compared with the flash by its MD5: before, so as not to write it twice, and after.
     esptool.cmds.write_flash(chip, parts, erase_all=job.erase, skip_flashed=not job.erase)
-    # The stub starts the program, and need not answer; reset lines do so more thoroughly where there are any.
-    with contextlib.suppress(FatalError):
-        chip.flash_finish(reboot=True)
+    # The stub starts the program; reset lines do so more thoroughly where there are any. Its answer is not
+    # waited for: esptool would read the first lines of the device's log along with it.
+    chip.command(chip.ESP_CMDS["FLASH_END"], bytes(4), wait_response=False)
     chip._port.baudrate, chip._port.timeout = ESPLoader.ESP_ROM_BAUD, 0.2
     chip.hard_reset()
 
