@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from servers import Proxy, Server
 
 from tools.board import find_micropython
+from tools.chaos.servers import Proxy, Server
 from tools.cli import main
 from tools.cloud.certificates import DAY, make_root
 from tools.factory.roots import COMMON, FOLDER, split

@@ -23,6 +23,7 @@ ELSEWHERE = {
     "cmei": "tools.factory.identities",
     "identities": "tools.factory.identities",
     "fleet": "tools.fleet",
+    "chaos": "tools.chaos.commands",
     "simulate": "tools.simulate",
 }
 

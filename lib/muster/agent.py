@@ -111,6 +111,7 @@ class Agent:
 
         while True:
             pause = await wait.run_async(self._alone(self._step()), self._hardware.feed)
+            self._hardware.feed()  # a step with nothing to wait for has not
             await asyncio.sleep(min(pause, 1))
 
     def used(self):
@@ -161,8 +162,7 @@ class Agent:
             # Another device's schedule must not hold up this one's first report.
             if schedule and schedule.get("of") == self._mark():
                 self._schedule.restore(schedule)
-        # A clock that has been set knows more than a record from when it may have been wrong.
-        if self._clock is system_clock and not system_clock.trusted():
+        if self._clock is system_clock:
             system_clock.at_least(self._schedule.last or system_clock.RELEASED)
 
     def _identity(self):
@@ -178,7 +178,11 @@ class Agent:
         return binascii.crc32("\n".join(sorted(self._identity().values())).encode())
 
     def _step(self):
-        self._look_at_clock()
+        jump = self._look_at_clock()
+        if jump and self._clock is system_clock and system_clock.trusted():
+            # Somebody else has set it, and a certificate may seem to have expired by it.
+            system_clock.move(-jump)
+            self._look_at_clock()
         now = self._clock.now()
         if self._knows_time and not self._schedule.plausible(now):
             self._wake = self._schedule.first(now)
@@ -296,7 +300,7 @@ class Agent:
         now = self._clock.now()
         self._wake = self._schedule.after_success(now)
         self._knows_time = True
-        self._seen = None
+        self._seen = self._used_day = None  # from here on the day is the schedule's
         self._save_schedule()
         log.info("reported; the next report is due in " + _duration(self._wake - now))
         return data
@@ -345,21 +349,28 @@ class Agent:
         log.warning("%s; next try in %s" % (self._last_error, _duration(self._wake - now)))
 
     def _look_at_clock(self):
-        """Notices a clock that was set, by what the ticks say has passed, and moves what is due along."""
+        """Notices a clock that was set, by what the ticks say has passed, and moves what is due along.
+
+        Returns by how many seconds it was set.
+        """
         if not self._ticks:
-            return
+            return 0
+        jump = 0
         now, ticks = self._clock.now(), self._ticks()
         if self._seen:
             seen, then = self._seen
             passed = system_clock.ticks_diff(ticks, then) // 1000
             jump = now - seen - passed
-            if abs(jump) > _JUMP_S:
+            if abs(jump) <= _JUMP_S:
+                jump = 0
+            else:
                 if self._knows_time:  # until then the schedule is flash's, and right
                     self._schedule.shift(jump)
                 self._wake += jump
             # Anchored anew each time, since ticks wrap after days; the odd milliseconds stay.
             ticks = system_clock.ticks_add(then, passed * 1000)
         self._seen = now, ticks
+        return jump
 
     def _new_schedule(self):
         config = self._config

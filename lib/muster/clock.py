@@ -60,9 +60,12 @@ def trusted():
 def at_least(seconds):
     """Tells the clock a Unix time that has certainly passed: it never runs behind one.
 
-    Returns True if that moved the clock.
+    Returns True if that moved the clock. One that has been told the time knows more than a record
+    from when it may have been wrong, or than a certificate for tomorrow.
     """
     global _floor
+    if trusted():
+        return False
     _floor = max(_floor, seconds)
     return now() < _floor and _set(_floor)
 
@@ -96,6 +99,11 @@ def refine(date, latest=None):
         _set(seconds)
     _trusted = True
     return True
+
+
+def move(seconds):
+    """Sets the clock by so many seconds."""
+    _set(now() + seconds)
 
 
 def doubt():

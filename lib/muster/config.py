@@ -18,7 +18,8 @@ _NAME = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 
 def _string(value):
-    return isinstance(value, str) and not any(c < " " or c == "\x7f" for c in value)
+    # Nor half of a UTF-16 pair, for which UTF-8 has no bytes.
+    return isinstance(value, str) and not any(c < " " or c == "\x7f" or ord(c) >> 11 == 27 for c in value)
 
 
 def _text(value):
@@ -30,7 +31,8 @@ def _label(value):
 
 
 def _made_of(value, characters):
-    return isinstance(value, str) and all(c in characters for c in value.lower())
+    # A few letters that are not ASCII have one that is as their small form.
+    return isinstance(value, str) and all(c <= "z" and c.lower() in characters for c in value)
 
 
 def _host(value):

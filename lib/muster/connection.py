@@ -22,10 +22,47 @@ except ImportError:
     const = int
 
 MICROPYTHON = sys.implementation.name == "micropython"
+_TURN_MS = const(20)
 
 if MICROPYTHON:
+    import io
+
     # Not `ssl`: the wrapper of that name verifies nothing until it is told to.
     import tls
+
+    class _Wire(io.IOBase):
+        """What TLS reads and writes through, for a moment at a time.
+
+        mbedTLS alone goes on reading for as long as warnings come in, and anybody can send those
+        before the handshake is over.
+        """
+
+        def __init__(self, raw):
+            self._raw = raw
+            self.wanted = None  # what the last transfer waits for
+            self.turn()
+
+        def turn(self):
+            self._until = ticks_add(ticks_ms(), _TURN_MS)
+
+        def readinto(self, buffer):
+            return self._transfer(self._raw.readinto, buffer, select.POLLIN)
+
+        def write(self, data):
+            return self._transfer(self._raw.write, data, select.POLLOUT)
+
+        def ioctl(self, *_):
+            return 0
+
+        def _transfer(self, transfer, data, events):
+            self.wanted = events
+            if ticks_diff(self._until, ticks_ms()) < 0:
+                return None  # as if it would block
+            try:
+                return transfer(data)
+            except OSError as e:
+                # Raised, it would jump out of the midst of mbedTLS.
+                return -e.errno  # type: ignore[operator]
 
     _WANT_READ = _WANT_WRITE = ()  # a stream that would block returns None there
 
@@ -140,7 +177,7 @@ class Connection:
         self._trust = trust
         self._doing = "the connection"
         self._reused = False
-        self._raw = self._stream = self._poller = None
+        self._raw = self._wire = self._stream = self._poller = None
         self._buffer = memoryview(bytearray(_BUFFER))
         self._start = self._end = 0
 
@@ -165,13 +202,17 @@ class Connection:
         self._doing = "the request"
         if self._trust:
             self._doing = "the TLS handshake"
-            # CPython's wrapper takes the descriptor away from the raw socket.
-            self._poller.unregister(self._raw)
+            raw = self._raw
+            if MICROPYTHON:
+                raw = self._wire = _Wire(raw)
+            else:
+                self._poller.unregister(raw)  # the wrapper takes its descriptor away
             try:
-                self._stream = self._trust.wrap(self._raw, host)
+                self._stream = self._trust.wrap(raw, host)
             except (OSError, ValueError) as e:
                 raise self._failed(e)
-            self._poller.register(self._stream, select.POLLOUT)
+            if not MICROPYTHON:
+                self._poller.register(self._stream, select.POLLOUT)
 
     def _connect(self, address):
         raw = self._raw = self._stream = socket.socket(address[0], address[1], address[2])
@@ -199,6 +240,8 @@ class Connection:
         self.deadline = deadline
         self._doing = "the request"
         self._reused = True
+        if self._wire:
+            self._wire.turn()
         # A server with anything to say now says goodbye, or what belongs to no request. TLS may have it
         # in a buffer that a poll does not see.
         try:
@@ -250,6 +293,8 @@ class Connection:
         return n
 
     def close(self):
+        if self._wire:
+            self._wire.turn()  # for TLS's goodbye
         # The raw socket too: mbedTLS lets go of it when a handshake fails, and then closes nothing.
         for s in (self._stream, self._raw):
             if s:
@@ -257,12 +302,14 @@ class Connection:
                     s.close()
                 except OSError:
                     pass
-        self._stream = self._raw = None
+        self._stream = self._raw = self._wire = None
 
     def _attempt(self, transfer, view, events):
         """Transfers some bytes of view, waiting until that is possible. Returns how many."""
         while True:
             self.deadline.check(self.origin[1], self._doing)
+            if self._wire:
+                self._wire.turn()
             n = None
             wanted = events
             try:
@@ -281,7 +328,10 @@ class Connection:
                 self._trust.validity = None
             if n is not None:
                 return n
-            self._poller.modify(self._stream, wanted)
+            if self._wire:
+                self._poller.modify(self._raw, self._wire.wanted)
+            else:
+                self._poller.modify(self._stream, wanted)
             yield self._poller
 
     def _failed(self, reason):

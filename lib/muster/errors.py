@@ -1,6 +1,7 @@
 """The four things that can go wrong."""
 
 _MAX_WORDS = 300
+_MAX_CODE = 64
 
 
 class Error(Exception):
@@ -32,10 +33,9 @@ class CloudError(Error):
     ):
         self.cloud = cloud
         self.status = status
-        self.code = code
-        # A cloud may say anything; a log line is a line.
-        self.message = "".join(c if c >= " " and c != "\x7f" else " " for c in message[:_MAX_WORDS])
-        self.log_id = log_id
+        self.code = code = code and _line(code[:_MAX_CODE])
+        self.message = _line(message[:_MAX_WORDS])
+        self.log_id = log_id = log_id and _line(log_id[:_MAX_CODE])
         self.retryable = retryable
         self.retry_after = retry_after
         text = "%s refused: %s" % (cloud, self.message)
@@ -46,3 +46,8 @@ class CloudError(Error):
         if log_id:
             text += " log id %s" % log_id
         super().__init__(text)
+
+
+def _line(text):
+    # A cloud may say anything; a log line is a line.
+    return "".join(c if c >= " " and c != "\x7f" else " " for c in text)

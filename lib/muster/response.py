@@ -120,18 +120,22 @@ class Response:
         """Yields each line of the body, bytes without its end, as soon as it has come."""
         buffer = bytearray(256)
         rest = b""
-        while True:
-            n = self.readinto(buffer)
-            if not n:
-                break
-            lines = (rest + bytes(memoryview(buffer)[:n])).split(b"\n")
-            rest = lines.pop()
-            for line in lines:
-                yield line.rstrip(b"\r")
-            if len(rest) > self._session.max_body:
-                self._too_long()
-        if rest:
-            yield rest.rstrip(b"\r")
+        try:
+            while True:
+                n = self.readinto(buffer)
+                if not n:
+                    break
+                lines = (rest + bytes(memoryview(buffer)[:n])).split(b"\n")
+                rest = lines.pop()
+                for line in lines:
+                    yield line.rstrip(b"\r")
+                if len(rest) > self._session.max_body:
+                    self._too_long()
+            if rest:
+                yield rest.rstrip(b"\r")
+        except MemoryError:
+            self.close()
+            raise TransportError("there is no memory for a line of the answer")
 
     def close(self):
         """Gives up what was not read."""

@@ -2,6 +2,11 @@
 
 import json
 
+from .errors import TransportError
+
+_MAX_EVENT = 65536
+_LINE_COSTS = 16  # bytes of memory besides its text
+
 
 def events(lines):
     """Yields (event, data, id) for each event in lines, as soon as it is whole.
@@ -9,29 +14,43 @@ def events(lines):
     lines   bytes without their ends: iter_lines() of a response
     event and data are str, event "" when the server gave none; id is str or None.
     Comments and unknown fields are passed over. An event that the stream breaks off in is dropped.
+    Raises TransportError for what is not UTF-8, and for an event that would take more than 65536 bytes.
     """
     event, data, identity = "", [], None
-    for line in lines:
-        if not line:
-            if data or event:
-                yield event, "\n".join(data), identity
-            event, data = "", []
-            continue
-        field, _, value = line.decode().partition(":")
-        if value[:1] == " ":
-            value = value[1:]
-        if field == "data":
-            data.append(value)
-        elif field == "event":
-            event = value
-        elif field == "id":
-            identity = value
+    left = _MAX_EVENT
+    try:
+        for line in lines:
+            if not line:
+                if data or event:
+                    yield event, "\n".join(data), identity
+                event, data = "", []
+                left = _MAX_EVENT
+                continue
+            field, _, value = line.decode().partition(":")
+            if value[:1] == " ":
+                value = value[1:]
+            if field == "data":
+                left -= len(value) + _LINE_COSTS
+                if left < 0:
+                    raise TransportError("an event of the stream is longer than %d bytes" % _MAX_EVENT)
+                data.append(value)
+            elif field == "event":
+                event = value
+            elif field == "id":
+                identity = value
+    except UnicodeError:
+        raise TransportError("the stream is not UTF-8")
+    except MemoryError:
+        raise TransportError("there is no memory for an event of the stream")
 
 
 def parse(data):
     """The JSON in an event's data; ValueError if it is none."""
     # MicroPython's json takes an escaped emoji for two characters, neither of which is one.
-    return json.loads(_whole(data) if "\\ud" in data or "\\uD" in data else data)
+    try:
+        return json.loads(_whole(data) if "\\ud" in data or "\\uD" in data else data)
+    except (MemoryError, RuntimeError):
+        raise ValueError("the event's JSON is too large, or nested too deeply")
 
 
 def _whole(text):
@@ -44,7 +63,10 @@ def _whole(text):
             parts.append(text[start:])
             return "".join(parts)
         end = at + 2
-        if text[at + 6 : at + 8] == "\\u" and text[at - 1 : at] != "\\":
+        before = text[start:at]
+        # A backslash before it may be escaped itself.
+        escaped = (len(before) - len(before.rstrip("\\"))) & 1
+        if text[at + 6 : at + 8] == "\\u" and not escaped:
             try:
                 high, low = int(text[at + 2 : at + 6], 16), int(text[at + 8 : at + 12], 16)
             except ValueError:

@@ -79,7 +79,8 @@ def _save(read, write, record, size):
     if _unpack(raw) is None:
         raise ValueError("a record holds what JSON can hold: text, numbers, lists and dicts")
     write(1 - slot, raw)
-    if read(1 - slot)[:length] != raw:
+    # As it will be loaded: what could not be read a moment ago may be newer.
+    if _newest(read)[2] != text:
         raise OSError(
             "the flash did not keep the record: it reads back otherwise; the one before still stands"
         )
@@ -148,11 +149,18 @@ class FileStore:
             return b""
 
     def _write(self, slot, raw):
+        path = self._slot(slot)
         try:
-            os.mkdir(self.path.rpartition("/")[0])
+            os.mkdir(path.rpartition("/")[0])
         except OSError:
             pass  # it is there; if not, open() says so
-        with open(self._slot(slot), "wb") as f:
+        try:
+            # A directory in its place; on LittleFS rmdir() would take a file as well.
+            if os.stat(path)[0] & 0x4000:
+                os.rmdir(path)
+        except OSError:
+            pass
+        with open(path, "wb") as f:
             f.write(raw)
 
     def _remove(self, slot):

@@ -1,9 +1,11 @@
+import asyncio
 import json
 
 from helpers import raises
-from muster import log
+from muster import clock, log
 from muster.agent import Agent
 from muster.errors import CloudError, ConfigError, Error, TransportError
+from test_clock import Board
 
 NOW = 1795305600
 HOUR = 3600
@@ -442,6 +444,46 @@ def test_a_clock_set_back_by_years_is_no_reason_to_be_silent():
     assert world.platform.calls.count("report") == 2
 
 
+def test_a_clock_that_somebody_sets_is_put_back_once_the_time_was_told():
+    world = World()
+    with Board(NOW) as board:
+        assert clock.refine("Sun, 22 Nov 2026 00:00:00 GMT")
+        agent = Agent(world.config, world.platform, world.store, hardware=world.hardware)
+        agent.step()
+        due = agent.status()["next_due"]
+        for years in (10, -10):
+            board.now += years * 365 * 24 * HOUR
+            agent.step()
+            assert abs(board.now - NOW) <= 2 and abs(agent.status()["next_due"] - due) <= 4
+        # As long as nobody has told the time, whoever sets it may know it.
+        clock.doubt()
+        board.now += 24 * HOUR
+        agent.step()
+        assert board.now >= NOW + 24 * HOUR - 2
+        assert abs(agent.status()["next_due"] - due - 24 * HOUR) <= 4
+        assert world.platform.calls == ["info", "report"]
+
+
+def test_a_task_with_nothing_to_do_feeds_the_watchdog():
+    world = World()
+    agent = world.agent()
+    agent.step()
+    fed = []
+    world.hardware.feed = lambda: fed.append(1)
+
+    async def main():
+        task = asyncio.create_task(agent.task())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            pass
+
+    asyncio.run(main())
+    assert fed and world.platform.calls == ["info", "report"]
+
+
 def test_a_second_call_while_one_is_at_work_is_refused():
     world = World()
     agent = world.agent()
@@ -504,6 +546,24 @@ def test_daily_reports_on_the_first_use_of_a_beijing_day():
     agent.used()
     agent.step()
     assert world.platform.calls.count("report") == 2
+
+
+def test_daily_forgets_the_day_of_a_clock_that_was_wrong():
+    world = World(policy="daily")
+    agent = world.agent()
+    agent.step()
+    world.clock.time += 5 * 24 * HOUR
+    agent.used()
+    agent.step()
+    world.clock.time -= 5 * 24 * HOUR
+    agent.step()
+    world.clock.time += 4 * 24 * HOUR + 15 * HOUR  # 23:00 in Beijing
+    agent.report()
+    world.clock.time += 2 * HOUR  # a use on this day had counted when it was wrong
+    reports = world.platform.calls.count("report")
+    agent.used()
+    agent.step()
+    assert world.platform.calls.count("report") == reports + 1
 
 
 def test_daily_without_any_use_still_keeps_the_deadline():

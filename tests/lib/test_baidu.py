@@ -399,3 +399,23 @@ def test_no_secret_is_in_what_is_refused():
     )
     assert e.message == "row a,***; b,***; ***; ***"
     assert "SECRET" not in repr(cloud) + str(cloud)
+
+
+def test_odd_values_in_a_refusal():
+    from test_chinamobile import Nested
+
+    cloud, _ = client({})
+    cloud._session.request = lambda *_, **__: Nested()
+    assert raises(CloudError, cloud.get, "a").message == "no reason given"
+    # Digits to str.isdigit(), and not to int().
+    for text in ("\xb2", "9" * 400, "-1", ""):
+        assert refused({"code": 1}, 429, {"retry-after": text}).retry_after is None
+    e = refused({"code": ["1"], "message": {"a": 1}, "requestId": "1\r\n" + "2" * 999}, 400)
+    assert e.code is None and e.message == "no reason given" and "\n" not in str(e) and len(e.log_id) < 99
+
+
+def test_no_key_is_in_a_request_id():
+    for body, status in (({"requestId": "1-sk-1"}, 200), ("<html>", 502), ({"code": "sk-1"}, 400)):
+        headers = {"x-bce-request-id": "2-sk-1"}
+        e = refused(body, status, headers, lambda cloud: cloud.import_devices([("a", "sk-1")]))
+        assert "sk-1" not in str(e) and "***" in str(e)

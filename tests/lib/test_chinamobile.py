@@ -169,6 +169,44 @@ def test_words_without_end_become_a_line():
     assert len(str(e)) < 400 and str(e).startswith("chinamobile refused: no   [31mxxx")
 
 
+class Nested:
+    """A code and a message that are nested more deeply than a board can print."""
+
+    status_code = 200
+    headers = {}
+
+    def json(self):
+        value = []
+        for _ in range(5000):
+            value = [value]
+        return {"code": value, "message": value, "data": value, "error_code": value, "msg": value}
+
+    def close(self):
+        pass
+
+
+def test_an_answer_that_is_nested_deeply_is_refused():
+    platform, session = cloud({})
+    session.answer = Nested()
+    e = raises(CloudError, platform.secret_info, "n1")
+    assert e.code is None and e.message == "no reason given"
+
+
+def test_a_number_of_many_digits_is_refused():
+    body = ('{"code": %s, "message": %s}' % ("9" * 2000, "9" * 2000)).encode()
+    assert str(refusal(body)) == "chinamobile refused: no reason given (HTTP 200)"
+
+
+def test_a_code_can_forge_no_line_of_a_log_and_tells_no_secret():
+    e = refusal({"code": "1\nmuster: enrolled " + "x" * 9999, "message": "no"})
+    assert e.code.startswith("1 muster") and len(str(e)) < 200 and "\n" not in str(e)
+    assert "k3y" not in str(refusal({"code": "k3y"}))
+
+
+def test_credentials_are_lines_of_text():
+    assert "deviceId" in refusal(good(dict(SECRET, deviceId="1\nmuster: "))).message
+
+
 def test_the_secret_is_not_printed():
     platform, _ = cloud(good(SECRET))
     found = platform.secret_info("n1")

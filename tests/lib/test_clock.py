@@ -117,6 +117,21 @@ def test_at_least():
             assert not clock.trusted()
 
 
+def test_at_least_does_not_move_a_clock_that_has_been_told_the_time():
+    with Board(NEW_YEARS_EVE) as board:
+        assert clock.refine("Thu, 31 Dec 2026 00:00:00 GMT")
+        assert not clock.at_least(NEW_YEARS_EVE + 86400)  # what begins tomorrow has not begun
+        assert board.now == NEW_YEARS_EVE
+        clock.doubt()
+        assert clock.at_least(NEW_YEARS_EVE + 5) and board.now == NEW_YEARS_EVE + 5
+
+
+def test_move():
+    with Board(NEW_YEARS_EVE, 946684800) as board:
+        clock.move(-100)
+        assert board.now == NEW_YEARS_EVE - 100
+
+
 def test_refine():
     date = "Thu, 31 Dec 2026 00:00:00 GMT"
     for epoch in (0, 946684800):

@@ -141,6 +141,9 @@ def test_wrong_values_are_named_with_what_was_expected():
         ("hostname", "toy.local", ()),
         ("hostname", "\u73a9\u5177", ()),
         ("hostname", "t" * 33, ("32",)),
+        ("hostname", "\u212a", ()),  # its small form is k
+        ("baseUrl", "https://\u212a.cn", ()),
+        ("deviceNo", "\ud800", ()),
     ):
         refused(minimal(**{name: value}), '"%s"' % name, "expected", *fragments)
 

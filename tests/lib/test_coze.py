@@ -359,3 +359,65 @@ def test_the_platforms_language_model_answers_over_the_same_reader(coze):
     assert e.cloud == "chinamobile" and e.status and "wr0ng" not in str(e)
     raises(ValueError, platform.chat, "t", "d", "m", temperature=0.5, top_p=0.5)
     raises(ValueError, platform.chat, "t", "d", "m", temperature=0)
+
+
+def saying(answer, **more):
+    """Coze where every answer is this one."""
+    session = Recorder()
+    session.request = lambda *_, **__: answer
+    return Coze(session, **dict({"token": "pat-s3cr3t"}, **more))
+
+
+class Stream:
+    """An answer of events, or of whatever else."""
+
+    status_code = 200
+    headers = {"content-type": "text/event-stream"}
+
+    def __init__(self, body):
+        self.body = body
+
+    def iter_lines(self):
+        return iter(self.body.split(b"\n"))
+
+    def close(self):
+        pass
+
+
+def test_what_a_server_repeats_of_the_token_goes_nowhere():
+    from test_baidu import Answer
+
+    said = "pat-s3cr3t is no token"
+    for body in ({"code": said, "msg": said, "detail": {"logid": said}}, {"error_code": said}, "<html>"):
+        answer = Answer(body, 400, {"x-tt-logid": said})
+        text = str(raises(CloudError, saying(answer).run_workflow, "flow"))
+        assert "s3cr3t" not in text and "*** is no token" in text
+    failed = b'event: Error\ndata: {"error_code": 1, "error_message": "pat-s3cr3t?"}\n\n'
+    text = str(raises(CloudError, list, saying(Stream(failed)).stream_workflow("flow")))
+    assert "***?" in text, text
+
+
+def test_odd_values_in_an_answer():
+    from test_baidu import Answer
+    from test_chinamobile import Nested
+
+    assert raises(CloudError, saying(Nested()).run_workflow, "flow").message == "no reason given"
+    for body in ({"code": 1, "msg": 5}, {"code": 1, "msg": [1]}, {"code": [1]}, {"error_code": {"a": 1}}):
+        raises(CloudError, saying(Answer(body)).run_workflow, "flow")
+    assert saying(Answer({"data": {"text": [1]}})).transcribe(io.BytesIO(b"")) == ""
+    for data in (b'{"last_error": 5}', b'{"last_error": [1]}', b"5", b"[" * 5000):
+        events = b"event: conversation.chat.failed\ndata: " + data + b"\n\n"
+        raises(CloudError, list, saying(Stream(events)).chat("bot", "user", "hello"))
+    events = b'event: conversation.message.delta\ndata: {"type": "answer", "content": %s}\n\n' * 2
+    events = events % (b"[1]", b'"yes"') + b"event: done\ndata: x\n\n"
+    assert "".join(saying(Stream(events)).chat_text("bot", "user", "hello")) == "yes"
+    raises(TransportError, list, saying(Stream(b"data: \xff\n\n")).chat("bot", "user", "hello"))
+
+
+def test_a_token_that_no_header_could_carry_is_refused():
+    from test_baidu import Answer
+
+    for token in ("t\r\nX: y", "\u4e2d", "", "a b", 7):
+        answer = Answer({"access_token": token, "expires_in": 900})
+        cloud = saying(answer, token=None, client_id="c", private_key="k", alg="HS256")
+        assert "access_token" in raises(CloudError, cloud.run_workflow, "flow").message

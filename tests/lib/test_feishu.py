@@ -270,3 +270,25 @@ def test_no_secret_is_in_what_is_refused():
     assert e.message == "*** of *** is wrong"
     seen = repr(cloud) + str(cloud) + repr(e)
     assert "s3cr3t" not in seen and "t-1" not in seen
+
+
+def test_odd_values_in_an_answer():
+    from test_chinamobile import Nested
+
+    cloud, _ = store({})
+    cloud._session.request = lambda *_, **__: Nested()
+    assert raises(CloudError, create, cloud).message == "no reason given"
+    assert refused({"code": 99991400}, 429, {"x-ogw-ratelimit-reset": "\xb2"}).retry_after is None
+    # No header could carry these.
+    for token in ("t\r\nX: y", "\u4e2d", "", "a b", 7):
+        cloud, _ = own(dict(TOKEN, tenant_access_token=token))
+        assert "tenant_access_token" in raises(CloudError, create, cloud).message
+
+
+def test_no_secret_is_in_a_log_id():
+    for body, status in (({}, 200), ("<html>", 502), ({"code": "s3cr3t"}, 400)):
+        cloud, _ = own(Answer(body, status, {"x-tt-logid": "1-s3cr3t"}))
+        e = raises(CloudError, create, cloud)
+        assert "s3cr3t" not in str(e) and e.log_id == "1-***"
+    cloud, _ = own(TOKEN, Answer({}, 200, {"x-tt-logid": "t-1"}))
+    assert raises(CloudError, create, cloud).log_id == "***"

@@ -702,6 +702,23 @@ def test_lines_come_as_they_arrive(server):
     assert came[0][1] < 150 <= came[1][1] < 350 <= came[2][1], came
 
 
+def test_a_line_larger_than_the_memory(server):
+    url = say(server, "HTTP/1.1 200 OK\r\n\r\n", ["repeat", "x", 2000000], ["silent"])
+    with http.Session(max_body=10**9).get(url, stream=True) as r:
+        real = r.readinto
+        left = [50]
+
+        def readinto(buffer):
+            left[0] -= 1
+            if not left[0]:
+                raise MemoryError
+            return real(buffer)
+
+        r.readinto = readinto
+        assert "memory" in str(raises(TransportError, list, r.iter_lines()))
+    until_left(server)
+
+
 def test_a_megabyte_in_little_memory(server):
     head = "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n"
     buffer = bytearray(4096)

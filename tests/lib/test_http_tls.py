@@ -246,6 +246,16 @@ def test_a_handshake_that_drips(dripping_tls):
     until_left(dripping_tls)
 
 
+def test_a_handshake_that_is_all_warnings(warning_url, tls):
+    session = http.Session(tls["ca"])
+    turns = []
+    session.idle = lambda: turns.append(1)
+    text = refused(warning_url, session, within=TIMEOUT + 0.5, timeout=TIMEOUT)
+    assert "the TLS handshake" in text
+    # mbedTLS would read them for ever; OpenSSL has enough of them soon.
+    assert not MICROPYTHON or len(turns) >= 3, turns
+
+
 def test_handshakes_that_go_wrong(server, deaf_url, tls):
     session = http.Session(tls["ca"])
     turns = []
@@ -310,8 +320,8 @@ def test_a_loop_keeps_turning(tls, dripping_tls):
         ticking.cancel()
 
     asyncio.run(main())
-    # A call that blocked would stall it for the whole timeout; a busy machine may, for a part of it.
-    assert len(stalls) > 10 and max(stalls) < 180, (len(stalls), max(stalls))
+    # Calls that block would stall it twice, each for the whole timeout; a busy machine does so rarely.
+    assert len(stalls) > 10 and sum(stall > 180 for stall in stalls) < 2, stalls
     until_left(tls)
 
 

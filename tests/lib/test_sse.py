@@ -1,4 +1,5 @@
 from helpers import raises
+from muster.errors import TransportError
 from muster.sse import events, parse
 
 
@@ -33,3 +34,35 @@ def test_an_escaped_emoji_is_one_character_on_both_machines():
     assert parse('{"a":"\\\\ud83d\\\\ude00"}') == {"a": "\\ud83d\\ude00"}
     for broken in ('{"a":"\\ud83d\\u', "{", "\\ud83d\\udXYZ"):
         raises(ValueError, parse, broken)
+
+
+def test_an_escaped_backslash_before_an_emoji():
+    assert parse('"\\\\\\ud83d\\ude00"') == "\\\U0001f600"
+    assert parse('"\\ud83d\\ude00\\\\ud83d"') == "\U0001f600\\ud83d"
+
+
+def test_what_is_not_utf_8():
+    assert "UTF-8" in str(raises(TransportError, read, b"data: \xff\n\n"))
+
+
+def test_an_event_without_end_does_not_fill_the_memory():
+    for line in (b"data: " + b"x" * 500, b"data"):
+        lines = (line for _ in range(1000000))
+        assert "longer" in str(raises(TransportError, list, events(lines)))
+
+
+def test_many_events_are_no_long_event():
+    lines = iter([b"data: " + b"x" * 500, b""] * 300)
+    assert sum(1 for _ in events(lines)) == 300
+
+
+def test_a_line_that_the_memory_does_not_hold():
+    class Line:
+        def decode(self):
+            raise MemoryError
+
+    assert "memory" in str(raises(TransportError, list, events([Line()])))
+
+
+def test_json_that_is_nested_too_deeply():
+    raises(ValueError, parse, "[" * 60000)

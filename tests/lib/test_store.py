@@ -192,11 +192,22 @@ def test_load_survives_whatever_stands_there(tmp):
     os.remove(tmp + "/r.0")
     os.remove(tmp + "/r.1")
     os.mkdir(tmp + "/r.1")
+    put(tmp + "/r.1/theirs", b"")
     assert s.load() is None
     s.save(B)
     assert s.load() == B
     raises(OSError, s.save, C)
     assert s.load() == B
+
+
+def test_an_empty_directory_makes_way_for_a_record(tmp):
+    for directory in directories(tmp):
+        s = FileStore(directory + "/r")
+        for slot in (0, 1):
+            os.mkdir("%s/r.%d" % (directory, slot))
+        for record in (A, B):
+            s.save(record)
+            assert s.load() == record
 
 
 def test_a_huge_file_is_not_read(tmp):
@@ -231,6 +242,22 @@ def test_a_write_that_does_not_read_back_is_an_error(tmp):
     s._write = lambda slot, raw: None
     raises(OSError, s.save, B)
     assert s.load() == A
+
+
+def test_a_save_is_an_error_when_what_stood_there_could_not_be_read(tmp):
+    s = FileStore(tmp + "/r")
+    for record in (A, B, A):
+        s.save(record)
+    read, fails = s._read, [5, 5]
+
+    def blind(slot):
+        return b"" if fails and fails.pop() else read(slot)
+
+    # It seemed to be the first record, and is older than the one beside it.
+    s._read = blind
+    assert "reads back" in str(raises(OSError, s.save, C))
+    s.save(C)
+    assert s.load() == C
 
 
 def test_a_record_too_large_is_refused_and_the_old_one_kept(tmp):

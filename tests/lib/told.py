@@ -1,15 +1,6 @@
-"""How a test tells tests/servers.py what to answer, and hears what it saw; on both machines.
+"""How a test tells tools/chaos/servers.py what to answer, and hears what it saw; on both machines.
 
-An answer is a list of steps:
-    "text"                     sends it, as ISO 8859-1
-    0.5                        waits so many seconds
-    ["repeat", text, count]    sends it so many times, at once
-    ["count", format, count]   sends format % 0, format % 1 and so on, at once
-    ["drip", text, pause]      sends it a byte at a time, with so many seconds after each
-    ["silent"]                 says no more and waits for the client to leave
-    ["close"]                  closes the connection, over TLS with its goodbye
-    ["cut"]                    closes it without one
-    ["reset"]                  closes it by a TCP reset
+An answer is a list of steps, which are explained there.
 """
 
 import binascii

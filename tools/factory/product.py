@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,9 @@ BLOCKS = 512
 CLOUDS = ("chinamobile", "coze", "baidu", "feishu")
 STATE = "/state/"  # what the device itself wrote
 PEM = b"-----BEGIN "
+
+# Two threads that parse at once can end in a SystemError in CPython 3.11; a rack's boards have a thread each.
+_PARSING = threading.Lock()
 
 Roots = Mapping[str, bytes | Path] | Sequence[Path]
 
@@ -109,7 +113,8 @@ def _imports(path: Path, lib: Path) -> Iterator[Path]:
     """The files of lib/ that a source file may import, at its top or later."""
     package = path.relative_to(lib).parts[:-1] if lib in path.parents else ()
     try:
-        tree = ast.parse(path.read_bytes())
+        with _PARSING:
+            tree = ast.parse(path.read_bytes())
     except SyntaxError as e:
         raise ValueError(f"{path} does not compile: line {e.lineno}: {e.msg}") from None
     for node in ast.walk(tree):

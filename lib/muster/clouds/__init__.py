@@ -46,6 +46,26 @@ def may_pass(status):
     return status is not None and (status >= 500 or status in (408, 429))
 
 
+def said(value, secrets=()):
+    """What stands in a field of an answer, as text without the secrets; None if neither text nor a number."""
+    # A list that is nested deeply, and a number of many digits, are more than a board can print.
+    if isinstance(value, int) and -1 << 63 <= value < 1 << 63:
+        value = str(value)
+    return hide(value, secrets) if isinstance(value, str) else None
+
+
+def seconds(response, name):
+    """The whole seconds in a header of an answer, None if it has none."""
+    text = header(response, name) or ""
+    # As bytes: of a str, isdigit() takes other digits than int() does.
+    return int(text) if text.encode().isdigit() and len(text) < 10 else None
+
+
+def is_token(value):
+    """Whether a header can carry it."""
+    return isinstance(value, str) and value != "" and all("!" <= c <= "~" for c in value)
+
+
 def hide(text, secrets):
     """text with *** for every secret in it; the longest first, for another may be a part of it."""
     for word in sorted([secret for secret in secrets if secret], key=len, reverse=True):

@@ -12,7 +12,7 @@ from .. import clock
 from ..errors import CloudError
 from ..hmac import Key
 from ..masked import Masked
-from . import accept, header, hide, json_object, may_pass
+from . import accept, header, json_object, may_pass, said, seconds
 
 PRODUCTION = "https://smarthome-bdvs.baidubce.com"
 
@@ -167,7 +167,7 @@ class Baidu:
     def _change(self, method, path, body=None):
         response, answer = self._call(method, path, body=body)
         if answer.get("code") is None and answer.get("result") != "OK":
-            raise _broken(response, "it has neither code 0 nor result OK")
+            raise _broken(response, "it has neither code 0 nor result OK", _keys(body))
 
     def _call(self, method, path, params=None, body=None):
         """Sends a signed request; returns its answer, closed, and the JSON object that this held."""
@@ -190,13 +190,11 @@ class Baidu:
         response = self._session.request(method, url, data=data, headers=headers)
         status = response.status_code
         answer = json_object(response)
+        secrets = [signature, self._secret_access_key] + _keys(body)
         if answer is None:
             # A gateway's page, or a portal's in front of it.
-            raise _refusal(response, {"message": "the answer is not a JSON object"}, status < 400)
+            raise _refusal(response, {"message": "the answer is not a JSON object"}, status < 400, secrets)
         if status >= 400 or answer.get("code") not in (None, 0, "0"):
-            secrets = [signature, self._secret_access_key]
-            if body:
-                secrets.extend(device.partition(",")[2] for device in body["devices"])
             raise _refusal(response, answer, False, secrets)
         return response, answer
 
@@ -293,18 +291,22 @@ def _positive(name, value):
     return value
 
 
-def _broken(response, why):
-    return _refusal(response, {"message": "the answer is not the document's: " + why}, True)
+def _keys(body):
+    """The keys of the devices in an import."""
+    return [device.partition(",")[2] for device in body["devices"]] if body else []
+
+
+def _broken(response, why, secrets=()):
+    return _refusal(response, {"message": "the answer is not the document's: " + why}, True, secrets)
 
 
 def _refusal(response, answer, passing=False, secrets=()):
     """The CloudError for a code of either table, of none, or for no code at all."""
     status = response.status_code
-    code = answer.get("code")
-    code = None if code in (None, 0, "0") else str(code)
+    code = said(answer.get("code"), secrets)
+    code = None if code == "0" else code
     name, retryable = CODES.get(str(code), ("no reason given", passing or may_pass(status)))
-    message = hide(str(answer.get("message") or name), secrets)
-    log_id = str(answer.get("requestId") or header(response, "x-bce-request-id") or "").strip()
-    wait = header(response, "retry-after") or ""
-    wait = int(wait) if wait.isdigit() else None
-    return CloudError("baidu", message, status, code, log_id or None, retryable, retry_after=wait)
+    message = said(answer.get("message"), secrets) or name
+    log_id = said(answer.get("requestId") or header(response, "x-bce-request-id"), secrets) or ""
+    wait = seconds(response, "retry-after")
+    return CloudError("baidu", message, status, code, log_id.strip() or None, retryable, retry_after=wait)

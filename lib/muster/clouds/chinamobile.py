@@ -9,7 +9,7 @@ import json
 
 from ..errors import CloudError
 from ..masked import Masked
-from . import accept, hide, json_object, may_pass
+from . import accept, json_object, may_pass, said
 
 PRODUCTION = "https://ivs.chinamobiledevice.com:11443"
 TEST = "https://62b98tux.cxzfdm.com:30101"
@@ -121,7 +121,7 @@ class ChinaMobile:
                     piece = parse(data)["choices"][0]["delta"].get("content")
                 except (ValueError, KeyError, IndexError, TypeError, AttributeError):
                     raise _broken(response, "an event of the stream is not a piece of an answer")
-                if piece:
+                if piece and isinstance(piece, str):
                     yield piece
             raise _broken(response, "the stream ended before it was complete")
         finally:
@@ -132,7 +132,7 @@ class ChinaMobile:
         try:
             body = response.json()
             error = body.get("error") or body
-            message = str(error.get("message") or error.get("msg") or "no reason given")
+            message = error.get("message") or error.get("msg")
             code = error.get("code")
         except (ValueError, RuntimeError, MemoryError, AttributeError):
             return _broken(response, "it is not JSON")
@@ -155,8 +155,9 @@ class ChinaMobile:
         names = ("deviceId", "deviceNo", "productId", "deviceSecret")
         data = self._read(response, names)
         for name in names:
-            if not isinstance(data[name], str) or not data[name]:
-                raise _broken(response, "%s is not a string with something in it" % name)
+            value = data[name]
+            if not isinstance(value, str) or not value or any(c < " " for c in value):
+                raise _broken(response, "%s is not a line of text with something in it" % name)
         return data
 
     def report_request(self, device_id, device_secret, params):
@@ -190,8 +191,8 @@ class ChinaMobile:
         if body is None:
             raise _broken(response, "it is not a JSON object")
         code = body.get("code")
-        if str(code) != "200" or body.get("success") is False:
-            message = str(body.get("message") or body.get("msg") or "no reason given")
+        if said(code) != "200" or body.get("success") is False:
+            message = body.get("message") or body.get("msg")
             raise self._refusal(response, code, message, device_secret)
         data = body.get("data")
         for name in names:
@@ -200,9 +201,9 @@ class ChinaMobile:
         return Masked({name: data[name] for name in names})
 
     def _refusal(self, response, code, message, secret):
-        message = hide(message, (self._product_key, secret))
+        secrets = (self._product_key, secret)
+        message, code = said(message, secrets) or "no reason given", said(code, secrets)
         status = response.status_code
-        code = None if code is None else str(code)
         return CloudError("chinamobile", message, status, code, retryable=may_pass(status))
 
 

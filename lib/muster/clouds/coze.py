@@ -12,7 +12,7 @@ from .. import clock
 from ..errors import CloudError
 from ..masked import Masked
 from ..sse import events, parse
-from . import accept, header, json_object, may_pass
+from . import accept, header, is_token, json_object, may_pass, said
 
 PRODUCTION = "https://api.coze.cn"
 
@@ -70,6 +70,7 @@ class Coze:
         self._key = private_key
         self._given = token
         self._token = None
+        self._sent = None  # the last that a server saw
         self._expires = 0
         self._device = {}
         if device_id:
@@ -122,9 +123,9 @@ class Coze:
             "Content-Length": str(len(upload)),
         }
         answer = self._renewing(
-            lambda: _answer(self._post("/v1/audio/transcriptions", upload, headers=headers))
+            lambda: self._answer(self._post("/v1/audio/transcriptions", upload, headers=headers))
         )
-        return _field(answer, "data").get("text", "")
+        return said(_field(answer, "data").get("text")) or ""
 
     def create_room(self, bot_id, **options):
         """Makes a voice room; options: conversation_id, voice_id, uid, config.
@@ -203,9 +204,9 @@ class Coze:
         body = {"grant_type": _GRANT, "duration_seconds": self._duration_s}
         if self._scope is not None:
             body["scope"] = self._scope
-        answer = _answer(self._post("/api/permission/oauth2/token", body, self._jwt(), bills=False))
+        answer = self._answer(self._post("/api/permission/oauth2/token", body, self._jwt(), bills=False))
         token, expires = answer.get("access_token"), answer.get("expires_in")
-        if not isinstance(token, str) or not isinstance(expires, int):
+        if not is_token(token) or not isinstance(expires, int):
             raise CloudError("coze", "the answer has no access_token and expires_in")
         return token, expires
 
@@ -233,7 +234,7 @@ class Coze:
 
     def _call(self, path, body, bills=True):
         """A call with an answer of JSON."""
-        return self._renewing(lambda: _answer(self._post(path, body, bills=bills)))
+        return self._renewing(lambda: self._answer(self._post(path, body, bills=bills)))
 
     def _stream(self, path, body, ends):
         """Yields the events of a call until one of ends; what breaks off or fails raises CloudError."""
@@ -241,7 +242,7 @@ class Coze:
         while True:
             response = self._renewing(lambda: self._open(path, body, "text/event-stream"))
             try:
-                for event, data in _events(response, ends):
+                for event, data in self._events(response, ends):
                     final = True  # what has been received must not come twice
                     yield event, data
                 return
@@ -259,7 +260,7 @@ class Coze:
         found = response.headers.get("content-type", "")
         if response.status_code == 200 and found.startswith(kind):
             return response
-        _answer(response)
+        self._answer(response)
         raise CloudError("coze", "the answer is %s, not %s" % (found or "of no kind", kind), 200)
 
     def _renewing(self, attempt):
@@ -278,7 +279,8 @@ class Coze:
     def _post(self, path, body, bearer=None, headers=None, bills=True, stream=False):
         """Sends an object as JSON, or an _Upload. bills: whether the call carries the device."""
         headers = dict(headers or {"Content-Type": "application/json"})
-        headers["Authorization"] = "Bearer " + (bearer or self.access_token())
+        self._sent = bearer or self.access_token()
+        headers["Authorization"] = "Bearer " + self._sent
         if bills and self._given and self._device:
             headers["X-Coze-DeviceInfo"] = _ascii(json.dumps(self._device))
         if isinstance(body, dict):
@@ -286,12 +288,56 @@ class Coze:
         more = {"stream": True} if stream else {}
         return self._session.request("POST", self._base_url + path, data=body, headers=headers, **more)
 
+    def _answer(self, response):
+        """The answer's JSON object; CloudError if it is none, or a failure."""
+        status = response.status_code
+        log_id = said(header(response, "x-tt-logid"), (self._sent,))
+        body = json_object(response)
+        if body is None:
+            raise CloudError(
+                "coze", "the answer is not a JSON object", status, log_id=log_id, retryable=may_pass(status)
+            )
+        if body.get("error_code") or body.get("code") or status >= 400:
+            raise self._failure(body, status, log_id)
+        return body
+
+    def _events(self, response, ends):
+        """Yields (event, data) until one of ends has come."""
+        log_id = said(header(response, "x-tt-logid"), (self._sent,))
+        expected = 0
+        for event, data, identity in events(response.iter_lines()):
+            if identity is not None:
+                if identity != str(expected):
+                    raise CloudError("coze", "event %d of the stream is missing" % expected, log_id=log_id)
+                expected += 1
+            if event == "PING":
+                continue
+            # The last event of a chat says nothing but [DONE], with or without quotes.
+            data = _parsed(data)
+            if event in ("error", "Error", "conversation.chat.failed"):
+                error = data.get("last_error")
+                raise self._failure(error if isinstance(error, dict) else data, log_id=log_id)
+            yield event, data
+            if event in ends:
+                return
+        raise CloudError("coze", "the stream ended before it was complete", log_id=log_id, retryable=True)
+
+    def _failure(self, body, status=None, log_id=None):
+        """The CloudError for an answer or an event that says what failed, in one of Coze's three ways."""
+        secrets = (self._sent,)
+        code = said(body.get("error_code") or body.get("code"), secrets)
+        message = said(body.get("error_message") or body.get("msg"), secrets) or "no reason given"
+        detail = body.get("detail")
+        if isinstance(detail, dict):
+            log_id = said(detail.get("logid"), secrets) or log_id
+        return CloudError("coze", message, status, code, log_id, may_pass(status))
+
 
 def text(stream):
     """Yields only the pieces of the answer's text, of chat()'s or chat_workflow()'s events."""
     for event, data in stream:
         if event == "conversation.message.delta" and data.get("type") == "answer":
-            yield data.get("content", "")
+            yield said(data.get("content")) or ""
 
 
 class _Upload:
@@ -329,27 +375,6 @@ def _messages(messages, most):
     return messages
 
 
-def _events(response, ends):
-    """Yields (event, data) until one of ends has come."""
-    log_id = header(response, "x-tt-logid")
-    expected = 0
-    for event, data, identity in events(response.iter_lines()):
-        if identity is not None:
-            if identity != str(expected):
-                raise CloudError("coze", "event %d of the stream is missing" % expected, log_id=log_id)
-            expected += 1
-        if event == "PING":
-            continue
-        # The last event of a chat says nothing but [DONE], with or without quotes.
-        data = _parsed(data)
-        if event in ("error", "Error", "conversation.chat.failed"):
-            raise _failure(data.get("last_error") or data, log_id=log_id)
-        yield event, data
-        if event in ends:
-            return
-    raise CloudError("coze", "the stream ended before it was complete", log_id=log_id, retryable=True)
-
-
 def _parsed(data):
     try:
         data = parse(data)
@@ -370,35 +395,11 @@ def _pieces(response):
         response.close()
 
 
-def _answer(response):
-    """The answer's JSON object; CloudError if it is none, or a failure."""
-    status = response.status_code
-    log_id = header(response, "x-tt-logid")
-    body = json_object(response)
-    if body is None:
-        raise CloudError(
-            "coze", "the answer is not a JSON object", status, log_id=log_id, retryable=may_pass(status)
-        )
-    if body.get("error_code") or body.get("code") or status >= 400:
-        raise _failure(body, status, log_id)
-    return body
-
-
 def _field(answer, name):
     value = answer.get(name)
     if not isinstance(value, dict):
         raise CloudError("coze", "the answer has no %s" % name)
     return value
-
-
-def _failure(body, status=None, log_id=None):
-    """The CloudError for an answer or an event that says what failed, in one of Coze's three ways."""
-    code = body.get("error_code") or body.get("code")
-    message = body.get("error_message") or body.get("msg") or "no reason given"
-    detail = body.get("detail")
-    if isinstance(detail, dict):
-        log_id = detail.get("logid") or log_id
-    return CloudError("coze", message, status, None if code is None else str(code), log_id, may_pass(status))
 
 
 def _ascii(text):

@@ -8,7 +8,7 @@ import json
 
 from .. import clock
 from ..errors import CloudError
-from . import accept, header, hide, json_object, may_pass
+from . import accept, header, is_token, json_object, may_pass, said, seconds
 
 PRODUCTION = "https://open.feishu.cn"
 
@@ -102,7 +102,7 @@ class Feishu:
         data = answer.get("data")
         identity = data.get("device_record_id") if isinstance(data, dict) else None
         if not isinstance(identity, str) or not identity:
-            raise _broken(response, "data.device_record_id is missing")
+            raise _broken(response, "data.device_record_id is missing", (token,))
         return identity
 
     def _fetch_token(self):
@@ -110,8 +110,8 @@ class Feishu:
         body = {"app_id": self._app_id, "app_secret": self._app_secret}
         response, answer = self._post("/auth/v3/tenant_access_token/internal", body)
         token, expire = answer.get("tenant_access_token"), answer.get("expire")
-        if not isinstance(token, str) or not token or type(expire) is not int:
-            raise _broken(response, "tenant_access_token or expire is missing")
+        if not is_token(token) or type(expire) is not int:
+            raise _broken(response, "tenant_access_token or expire is missing", (self._app_secret,))
         self._ends = asked + expire
         self._token = token
         return token
@@ -125,11 +125,12 @@ class Feishu:
         response = self._session.request("POST", url, data=json.dumps(body).encode(), headers=headers)
         status = response.status_code
         answer = json_object(response)
+        secrets = (token, self._app_secret)
         if answer is None:
             # A gateway's page, or a portal's in front of it.
-            raise _refusal(response, {"msg": "the answer is not a JSON object"}, status < 400)
+            raise _refusal(response, {"msg": "the answer is not a JSON object"}, status < 400, secrets)
         if status >= 400 or answer.get("code") not in (None, 0):
-            raise _refusal(response, answer, False, (token, self._app_secret))
+            raise _refusal(response, answer, False, secrets)
         return response, answer
 
 
@@ -181,18 +182,17 @@ def _mac(mac):
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 
-def _broken(response, why):
-    return _refusal(response, {"msg": "the answer is not the document's: " + why}, True)
+def _broken(response, why, secrets):
+    return _refusal(response, {"msg": "the answer is not the document's: " + why}, True, secrets)
 
 
 def _refusal(response, answer, passing=False, secrets=()):
     """The CloudError for a code of the table, of none, or for no code at all."""
     status = response.status_code
-    code = answer.get("code")
-    code = None if code in (None, 0, "0") else str(code)
+    code = said(answer.get("code"), secrets)
+    code = None if code == "0" else code
     name, retryable = CODES.get(str(code), ("no reason given", passing or may_pass(status)))
-    message = hide(str(answer.get("msg") or name), secrets)
-    wait = header(response, "x-ogw-ratelimit-reset") or ""
-    wait = int(wait) if wait.isdigit() else None
-    log_id = header(response, "x-tt-logid")
+    message = said(answer.get("msg"), secrets) or name
+    wait = seconds(response, "x-ogw-ratelimit-reset")
+    log_id = said(header(response, "x-tt-logid"), secrets)
     return CloudError("feishu", message, status, code, log_id, retryable, retry_after=wait)

@@ -1,0 +1,220 @@
+"""Device-years in virtual time, and whether the judge of them would notice."""
+
+from types import SimpleNamespace
+
+from tools.chaos import years
+from tools.chaos.world import HOUR, SECOND
+
+
+def test_years():
+    told = []
+    verdict = years.run(full=False, tell=told.append)
+    assert not verdict.failures, "\n".join(verdict.failures)
+    assert verdict.cases == 20 and verdict.losses == 0
+    assert told[-1].startswith("20 of 20 device-years")
+
+
+def test_leaping_over_the_pauses_changes_nothing():
+    # Crystals that are not exact make a second's difference, so these worlds have exact ones.
+    with years.processes() as pool:
+        by_leaps, by_seconds = (
+            pool.submit(years.live, (7, 20, 26), 4, leaps).result() for leaps in (True, False)
+        )
+    for leaping, waiting in zip(by_leaps, by_seconds, strict=True):
+        assert len(leaping.history) > 3 and leaping.history == waiting.history
+        assert leaping.counts == waiting.counts
+
+
+def test_a_world_is_the_same_each_time_and_no_other():
+    with years.processes() as pool:
+        histories = [pool.submit(years.live, [seed], 20).result()[0].history for seed in (3, 3, 4)]
+    assert histories[0] == histories[1] != histories[2]
+
+
+class Life:
+    """A judge, and what it is told."""
+
+    def __init__(self, policy="interval"):
+        self.world = SimpleNamespace(
+            now=0,
+            born=0,
+            policy=policy,
+            ppm=0,
+            flash_full=False,
+            sends_dates=True,
+            ntp=True,
+            device_time=lambda: self.world.now,
+        )
+        self.judge = years.Judge(1)
+        self.judge.watch(self.world)
+        self.boot()
+        self.judge.called()
+        self.judge.fetched()
+        self.judge.received_secret()
+        self.judge.wrote("record.0")
+        self.report()
+
+    def boot(self, told=True):
+        self.judge.booted(cold=True, new_identity=False)
+        self.judge.surroundings(True)
+        if told:
+            self.judge.offered(True)
+
+    def after(self, hours):
+        self.world.now += int(hours * HOUR)
+        return self
+
+    def report(self, answered=True):
+        self.judge.called()
+        self.judge.accepted()
+        if answered:
+            self.world.now += 300
+            self.judge.received()
+            self.judge.wrote("schedule.0")
+
+    def off(self, hours, after_s=60):
+        self.world.now += after_s * SECOND
+        self.judge.stopped()
+        self.after(hours)
+
+    def verdict(self):
+        self.judge.over()
+        return {failure.partition(":")[0] for failure in self.judge.failures}
+
+    def regular(self):
+        """Two reports at their times: past the spread interval."""
+        self.after(5).report()
+        self.after(12).report()
+        return self
+
+
+def test_a_good_life_is_good():
+    life = Life().regular()
+    life.off(2)
+    life.boot()
+    life.after(10.1).report()
+    life.off(40)
+    life.boot()
+    life.after(0.05).report()
+    assert life.verdict() == set() and life.judge.delays == [180 * SECOND]
+
+
+def test_a_second_secret():
+    life = Life().regular()
+    life.judge.fetched()
+    assert life.verdict() == {"secret"}
+
+
+def test_a_secret_that_flash_could_not_keep_may_be_fetched_again():
+    life = Life()
+    life.world.flash_full = True
+    life.judge.new_identity()
+    life.judge.fetched()
+    life.judge.received_secret()
+    life.off(1)
+    life.boot()
+    life.judge.fetched()
+    assert life.verdict() == set()
+
+
+def test_a_report_too_early():
+    life = Life().regular()
+    life.after(11.7).report()
+    assert life.verdict() == {"early"}
+
+
+def test_a_report_too_early_after_a_reboot():
+    life = Life().regular()
+    life.off(1)
+    life.boot()
+    life.after(1).report()
+    assert life.verdict() == {"early"}
+
+
+def test_a_lost_answer_excuses_an_early_report():
+    life = Life().regular()
+    life.after(12).report(answered=False)
+    life.after(0.01).report()
+    assert life.verdict() == set()
+    assert life.judge.counts["excused: the answer before was lost"] == 1
+
+
+def test_a_boot_without_the_time_excuses_an_early_report_only_if_nobody_could_be_asked():
+    for asked in (False, True):
+        life = Life().regular()
+        life.world.sends_dates = asked
+        life.off(1)
+        life.boot(told=False)
+        life.after(0.01).report()
+        assert life.verdict() == ({"early"} if asked else set())
+
+
+def test_a_record_that_could_not_be_kept_excuses_an_early_report():
+    life = Life().regular()
+    life.after(12).report()
+    life.off(1, after_s=1)
+    life.boot()
+    life.after(0.01).report()
+    assert life.verdict() == set()
+
+
+def test_a_late_report():
+    life = Life().regular()
+    life.judge.surroundings(False)
+    life.after(22.9)
+    life.judge.surroundings(True)
+    life.after(0.5).report()  # 23.4 h
+    life.judge.surroundings(False)
+    life.after(23)
+    life.judge.surroundings(True)
+    life.after(0.99).report()  # an hour before the deadline all was up
+    assert life.verdict() == set()
+    life.judge.surroundings(False)
+    life.after(23)
+    life.judge.surroundings(True)
+    life.after(1.1).report()
+    assert life.verdict() == {"late"}
+
+
+def test_a_report_later_than_its_period_though_nothing_was_wrong():
+    life = Life().regular()
+    life.after(13).report()
+    assert life.verdict() == {"late"}
+
+
+def test_an_hour_of_requests():
+    life = Life().regular().after(2)
+    for _ in range(40):
+        life.judge.called()
+    assert not life.judge.failures
+    life.judge.called()
+    assert life.verdict() == {"burst"}
+
+
+def test_a_write_that_no_answer_asked_for():
+    life = Life().regular()
+    life.judge.wrote("schedule.1")
+    assert life.verdict() == {"flash"}
+
+
+def test_an_overdue_report_that_waits():
+    life = Life().regular()
+    life.off(20)
+    life.boot()
+    life.after(0.2).report()
+    assert "delay" in life.verdict()
+
+
+def test_delays_that_are_not_spread():
+    spread = [i * 3 * SECOND + 5 * SECOND for i in range(101)]
+    assert years.uneven(spread) == []
+    assert years.uneven([5 * SECOND] * 100) and years.uneven([300 * SECOND] * 100) and years.uneven([])
+
+
+def test_a_first_use_that_does_not_report():
+    life = Life("daily")
+    life.after(20).judge.used()
+    life.after(0.01).report()
+    life.after(22).judge.used()
+    life.after(0.2).report()
+    assert life.verdict() == {"daily"}

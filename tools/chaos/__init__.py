@@ -1,0 +1,1 @@
+"""What a device must outlive, tried: power, flash, servers, clocks, years."""

@@ -1,0 +1,145 @@
+"""python3 -m tools chaos."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from .verdict import Verdict
+
+# Each a module of this package with run(full, tell).
+PARTS = ("power", "rot", "hostile", "fuzz", "clocks", "years", "soak", "loop", "storm")
+MINUTES = 1.0
+
+Result = tuple[str, Verdict, float]
+
+
+@click.command()
+@click.option("--full", is_flag=True, help="Tries everything, in tens of minutes, and prints one table.")
+@click.option(
+    "--part",
+    "parts",
+    type=click.Choice(PARTS),
+    multiple=True,
+    help="Only this part of it, as often as needed; its short form unless --full is given too.",
+)
+@click.option("--boards", type=click.IntRange(1, 50), help="Boards in the storm.  [default: 4]")
+@click.option("--minutes", type=click.FloatRange(0.1, 1440), help="How long the storm lasts.  [default: 1]")
+@click.option("--seed", type=int, help="Of the storm: the same seed draws the same faults.")
+@click.option(
+    "--json",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also writes the table to this file.",
+)
+def chaos(
+    full: bool,
+    parts: tuple[str, ...],
+    boards: int | None,
+    minutes: float | None,
+    seed: int | None,
+    file: Path | None,
+) -> None:
+    """What a device must outlive, tried; exit status 1 if it did not.
+
+    By itself a storm to watch: the clouds in a box and some virtual boards, with the power, the flash, the
+    network, the clocks and the clouds failing at random; then calm, in which every board has to report again.
+
+    With --full or --part the systematic trials, each of the shipped code: power cuts at every flash
+    operation, rotten flash, hostile servers, fuzzing, clocks, years of virtual time, ten thousand
+    heartbeats, an asyncio loop's stalls, and the storm.
+    """
+    from . import storm
+
+    console = Console(highlight=False, soft_wrap=True)
+    if file and not file.parent.is_dir():
+        raise click.BadParameter(f"the folder of {file} is not there.", param_hint="--json")
+    if not full and not parts:
+        started = time.monotonic()
+        verdict = storm.watch(boards or storm.BOARDS, minutes or MINUTES, seed, console)
+        results = [("storm", verdict, time.monotonic() - started)]
+    elif boards or minutes or seed is not None:
+        raise click.UsageError("--boards, --minutes and --seed are for the storm by itself.")
+    else:
+        results = try_all([part for part in PARTS if not parts or part in parts], full, console)
+    show(results, console)
+    if file:
+        file.write_text(
+            json.dumps([as_json(*result) for result in results], indent=2, ensure_ascii=False) + "\n"
+        )
+    sys.exit(1 if any(verdict.failures or verdict.losses for _, verdict, _ in results) else 0)
+
+
+def try_all(parts: list[str], full: bool, console: Console) -> list[Result]:
+    """Each part's verdict and how many seconds it took. Ctrl-C ends it with what there is so far."""
+    results: list[Result] = []
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(parts))
+
+        def tell(text: str) -> None:
+            progress.update(task, description=escape(text))
+            if not console.is_terminal:
+                console.print(escape(text))
+
+        for part in parts:
+            tell(part)
+            started = time.monotonic()
+            try:
+                verdict = attempt(part, full, tell)
+            except KeyboardInterrupt:
+                results.append((part, Verdict(part, failures=["interrupted"]), time.monotonic() - started))
+                break
+            results.append((part, verdict, time.monotonic() - started))
+            progress.advance(task)
+    return results
+
+
+def attempt(part: str, full: bool, tell: Callable[[str], None]) -> Verdict:
+    """The part's verdict; one that crashes is a failure, not the end of the others."""
+    try:
+        return importlib.import_module(f"tools.chaos.{part}").run(full, tell)
+    except Exception as e:
+        return Verdict(part, failures=[f"it crashed: {type(e).__name__}: {e}"])
+
+
+def show(results: list[Result], console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("part", "tried", "failures", "losses", "time", ""):
+        right = heading in ("tried", "failures", "losses", "time")
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    for part, verdict, seconds in results:
+        colour = "red" if verdict.failures or verdict.losses else "green"
+        table.add_row(
+            f"[{colour}]{part}[/]",
+            f"{verdict.cases:,}",
+            str(len(verdict.failures)),
+            str(verdict.losses),
+            f"{seconds / 60:.1f} min" if seconds >= 100 else f"{seconds:.0f} s",
+            escape(verdict.note),
+        )
+    console.print(table)
+    for part, verdict, _ in results:
+        for failure in verdict.failures:
+            console.print(f"[red]{part}[/]: {escape(failure)}")
+
+
+def as_json(part: str, verdict: Verdict, seconds: float) -> dict[str, object]:
+    return {
+        "part": part,
+        "tried": verdict.cases,
+        "failures": verdict.failures,
+        "losses": verdict.losses,
+        "seconds": round(seconds, 1),
+        "note": verdict.note,
+    }

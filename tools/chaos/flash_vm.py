@@ -1,0 +1,128 @@
+"""In the MicroPython VM: muster.store.FileStore on a file system whose flash is cut off, fails or rots.
+
+Reads one line of JSON and prints one, the list of what each thing in "do" came to. The image is a file.
+
+image, kind, block   the file, "VfsLfs2" or "VfsFat", the block's size in bytes
+erases               whether a block is erased before it is written, which FAT leaves to the flash's driver
+cut_at, torn         the power goes during this operation, counted from 1; the part of it that is still done
+fails, errno         [first, last] operation that raises this OSError
+make                 format first
+path                 of the store
+do                   ["mount"], ["save", record], ["load"], ["flip", [bit, ...], [what may be loaded, ...]]
+"""
+
+import json
+import os
+import sys
+
+import vfs
+from muster.store import FileStore
+
+
+class Flash:
+    """A block device over a file of the host."""
+
+    def __init__(self, how):
+        self.file = open(how["image"], "r+b")  # noqa: SIM115
+        self.block = how["block"]
+        self.blocks = os.stat(how["image"])[6] // self.block
+        self.erases = how["erases"]
+        self.cut_at, self.torn = how["cut_at"], how["torn"]
+        self.fails, self.errno = how["fails"], how["errno"]
+        self.erased = b"\xff" * self.block
+        self.operations = 0
+
+    def readblocks(self, block, buf, offset=0):
+        self.file.seek(block * self.block + offset)
+        self.file.readinto(buf)
+
+    def writeblocks(self, block, buf, offset=0):
+        if self.erases:
+            self.change(block * self.block, self.erased)
+        self.change(block * self.block + offset, buf)
+
+    def ioctl(self, op, arg):
+        if op == 4:
+            return self.blocks
+        if op == 5:
+            return self.block
+        if op == 6:
+            self.change(arg * self.block, self.erased)
+        return 0
+
+    def change(self, position, data):
+        self.operations += 1
+        if self.fails[0] <= self.operations <= self.fails[1]:
+            raise OSError(self.errno)
+        self.file.seek(position)
+        if self.operations == self.cut_at:
+            self.file.write(bytes(data)[: int(len(data) * self.torn)])
+            # An exception would let finalisers run on, as a power cut does not.
+            os.system("kill -9 $PPID")
+        self.file.write(data)
+
+    def flip(self, bit):
+        byte = bytearray(1)
+        self.file.seek(bit // 8)
+        self.file.readinto(byte)
+        byte[0] ^= 1 << bit % 8
+        self.file.seek(bit // 8)
+        self.file.write(byte)
+
+
+def main():
+    how = json.loads(sys.stdin.readline())
+    flash = Flash(how)
+    kind = getattr(vfs, how["kind"])
+    if how["make"]:
+        kind.mkfs(flash)
+    flash.operations = 0
+    device = Device(flash, kind, "/flash" + how["path"])
+    told = [getattr(device, what)(*given) for what, *given in how["do"]]
+    print(json.dumps({"operations": flash.operations, "told": told}))
+
+
+class Device:
+    def __init__(self, flash, kind, path):
+        self.flash, self.kind = flash, kind
+        self.store = FileStore(path)
+
+    def mount(self):
+        """Switches it off and on."""
+        try:  # noqa: SIM105 - MicroPython has no contextlib
+            vfs.umount("/flash")
+        except OSError:
+            pass
+        try:
+            vfs.mount(self.kind(self.flash), "/flash")
+        except OSError as e:
+            return str(e)
+        return "mounted"
+
+    def save(self, record):
+        try:
+            self.store.save(record)
+        except OSError as e:
+            return str(e)
+        return "saved"
+
+    def load(self):
+        record = self.store.load()
+        return None if record is None else record.plain()
+
+    def flip(self, bits, allowed):
+        """Loads with each of the bits flipped in turn: how often it gave which of allowed, and what else."""
+        counts, others = [0] * len(allowed), []
+        for bit in bits:
+            self.flash.flip(bit)
+            mounted = self.mount()
+            found = self.load() if mounted == "mounted" else mounted
+            self.flash.flip(bit)
+            if found in allowed:
+                counts[allowed.index(found)] += 1
+            else:
+                others.append((bit, found))
+        return counts, others
+
+
+main()

@@ -1,0 +1,59 @@
+"""On MicroPython and on CPython: how long an asyncio loop stands still while muster waits for a server.
+
+Reads a line of JSON, {"phases": [[url, kilobytes of the request], ...], "ca", "seconds"}, and prints one:
+for each phase the longest stall of the loop and that of a loop without muster just before, in milliseconds,
+and the error in which the exchange ended. Without a URL it asks a time server, "host:port" in place of the
+kilobytes.
+"""
+
+import asyncio
+import gc
+import json
+import sys
+
+from muster import clock, errors, http, wait
+from muster.clock import ticks_diff, ticks_ms
+
+
+async def longest_stall(task):
+    """Milliseconds between two turns of a loop that has nothing else to do, until the task has ended."""
+    longest, last = 0, ticks_ms()
+    while not task.done():
+        await asyncio.sleep(0)
+        now = ticks_ms()
+        longest, last = max(longest, ticks_diff(now, last)), now
+    return longest
+
+
+async def nothing(seconds):
+    await asyncio.sleep(seconds)
+
+
+async def exchange(session, url, kilobytes):
+    piece = bytes(1024)
+    try:
+        await wait.run_async(session.exchange("POST", url, (piece for _ in range(kilobytes))))
+    except errors.TransportError as e:
+        return str(e)
+    return ""
+
+
+async def ask_time(server):
+    return str(await wait.run_async(clock.synchronise([server])))
+
+
+async def measure(phases, ca, seconds):
+    told = []
+    for url, what in phases:
+        session = http.Session(ca, timeout=seconds)
+        gc.collect()
+        bare = await longest_stall(asyncio.create_task(nothing(seconds)))
+        task = asyncio.create_task(exchange(session, url, what) if url else ask_time(what))
+        stall = await longest_stall(task)
+        told.append((stall, bare, await task))
+        session.close()
+    return told
+
+
+how = json.loads(sys.stdin.readline())
+print(json.dumps(asyncio.run(measure(how["phases"], how["ca"], how["seconds"]))))

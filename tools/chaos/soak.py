@@ -1,0 +1,289 @@
+"""Ten thousand heartbeats of one device: does it hold more at the end than after the tenth?"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import secrets
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.board import Board, BoardError, find_micropython
+from tools.chaos.verdict import Verdict
+from tools.cloud import Cloud, Device
+from tools.factory.product import ROOT, board_image
+
+PROGRAM = Path(__file__).with_name("soak_vm.py")
+HEARTBEATS, SHORT = 10_000, 200
+ON_BOARD, ON_BOARD_SHORT = 500, 40
+BATCH, BATCH_SHORT = 100, 60
+HEAP = 256 * 1024  # of the program; a board of this repository's tests has twice that
+TIMEOUT_S = 1
+
+# The smallest leak is 32 bytes of this VM's heap; once in a hundred heartbeats would be 3 KB at the end.
+HEAP_SLACK = 1024
+RESIDENT_SLACK_KB = 256
+
+# What goes wrong with a call, at once.
+QUICK: tuple[dict[str, Any], ...] = (
+    {"status": 500},
+    {"status": 503, "body": "<html>"},
+    {"code": "500"},
+    {"body": '{"code": "200", "data"'},
+    {"delay": 0.02},
+    {"connection": "close"},
+    {"connection": "reset"},
+    {"connection": "close", "after": 30},
+    {"connection": "reset", "after": 30},
+)
+# What takes the device the whole time that it gives an exchange.
+SLOW: tuple[dict[str, Any], ...] = ({"delay": 2 * TIMEOUT_S}, {"connection": "truncate"})
+CERTIFICATES = ("expired", "not-yet-valid", "foreign", "misnamed")
+
+BOARD_PROGRAM = b"""\
+import gc
+from __main__ import agent
+
+def report(count):
+    failed = 0
+    until = agent.status()["reports"] + count
+    while agent.status()["reports"] < until:
+        try:
+            agent.report()
+        except Exception:
+            failed += 1
+    gc.collect()
+    gc.collect()
+    print("holds", gc.mem_alloc(), "failed", failed)
+"""
+
+
+@dataclass
+class Held:
+    """What a process holds: bytes of Python's heap, kilobytes of all its memory, open files, sockets."""
+
+    heap: int
+    resident: int = 0
+    files: int = 0
+    sockets: int = 0
+
+    @classmethod
+    def by(cls, pid: int, heap: int) -> Held:
+        process = Path(f"/proc/{pid}")
+        if not process.exists():
+            return cls(heap)  # no Linux: the heap is all there is to see
+        found = [os.readlink(entry) for entry in (process / "fd").iterdir()]
+        match = re.search(r"RssAnon:\s*(\d+)", (process / "status").read_text())
+        sockets = sum(name.startswith("socket:") for name in found)
+        return cls(heap, int(match.group(1)) if match else 0, len(found), sockets)
+
+    def __str__(self) -> str:
+        return (
+            f"heap {self.heap:,} bytes, resident {self.resident:,} KB, "
+            f"{self.files} open files, {self.sockets} of them sockets"
+        )
+
+    def compare(self, before: Held) -> Iterator[str]:
+        if self.heap > before.heap + HEAP_SLACK:
+            yield f"the heap grew from {before.heap:,} to {self.heap:,} bytes"
+        if self.resident > before.resident + RESIDENT_SLACK_KB:
+            yield f"the process grew from {before.resident:,} to {self.resident:,} KB"
+        if (self.files, self.sockets) != (before.files, before.sockets):
+            yield f"{before.files} files and {before.sockets} sockets became {self.files} and {self.sockets}"
+
+
+class Program:
+    """soak_vm.py in the VM."""
+
+    def __init__(self, cloud: Cloud, device: Device, folder: Path) -> None:
+        micropython = find_micropython()
+        assert micropython is not None
+        self._said: list[str] = []
+        self._process = subprocess.Popen(
+            [*micropython.command, "-X", f"heapsize={HEAP}", PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"MICROPYPATH": f"{ROOT / 'lib'}:.frozen"},
+            text=True,
+        )
+        config = settings(cloud, device) | {"roots": str(cloud.ca_pem)}
+        self._pid = self._ask(config, str(folder / "credentials"), TIMEOUT_S)
+
+    def do(self, how: str, count: int) -> tuple[dict[str, Any], Held]:
+        told = self._ask(how, count)
+        return told, Held.by(self._pid, told["heap"])
+
+    @property
+    def said(self) -> str:
+        return "".join(self._said)
+
+    def _ask(self, *question: object) -> Any:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has said why
+        line = self._process.stdout.readline()
+        self._said.append(line)
+        try:
+            return json.loads(line)
+        except ValueError:
+            raise RuntimeError(f"the VM ended: {line}{self._process.stdout.read()}") from None
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def settings(cloud: Cloud, device: Device, **more: Any) -> dict[str, Any]:
+    return {
+        "productId": device.product_id,
+        "productKey": device.product_key,
+        "deviceNo": device.device_no,
+        "cmei": "111234560000018",
+        "firmwareVersion": "1.0",
+        "baseUrl": cloud.url,
+        "ntp": [],
+        **more,
+    }
+
+
+def batches(rng: random.Random, count: int) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """How to report, how often, under which fault of the clouds."""
+    while True:
+        how = rng.choice(("kept", "kept", "anew", "task"))
+        yield how, count, {"share": 0.2, "one_of": QUICK}
+        yield how, count // 4, {"one_of": SLOW, "times": 1}
+        yield (
+            rng.choice(("anew", "task")),
+            count // 4,
+            {"certificate": rng.choice(CERTIFICATES), "share": 0.5},
+        )
+        yield "cancel", count // 4, {"share": 0.2, "one_of": QUICK}
+        yield rng.choice(("kept", "anew")), count, {}
+
+
+def run(full: bool, tell: Callable[[str], None], seed: int | None = None) -> Verdict:
+    """A device's program with a fixed heap under all kinds of faults; then a board, for some hundreds."""
+    verdict = Verdict("soak")
+    if find_micropython() is None:
+        verdict.note = "not tried: there is no MicroPython for this computer"
+        return verdict
+    seed = random.getrandbits(32) if seed is None else seed
+    tell(f"soak: seed {seed}")
+    random.seed(seed)  # the box draws its faults from here
+    rng = random.Random(seed)
+    key = secrets.token_hex(8)
+    devices = [Device("1234567890123", key, "SN", f"SOAK-{n}") for n in (1, 2)]
+    with tempfile.TemporaryDirectory(prefix="muster-soak-") as folder, Cloud(devices) as cloud:
+        in_program(verdict, cloud, devices[0], Path(folder), full, rng, tell)
+        on_board(verdict, cloud, devices[1], Path(folder) / "board", full, tell)
+        fetched = [device["secretCount"] for device in cloud.state()["devices"]]
+    if fetched != [1, 1]:
+        verdict.failures.append(f"the secrets were fetched {fetched} times")
+    verdict.failures = [f"{failure} (seed {seed})" for failure in verdict.failures]
+    return verdict
+
+
+def in_program(
+    verdict: Verdict,
+    cloud: Cloud,
+    device: Device,
+    folder: Path,
+    full: bool,
+    rng: random.Random,
+    tell: Callable[[str], None],
+) -> None:
+    wanted = HEARTBEATS if full else SHORT
+    program = Program(cloud, device, folder)
+    done, failed, shown = 0, 0, time.monotonic()
+    try:
+        told, first = program.do("anew", 10)
+        if told["errors"]:
+            raise RuntimeError(f"it cannot even begin: {told['errors']}")
+        done += told["reports"]
+        for how, count, fault in batches(rng, BATCH if full else BATCH_SHORT):
+            if done >= wanted - 10:
+                break
+            count = min(count, wanted - 10 - done)
+            cloud.misbehave(**fault)
+            told, held = program.do(how, count)
+            done += told["reports"]
+            failed += sum(told["errors"].values())
+            if how != "cancel" and told["reports"] < count:
+                verdict.failures.append(
+                    f"{how} under {fault}: {told['reports']} of {count}: {told['errors']}"
+                )
+            if time.monotonic() - shown > 2:
+                shown = time.monotonic()
+                tell(f"soak: {done:,} of {wanted:,} heartbeats, {failed:,} tries failed; {held}")
+        cloud.behave()
+        told, last = program.do("anew", 10)
+        done += told["reports"]
+    except RuntimeError as e:
+        verdict.failures.append(f"after {done} heartbeats {e}")
+        return
+    finally:
+        verdict.cases += done
+        program.end()
+        cloud.behave()
+    verdict.failures += [f"after {done} heartbeats {what}" for what in last.compare(first)]
+    if leaks(cloud, device, program.said):
+        verdict.failures.append("a secret stands in what went wrong")
+    tell(f"soak: after 10 heartbeats {first}; after {done:,} {last}")
+    verdict.note = (
+        f"heap {first.heap:,} bytes after 10 heartbeats, {last.heap:,} after {done:,}; open files "
+        f"{first.files} and {last.files}; {failed:,} more tries failed"
+    )
+
+
+def on_board(
+    verdict: Verdict, cloud: Cloud, device: Device, folder: Path, full: bool, tell: Callable[[str], None]
+) -> None:
+    """The same on LittleFS, in what is flashed, at its prompt."""
+    wanted = ON_BOARD if full else ON_BOARD_SHORT
+    wifi = [{"ssid": "muster-lab", "key": "password"}]
+    image = board_image(settings(cloud, device, wifi=wifi), [cloud.ca_pem], more={"/soak.py": BOARD_PROGRAM})
+    with Board(folder, image, heap=2 * HEAP) as board:
+
+        def report(count: int) -> Held:
+            board.write(b"report(%d)\r" % count)
+            heap = board.wait_for(re.compile(r"holds (\d+) failed"), timeout=120).group(1)
+            board.wait_for(">>> ")
+            assert board._process is not None
+            verdict.cases += count
+            return Held.by(board._process.pid, int(heap))
+
+        try:
+            board.wait_for("reported")
+            board.write(b"\x03")
+            board.wait_for(">>> ")
+            board.write(b"from soak import report\r")
+            first = report(10)
+            cloud.misbehave(share=0.2, one_of=QUICK)
+            report(wanted - 20)
+            cloud.behave()
+            last = report(10)
+        except BoardError as e:
+            verdict.failures.append(f"on a board: {e}")
+            return
+        finally:
+            cloud.behave()
+        verdict.failures += [f"on a board, after {wanted} heartbeats, {what}" for what in last.compare(first)]
+        if leaks(cloud, device, board.output):
+            verdict.failures.append("a secret stands on the board's console")
+        tell(f"soak: on a board after 10 heartbeats {first}; after {wanted} {last}")
+
+
+def leaks(cloud: Cloud, device: Device, text: str) -> bool:
+    row = cloud._state.device(device.product_id, device.device_no)
+    return device.product_key in text or (row is not None and row["device_secret"] in text)

@@ -1,0 +1,20 @@
+"""What came of trying."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Verdict:
+    """Of one kind of trouble.
+
+    cases: how many were tried. failures: a sentence each, with what is needed to see it again.
+    losses: secrets that were lost. note: what a reader of the table should know.
+    """
+
+    name: str
+    cases: int = 0
+    failures: list[str] = field(default_factory=list)
+    losses: int = 0
+    note: str = ""
