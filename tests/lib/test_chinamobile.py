@@ -177,7 +177,7 @@ class Nested:
 
     def json(self):
         value = []
-        for _ in range(5000):
+        for _ in range(2000):
             value = [value]
         return {"code": value, "message": value, "data": value, "error_code": value, "msg": value}
 

@@ -163,7 +163,7 @@ def cut(stage: Stage) -> None:
     for call, data in GOOD:
         # After these nothing is waited for.
         done = data.index(b"[DONE]\n\n") + 8 if b"[DONE]" in data else len(data)
-        for n in stage.some(range(len(data)), len(data) if call == "secret_info" else 60):
+        for n in stage.some(range(len(data)), len(data) if call == "secret_info" else 30):
             expected = FAILS if n < done else PASSES
             for end in stage.of("cut", "reset"):
                 url = stage.plain.at(_text(data[:n]), [end])
@@ -179,7 +179,7 @@ def line(stage: Stage) -> None:
     """A line that breaks, or is disturbed, anywhere in the handshake and in the answer, TLS and all."""
     path = stage.tls.at(_text(answer(INFO))).rpartition("/")[2]
     for what, step in (("FIN", 1), ("RST", 1), ("noise", 3), ("flipped", 3)):
-        for n in stage.some(range(stage.dice.randrange(step), LINE_BYTES, step), 10):
+        for n in stage.some(range(stage.dice.randrange(step), LINE_BYTES, step), 7):
             url = f"{stage.line.then(what, n)}/{path}"
             stage.add(f"a line with {what} at byte {n}", "secret_info", url, PASSES, timeout=0.5)
     for n in stage.of(0, 100, 700):
