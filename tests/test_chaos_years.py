@@ -18,10 +18,10 @@ def test_leaping_over_the_pauses_changes_nothing():
     # Crystals that are not exact make a second's difference, so these worlds have exact ones.
     with years.processes() as pool:
         by_leaps, by_seconds = (
-            pool.submit(years.live, (7, 20, 26), 4, leaps).result() for leaps in (True, False)
+            pool.submit(years.live, (7, 26), 3, leaps).result() for leaps in (True, False)
         )
     for leaping, waiting in zip(by_leaps, by_seconds, strict=True):
-        assert len(leaping.history) > 3 and leaping.history == waiting.history
+        assert len(leaping.history) > 2 and leaping.history == waiting.history
         assert leaping.counts == waiting.counts
 
 

@@ -151,16 +151,19 @@ class Device:
         """The agent's loop; no sleep of it is longer than most seconds."""
         while TIME.now < seconds * 1000:
             pause = self.agent.step()
-            if type(pause) is not int:
-                self.wrong.append(f"step() returns {pause!r}")
+            self.look_at_times(pause)
             TIME.sleep(max(1, min(pause, most, seconds - TIME.now // 1000)))
-            self.look_at_status()
 
-    def look_at_status(self):
-        status = self.agent.status()
-        for name in ("last_report", "next_due", "reports", "failures"):
-            if status[name] is not None and type(status[name]) is not int:
-                self.wrong.append(f"{name} is {status[name]!r}")
+    def look_at_times(self, pause):
+        """All are ints, and a clock that was told the time is right."""
+        times = self.agent.status()
+        times["pause"], times["now"] = pause, clock.now()
+        for name in ("last_report", "next_due", "pause", "now"):
+            if times[name] is not None and type(times[name]) is not int:
+                self.wrong.append(f"{name} is {times[name]!r}")
+        ahead = times["now"] - TIME.now // 1000
+        if clock.trusted() and abs(ahead) > LATENESS:
+            self.wrong.append(f"at {TIME.now // 1000} the clock is {ahead} s ahead")
 
     def verdict(self, expected, delay=0):
         """Each interval but the first is the schedule's, or longer by a boot's delay, and none is missing."""
@@ -197,7 +200,6 @@ def jumps(device, start):
     for i in range(60):
         device.live_until(start + (i + 1) * 12 * HOUR - 17, most=60)
         TIME.ahead += (-1 if i % 2 else 1) * 1000 * (3, 70, 4000, 90000, 3000000, 300000000)[i // 2 % 6]
-        device.look_at_status()
     return device.verdict(60)
 
 
