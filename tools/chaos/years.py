@@ -19,7 +19,8 @@ early     No two accepted reports are nearer than the policy allows: 12 h - 15 m
           was not up to be asked, or sends no Date.
 
 late      Never 24 hours without an accepted report while everything is up long enough to make one.
-          Everything: power, network, platform, and no source of time that lies. A request or an answer that
+          Everything: power, network, platform, and no source of time that lies; one that has set the clock
+          back gives it so much more time, until another tells better. A request or an answer that
           is lost counts as a moment in which it was not up, and so do the first four hours of a Wi-Fi that
           claims to be connected and is not. Long enough, by the shipped backoff, once all
           is up from a moment on:
@@ -188,6 +189,8 @@ class Judge:
         now = self.world.now
         never_down = self.last is not None and self.good_since == self.since
         longest = LONGEST[self.world.policy] + ENOUGH if never_down else DEADLINE
+        if self.lied:
+            longest += max(0, now - self.world.device_time())
         if self.good_since is not None and now > max(self.since + longest, self.enough):
             without, up = (now - self.since) / HOUR, (now - self.good_since) / HOUR
             self.fail("late", f"{without:.3f} h without a report, and all was up for the last {up:.3f} h")
