@@ -99,6 +99,7 @@ ROOTS = "/roots"  # where a board keeps its CA certificates
 
 _BUFFER = const(128)  # a line is read through it: a larger one leaves holes all over a board's heap
 _MAX_LINE = const(4096)
+_RECORD = const(16384)  # what TLS can send at once
 _BROKEN = select.POLLERR | select.POLLHUP
 
 NOT_YET_VALID = "it is not valid yet by this device's clock"
@@ -257,8 +258,10 @@ class Connection:
     def write(self, data):
         view = memoryview(data)
         while len(view):
-            n = yield from self._attempt(_send, view, select.POLLOUT)
+            n = yield from self._attempt(_send, view[:_RECORD], select.POLLOUT)
             view = view[n:]
+            if len(view):
+                yield False  # to a peer that takes megabytes at once nobody else would get a turn
         # TLS shakes hands in the first write; not one byte of it leaves before the server is verified.
         self._doing = "the request"
 

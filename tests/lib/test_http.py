@@ -804,6 +804,17 @@ def test_a_loop_keeps_turning(server):
     until_left(server)
 
 
+def test_a_large_body_lets_others_have_a_turn(server):
+    turns = 0
+    with http.Session() as session:
+        for waits_for in session.exchange("POST", server["url"], bytes(200000)):
+            turns += waits_for is False
+            if waits_for:
+                waits_for.poll(200)
+    assert turns > 200000 // 16384
+    until_left(server)
+
+
 def test_a_cancelled_exchange_closes_its_connection(server):
     async def main():
         try:

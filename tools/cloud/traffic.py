@@ -163,7 +163,7 @@ def _verdict(status: int | None, answer: bytes | None) -> tuple[str | None, str 
         return str(status), "streamed"
     try:
         content = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         return None, "answered something that is no JSON object"
