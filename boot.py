@@ -2,9 +2,15 @@
 # short, since mpremote waits for its end: it tries the two networks that are preferred. What it does
 # not achieve, the agent does. It never raises: after an exception MicroPython would not run main.py.
 
+import gc
+
 WAIT_MS = 6000
 
-try:
+# An import leaves garbage between what stays: collected early, it leaves no holes in a small heap.
+gc.threshold(8192)
+
+
+def start():
     from muster import clock, config, hardware, log, wait
 
     clock.at_least_as_late_as("/config.json")
@@ -14,5 +20,9 @@ try:
     if networks and not hardware.connected():
         wait.run(hardware.join(networks, settings["hostname"], WAIT_MS // len(networks)))
     log.level = log.INFO
+
+
+try:
+    start()
 except Exception as e:
     print("muster: boot.py:", e)

@@ -5,6 +5,7 @@ MicroPython VM, in a process of its own with a heap of half a megabyte. Its
 arguments are made here by ordinary fixtures and reach the VM as JSON.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -12,9 +13,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from devices import DEVICE, identity
 
 from tools.board import find_micropython
-from tools.cloud import Cloud, Device
+from tools.cloud import Cloud
 
 pytest_plugins = ["servers"]
 
@@ -25,6 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LIBRARY_TESTS = ROOT / "tests" / "lib"
 MACHINES = ("CPython", "MicroPython")
 HEAP = "512k"
+
+# Processes that tests start find the repository, also when it was pytest itself that was called.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "lib")])
 
 
 def pytest_generate_tests(metafunc):
@@ -62,13 +67,23 @@ def run_on_vm(module, function, arguments):
         pytest.fail(f"in the MicroPython VM:\n{done.stdout}{done.stderr}", pytrace=False)
 
 
+@pytest.fixture(params=MACHINES)
+def told(request):
+    """Runs a function of a module in tests/lib on one of the machines, with what another's code expects."""
+
+    def run(module, function, **arguments):
+        if request.param == "MicroPython":
+            run_on_vm(module, function, arguments)
+        else:
+            getattr(importlib.import_module(module), function)(**arguments)
+
+    return run
+
+
 @pytest.fixture
 def tmp(tmp_path):
     """An empty directory, as a string that both machines understand."""
     return str(tmp_path)
-
-
-DEVICE = Device("1234567890123", "pr0ductk3y", "SN", "AI-0001")
 
 
 @pytest.fixture
@@ -81,16 +96,7 @@ def cloud():
 @pytest.fixture
 def platform(cloud):
     """The same for tests on both machines: a device's configuration for it, with the CA's path as roots."""
-    return {
-        "productId": DEVICE.product_id,
-        "productKey": DEVICE.product_key,
-        "deviceNo": DEVICE.device_no,
-        "cmei": "111234560000018",
-        "firmwareVersion": "1.0",
-        "baseUrl": cloud.url,
-        "roots": str(cloud.ca_pem),
-        "ntp": [],
-    }
+    return identity(cloud, roots=str(cloud.ca_pem))
 
 
 @pytest.fixture(scope="session")

@@ -1,35 +1,41 @@
 """Fuzzing in short; python3 -m tools chaos --full tries thousands of examples of each."""
 
 import pytest
-from hypothesis import strategies as st
 
 from tools.board import find_micropython
-from tools.chaos import attempts, fuzz
-from tools.chaos.fuzz import SHORT, Fuzz
+from tools.chaos import attempts
 
 
-def test_nothing_that_can_be_read_does_harm():
+@pytest.fixture(scope="module")
+def fuzz():
+    """Imported late: hypothesis takes a second, and not every process that collects these tests runs one."""
+    from tools.chaos import fuzz
+
+    return fuzz
+
+
+def test_nothing_that_can_be_read_does_harm(fuzz):
     verdict = fuzz.run(full=False, tell=print)
     assert not verdict.failures, "\n".join(verdict.failures)
     # hypothesis stops early where there are no more examples; and those for MicroPython come on top.
-    assert verdict.cases > SHORT * len(attempts.ATTEMPTS)
+    assert verdict.cases > fuzz.SHORT * len(attempts.ATTEMPTS)
     assert "derandomized" in verdict.note
     assert not find_micropython() or "of them in MicroPython" in verdict.note
 
 
-def test_what_breaks_is_told_with_the_smallest_example_and_the_seed():
+def test_what_breaks_is_told_with_the_smallest_example_and_the_seed(fuzz):
     def picky(number):
         assert number < 100
 
-    found = Fuzz(200, 7)
-    found.explore("numbers", st.integers(), picky)
+    found = fuzz.Fuzz(200, 7)
+    found.explore("numbers", fuzz.st.integers(), picky)
     (failure,) = found.failures
     assert failure.startswith("numbers([100]) on CPython: AssertionError") and failure.endswith("(seed 7)")
 
 
 @pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
-def test_what_the_machines_do_not_agree_on_is_told(tmp_path):
-    found = Fuzz(1, None)
+def test_what_the_machines_do_not_agree_on_is_told(fuzz, tmp_path):
+    found = fuzz.Fuzz(1, None)
     answer = "HTTP/1.1 204 No\r\n\r\n"
     found.tried = {
         "http_answer": [([answer, [9], "GET"], [204, "No", [], "", True]), ([answer, [9], "GET"], "other")],
@@ -44,7 +50,7 @@ def test_what_the_machines_do_not_agree_on_is_told(tmp_path):
 @pytest.mark.parametrize(
     "wrong", [{"productKey": [attempts.KEY]}, {"wifi": [{"ssid": "home", "key": [attempts.TOKEN]}]}]
 )
-def test_a_secret_in_a_message_is_seen(monkeypatch, wrong):
+def test_a_secret_in_a_message_is_seen(fuzz, monkeypatch, wrong):
     raw = {**fuzz.CONFIGURATION, **wrong}
     assert attempts.configuration(raw) == "ConfigError"
     monkeypatch.setattr(attempts.config, "_shown", lambda name, value: str(value))
@@ -52,8 +58,8 @@ def test_a_secret_in_a_message_is_seen(monkeypatch, wrong):
         attempts.configuration(raw)
 
 
-def test_an_undocumented_exception_is_a_failure(monkeypatch):
+def test_an_undocumented_exception_is_a_failure(fuzz, monkeypatch):
     monkeypatch.setattr(attempts.sse, "events", lambda lines: 1 / 0)
-    found = Fuzz(5, None)
-    found.attempt("events", st.tuples(fuzz.LINES))
+    found = fuzz.Fuzz(5, None)
+    found.attempt("events", fuzz.st.tuples(fuzz.LINES))
     assert "ZeroDivisionError" in found.failures[0] and "(derandomized)" in found.failures[0]

@@ -13,7 +13,7 @@ from tools.chaos import hostile
 from tools.chaos.authorities import Authorities
 from tools.chaos.hostilities import FAILS, OK, REFUSED, Stage
 
-CASES = 701
+CASES = 386
 
 
 def test_no_hostile_server_gets_more_than_an_error():

@@ -66,7 +66,7 @@ def test_an_early_heartbeat_is_seen():
 def test_ctrl_c_ends_it_politely():
     ours, its = pty.openpty()
     program = "from tools.chaos.commands import chaos; chaos(prog_name='chaos')"
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'lib'}", "COLUMNS": "120"}
+    environment = os.environ | {"COLUMNS": "120"}
     command = [sys.executable, "-c", program, "--boards", "1", "--seed", "1"]
     with subprocess.Popen(command, stdout=its, stderr=its, cwd=ROOT, env=environment) as process:
         os.close(its)

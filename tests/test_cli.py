@@ -1,6 +1,5 @@
 """The command line as a person types it."""
 
-import os
 import subprocess
 import sys
 
@@ -13,9 +12,8 @@ CONFIG = '{"productId": "1", "productKey": "k3y", "deviceNo": "2", "cmei": "", "
 
 
 def tools(*arguments):
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'lib'}"}
     command = [sys.executable, "-m", "tools.cli", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=50)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50)
 
 
 @pytest.mark.parametrize("command", [(), *[(name,) for name in cli.main.list_commands(None)]])

@@ -16,8 +16,7 @@ import pytest
 import serial
 import trustme
 from click.testing import CliRunner
-from conftest import DEVICE
-from test_device import SECRET_INFO, hourly
+from devices import DEVICE, SECRET_INFO, hourly
 
 from tools.__main__ import ROOT
 from tools.board import Board, find_micropython
@@ -29,7 +28,7 @@ from tools.factory.product import BLOCKS, board_files, board_image
 
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
 
-PUT = deploy.Mpremote.put
+PUT = deploy._put
 tools = Sentences()
 
 
@@ -173,14 +172,14 @@ def test_its_own_configuration_stays_and_says_which_clouds_are_wanted(make, root
 
 def test_ampy_carries_it_as_well(make, root, monkeypatch):
     board = make()
-    monkeypatch.delattr(deploy.Mpremote, "put")
+    monkeypatch.delattr(deploy.Mpremote, "run")
     change(root / "boot.py")
     (root / "lib/extra.py").write_text(f"every = {bytes(range(256))}\n")
     said = run(board, "--mpy", "--via", "ampy")
     assert "  /boot.py\n" in said and "  /lib/extra.mpy\n2 files, " in said
     runs(board)
     assert board.files()["/boot.py"] == (root / "boot.py").read_bytes()
-    assert run(board, "--mpy") == "nothing to send: the board has it all\n"
+    assert run(board, "--mpy", "--via", "ampy") == "nothing to send: the board has it all\n"
 
 
 # Faults
@@ -227,13 +226,13 @@ def leftovers(board):
     return [path for path in board.files() if path.startswith(deploy.STAGING)]
 
 
-def damaged(self, path, data):
-    PUT(self, path, data[:-1] + b"?")
+def damaged(board, parts, data):
+    PUT(board, parts, data[:-1] + b"?")
 
 
-def interrupted(self, path, data):
-    PUT(self, path, data)
-    self._transport.exec_raw_no_follow("import time; time.sleep(60)")
+def interrupted(board, parts, data):
+    PUT(board, parts, data)
+    board._transport.exec_raw_no_follow("import time; time.sleep(60)")
     raise KeyboardInterrupt
 
 
@@ -244,7 +243,7 @@ def interrupted(self, path, data):
 def test_after_a_fault_it_runs_what_it_had(running, root, monkeypatch, fault, status, words):
     before = running.files()
     change(root / "main.py")
-    monkeypatch.setattr(deploy.Mpremote, "put", fault)
+    monkeypatch.setattr(deploy, "_put", fault)
     assert words in run(running, "--mpy", status=status)
     runs(running)
     assert running.files() == before
@@ -289,11 +288,11 @@ def test_a_board_that_cannot_run_it_is_refused(plain, monkeypatch, who, words):
 
 
 def test_a_board_that_is_unplugged_is_a_sentence(tmp_path, monkeypatch):
-    def unplug(self, path, data):
+    def unplug(there, parts, data):
         board.stop()
-        PUT(self, path, data)
+        PUT(there, parts, data)
 
-    monkeypatch.setattr(deploy.Mpremote, "put", unplug)
+    monkeypatch.setattr(deploy, "_put", unplug)
     with Board(tmp_path, build({"/boot.py": b""}, BLOCKS, 0)) as board:
         assert "stopped answering: was it unplugged, or reset?" in run(board, "--mpy", status=1)
 
@@ -332,10 +331,7 @@ def test_it_says_what_the_board_lacks_and_what_hides_the_library(plain):
 def test_repl_is_the_boards_prompt_until_ctrl_right_bracket(plain):
     outer, inner = pty.openpty()
     program = "from tools.factory.deploy import repl; repl()"
-    environment = dict(os.environ, PYTHONPATH=f"{ROOT}:{ROOT / 'lib'}")
-    child = subprocess.Popen(
-        [sys.executable, "-c", program, "--port", plain.port], stdin=inner, stdout=inner, env=environment
-    )
+    child = subprocess.Popen([sys.executable, "-c", program, "--port", plain.port], stdin=inner, stdout=inner)
     os.close(inner)
     with open(outer, "r+b", buffering=0) as terminal:
         heard(terminal, b"Ctrl-]")

@@ -5,38 +5,13 @@ import re
 import time
 
 import pytest
-from conftest import DEVICE
+from devices import DEVICE, REPORT, SECRET_INFO, hourly, settings
 
 from tools.board import Board, BoardError, find_micropython
 from tools.demo import record
 from tools.factory.product import board_image
 
-SECRET_INFO = "/v2/customer/device/secret/info"
-REPORT = "/v2/customer/device/report"
-
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
-
-
-def settings(cloud, **changes):
-    return {
-        "wifi": [{"ssid": "muster-lab", "key": "password"}],
-        "productId": DEVICE.product_id,
-        "productKey": DEVICE.product_key,
-        "deviceNo": DEVICE.device_no,
-        "cmei": "111234560000018",
-        "firmwareVersion": "1.0",
-        "baseUrl": cloud.url,
-        "ntp": [],
-        "period": 2,
-        "jitter": 0,
-        "spread": 0,
-        "deadline": 8,
-        **changes,
-    }
-
-
-def hourly(cloud, **changes):
-    return settings(cloud, **{"period": 3600, "deadline": 7200, **changes})
 
 
 @pytest.fixture

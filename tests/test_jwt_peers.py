@@ -3,15 +3,14 @@
 The library's part runs on both machines, as in tests/lib.
 """
 
+import functools
 import hmac
-import importlib
 import json
 import random
 import time
 
 import jwt
 import pytest
-from conftest import MACHINES, run_on_vm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
@@ -21,22 +20,10 @@ MESSAGE = "AI 玩具 0001".encode()
 LINES = {"iss": "joe", "text": "line\r\nbreak \t \x00 \x1f \x7f \u2028", "quote": '"\\/'}
 
 
-@pytest.fixture(params=MACHINES)
-def told(request):
-    """Runs a function of a module in tests/lib on one of the machines."""
-
-    def run(module, function, **arguments):
-        if request.param == "MicroPython":
-            run_on_vm(module, function, arguments)
-        else:
-            getattr(importlib.import_module(module), function)(**arguments)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def keys():
-    return {bits: rsa.generate_private_key(65537, bits) for bits in (1024, 2048, 3072, 4096)}
+@functools.cache
+def key_of(bits):
+    """The same for all tests of a process: the longest take a second to find."""
+    return rsa.generate_private_key(65537, bits)
 
 
 def pem(key, format=serialization.PrivateFormat.PKCS8, encryption=None):
@@ -57,8 +44,8 @@ def test_hmac_of_random_keys_and_messages(told):
 
 
 @pytest.mark.parametrize("bits", [1024, 2048, 3072, 4096])
-def test_signatures_are_those_of_cryptography(told, keys, bits):
-    key = keys[bits]
+def test_signatures_are_those_of_cryptography(told, bits):
+    key = key_of(bits)
     signature = key.sign(MESSAGE, padding.PKCS1v15(), hashes.SHA256())
     traditional = pem(key, serialization.PrivateFormat.TraditionalOpenSSL)
     told(
@@ -87,8 +74,8 @@ def test_signatures_of_odd_sizes_and_exponent_three(told, bits):
     )
 
 
-def test_keys_of_other_kinds_are_refused_by_name(told, keys):
-    key = keys[2048]
+def test_keys_of_other_kinds_are_refused_by_name(told):
+    key = key_of(2048)
     password = serialization.BestAvailableEncryption(b"password")
     curve = ec.generate_private_key(ec.SECP256R1())
     traditional = serialization.PrivateFormat.TraditionalOpenSSL
@@ -148,9 +135,9 @@ def some_claims():
 
 
 @pytest.mark.parametrize("alg", ["HS256", "RS256"])
-def test_tokens_are_exchanged_with_pyjwt(told, keys, tmp_path, alg):
+def test_tokens_are_exchanged_with_pyjwt(told, tmp_path, alg):
     many = [{}, LINES, *(some_claims() for _ in range(60 if alg == "HS256" else 12))]
-    key, verifier = (SECRET, SECRET) if alg == "HS256" else (pem(keys[2048]), public_pem(keys[2048]))
+    key, verifier = (SECRET, SECRET) if alg == "HS256" else (pem(key_of(2048)), public_pem(key_of(2048)))
     made = tmp_path / "tokens.json"
     told(
         "test_jwt",

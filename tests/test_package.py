@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from test_device import hourly
+from devices import hourly
 
 from tools.__main__ import ROOT
 from tools.board import Board, find_micropython

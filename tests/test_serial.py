@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from devices import identity
 from mpremote.transport_serial import SerialTransport
 from test_package import Quiet
 
@@ -306,9 +307,8 @@ def ampy_runs_programs(folder):
 # Ctrl-C, wherever the board is
 
 
-def test_both_tools_interrupt_the_agent_at_work(cloud, platform, tmp_path):
-    config = {key: value for key, value in platform.items() if key != "roots"}
-    config["wifi"] = [{"ssid": "muster-lab", "key": "password"}]
+def test_both_tools_interrupt_the_agent_at_work(cloud, tmp_path):
+    config = identity(cloud, wifi=[{"ssid": "muster-lab", "key": "password"}])
     with Board(tmp_path, board_image(config, [cloud.ca_pem])) as board:
         board.wait_for("the next report is due")
         assert "config.json" in mpremote(board, "fs", "ls")

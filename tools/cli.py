@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import click
-import muster
 
 from tools.__main__ import ROOT
 
@@ -25,6 +24,7 @@ ELSEWHERE = {
     "fleet": "tools.fleet",
     "chaos": "tools.chaos.commands",
     "simulate": "tools.simulate",
+    "bench": "tools.bench.commands",
 }
 
 
@@ -40,11 +40,14 @@ class Sentences(click.Group):
         return super().get_command(context, name)
 
     def invoke(self, context: click.Context) -> object:
+        # Not at the top: a process that a command starts may want the library in a world of its own.
+        from muster import Error
+
         try:
             return super().invoke(context)
         except (click.exceptions.Exit, click.Abort, click.ClickException):
             raise
-        except (OSError, ValueError, RuntimeError, muster.Error) as e:
+        except (OSError, ValueError, RuntimeError, Error) as e:
             raise click.ClickException(str(e)) from None
 
 

@@ -6,22 +6,14 @@ muster.Agent().run()
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Agent": "agent",
-    "Error": "errors",
-    "ConfigError": "errors",
-    "TransportError": "errors",
-    "CloudError": "errors",
-}
-
 
 def __getattr__(name):
-    home = _HOME.get(name, name)
+    home = "agent" if name == "Agent" else "errors" if name.endswith("Error") else name
     try:
         value = __import__("muster." + home, None, None, (name,))
     except ImportError as e:
-        raise AttributeError("muster has no %s (%s)" % (name, e))
-    if name in _HOME:
+        raise AttributeError(str(e))
+    if home != name:
         value = getattr(value, name)
     globals()[name] = value
     return value

@@ -1,6 +1,7 @@
 """Enrol once, report on schedule, survive the rest."""
 
 import binascii
+import sys
 import time
 
 from . import clock as system_clock
@@ -10,12 +11,17 @@ from .errors import ConfigError, Error, TransportError
 from .masked import Masked
 from .schedule import Schedule
 
-_BEIJING_S = 8 * 3600
-_DAY_S = 86400
-_JUMP_S = 2  # less than this is rounding, not somebody setting the clock
-_REJOIN_AFTER = 3  # failures to reach anything before a Wi-Fi that says it is connected is not believed
-_NETWORK_S = 300  # no longer between attempts to join a network: that is a load on no server
-_MAX_ANSWER = 4096
+try:
+    from micropython import const
+except ImportError:
+    const = int
+
+_BEIJING_S = const(28800)
+_DAY_S = const(86400)
+_JUMP_S = const(2)  # less than this is rounding, not somebody setting the clock
+_REJOIN_AFTER = const(3)  # failures to reach anything, and a Wi-Fi that says it is connected is not believed
+_NETWORK_S = const(300)  # no longer between attempts to join a network: that is a load on no server
+_MAX_ANSWER = const(4096)
 STATE = "/state/credentials"  # not in /muster: that would hide the library of this name
 
 
@@ -34,9 +40,7 @@ class Agent:
     """
 
     def __init__(self, config=None, session=None, store=None, clock=None, hardware=None):
-        from . import config as configuration
-
-        config = configuration.load() if config is None else configuration.check(config)
+        config = _checked(config)
         if hardware is None:
             from . import hardware
         if session is None:
@@ -227,7 +231,8 @@ class Agent:
         if networks and (stale or not self._hardware.connected()):
             joined = yield from self._hardware.join(networks, self._config["hostname"], anew=stale)
             if joined is None:
-                raise TransportError("none of the Wi-Fi networks (%s) could be joined" % _names(networks))
+                names = ", ".join(network["ssid"] for network in networks)
+                raise TransportError("none of the Wi-Fi networks (%s) could be joined" % names)
             log.info("joined " + joined)
 
     def _sync(self):
@@ -270,14 +275,12 @@ class Agent:
             self._credentials = credentials
             self._schedule = self._new_schedule()
             self._schedule.first(self._clock.now())
-            log.info("enrolled as " + credentials["deviceId"])
         if self._unsaved:
-            try:
-                self._store.save(self._credentials.plain())
-                self._unsaved = False
-            except Exception as e:
-                # The secret lives on in memory, and every report tries the flash again.
-                log.warning("the secret could not be written to flash: %s" % e)
+            # If not now: the secret lives on in memory, and every report tries the flash again.
+            self._unsaved = not _kept("secret", self._store, self._credentials.plain())
+            if not self._unsaved:
+                # Not before it is on flash: whoever reads this may pull the plug.
+                log.info("enrolled as " + self._credentials["deviceId"])
         return Masked(self._credentials.plain())
 
     def _report(self):
@@ -307,13 +310,10 @@ class Agent:
 
     def _save_schedule(self):
         state = dict(self._schedule.state(), of=self._mark())
-        try:
-            if self._schedule_store:
-                self._schedule_store.save(state)
-            else:
-                self._store.save(dict(self._credentials.plain(), schedule=state))
-        except Exception as e:
-            log.warning("the schedule could not be written to flash: %s" % e)
+        if self._schedule_store:
+            _kept("schedule", self._schedule_store, state)
+        else:
+            _kept("schedule", self._store, dict(self._credentials.plain(), schedule=state))
 
     def _exchange(self, method, url, body, headers):
         """One request over whatever session there is; a verified answer also tells the time."""
@@ -381,6 +381,27 @@ class Agent:
         return Schedule(config["period"], jitter, deadline, config["spread"])
 
 
+def _checked(config):
+    """The configuration, once the modules that check it are out of the memory: a seventh of all."""
+    from . import config as configuration
+
+    config = configuration.load() if config is None else configuration.check(config)
+    for name in ("config", "cmei"):
+        sys.modules.pop("muster." + name, None)
+        sys.modules["muster"].__dict__.pop(name, None)
+    return config
+
+
+def _kept(what, store, record):
+    """Saves the record; whether that worked."""
+    try:
+        store.save(record)
+        return True
+    except Exception as e:
+        log.warning("the %s could not be written to flash: %s" % (what, e))
+        return False
+
+
 def _day(seconds):
     return None if seconds is None else (seconds + _BEIJING_S) // _DAY_S
 
@@ -390,7 +411,3 @@ def _duration(seconds):
         return "%d s" % seconds
     minutes = (seconds + 30) // 60
     return "%d min" % minutes if minutes < 120 else "%d h %d min" % (minutes // 60, minutes % 60)
-
-
-def _names(networks):
-    return ", ".join(network["ssid"] for network in networks)

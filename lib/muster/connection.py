@@ -102,11 +102,11 @@ _MAX_LINE = const(4096)
 _RECORD = const(16384)  # what TLS can send at once
 _BROKEN = select.POLLERR | select.POLLHUP
 
-NOT_YET_VALID = "it is not valid yet by this device's clock"
+_NOT_YET_VALID = "it is not valid yet by this device's clock"
 
 # What a refusal says on each machine: mbedTLS in words, OpenSSL in codes.
 _REFUSALS = (
-    ("starts in the future", (9,), NOT_YET_VALID),
+    ("starts in the future", (9,), _NOT_YET_VALID),
     ("validity has expired", (10,), "it has expired"),
     ("Common Name", (62, 64), "it is for another name"),
     ("not correctly signed", (18, 19, 20, 21), "no trusted root has signed it"),
@@ -117,8 +117,10 @@ class Closed(Exception):
     """The server closed a kept connection before a request reached it."""
 
 
-class NotYetValid(Exception):
-    """The certificate is good but for its first day, Unix time args[0], which this clock has not seen."""
+class NotYetValid(TransportError):
+    """The certificate is good but for its first day, which this clock has not seen."""
+
+    starts = 0  # Unix time of that day
 
 
 class Deadline:
@@ -141,7 +143,7 @@ class Trust:
 
     def __init__(self, ca):
         self.validity = None
-        self._context = context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+        self.context = context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
         if MICROPYTHON:
             context.verify_callback = self._see  # type: ignore[attr-defined]
             _load(ROOTS if ca is None else ca, context.load_verify_locations)
@@ -149,9 +151,6 @@ class Trust:
             context.load_default_certs()  # type: ignore[attr-defined]
         else:
             _load(ca, lambda der: context.load_verify_locations(cadata=der))
-
-    def wrap(self, raw, host):
-        return self._context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
 
     def _see(self, certificate, depth):
         # mbedTLS shows each certificate of the chain; the verdict stays its own.
@@ -209,7 +208,9 @@ class Connection:
             else:
                 self._poller.unregister(raw)  # the wrapper takes its descriptor away
             try:
-                self._stream = self._trust.wrap(raw, host)
+                self._stream = self._trust.context.wrap_socket(
+                    raw, server_hostname=host, do_handshake_on_connect=False
+                )
             except (OSError, ValueError) as e:
                 raise self._failed(e)
             if not MICROPYTHON:
@@ -349,20 +350,22 @@ class Connection:
         code = getattr(verdict, "verify_code", None)
         text = str(verdict)
         reasons = [words for part, codes, words in _REFUSALS if part in text or code in codes]
-        if validity and reasons == [NOT_YET_VALID] and len(text.strip().split("\n")) == 1:
-            return NotYetValid(validity[0])
-        return refusal(self.origin[1], ", ".join(reasons) or text.strip())
-
-
-def refusal(host, reason):
-    return TransportError("%s: its certificate was refused: %s" % (host, reason))
+        why = ", ".join(reasons) or text.strip()
+        sentence = "%s: its certificate was refused: %s" % (self.origin[1], why)
+        if validity and why == _NOT_YET_VALID and len(text.strip().split("\n")) == 1:
+            early = NotYetValid(sentence)
+            early.starts = validity[0]
+            return early
+        return TransportError(sentence)
 
 
 def _load(ca, load):
     """Calls load(der) for each certificate in ca: bytes, path of a file or directory, or a list of these."""
+    name = "ca"
     if isinstance(ca, str):
+        name = ca
         try:
-            ca = [ca + "/" + name for name in sorted(os.listdir(ca))]
+            ca = [ca + "/" + file for file in sorted(os.listdir(ca))]
         except OSError:
             pass  # no directory
     if isinstance(ca, (list, tuple)):
@@ -376,15 +379,14 @@ def _load(ca, load):
     try:
         if isinstance(ca, str):
             with open(ca, "rb") as f:
-                data = f.read()
+                ca = f.read()
         else:
-            data = bytes(ca)
-        for der in certificates(data):
+            ca = bytes(ca)
+        for der in certificates(ca):
             load(der)
     except (OSError, ValueError) as e:
-        if isinstance(ca, str) and getattr(e, "errno", None) == errno.ENOENT:
-            raise ConfigError("there is no %s: put the CA certificate of your servers there" % ca)
-        name = ca if isinstance(ca, str) else "ca"
+        if getattr(e, "errno", None) == errno.ENOENT:
+            raise ConfigError("there is no %s: put the CA certificate of your servers there" % name)
         raise ConfigError(
             "%s is no CA certificate to verify servers by: %s; DER or PEM is expected" % (name, e)
         )

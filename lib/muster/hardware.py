@@ -53,12 +53,12 @@ def _mac():
 
 def mac():
     """Returns the board's MAC as XX-XX-XX-XX-XX-XX, the platform's form, or "" when it is not known."""
-    return "-".join("%02X" % b for b in _mac())
+    return _mac().hex("-").upper()
 
 
 def serial_number():
     """Returns the MAC as 12 upper-case hexadecimal digits, for a deviceNo, or "" when it is not known."""
-    return "".join("%02X" % b for b in _mac())
+    return _mac().hex().upper()
 
 
 def addresses():

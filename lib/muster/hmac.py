@@ -5,7 +5,7 @@ padded blocks, not two hashes that have taken them in.
 """
 
 import binascii
-import hashlib
+from hashlib import sha256
 
 try:
     from micropython import const
@@ -26,7 +26,7 @@ class Key:
     def __init__(self, key):
         if isinstance(key, str):
             raise TypeError("an HMAC key is bytes, not str: encode() it")
-        key = hashlib.sha256(key).digest() if len(key) > _BLOCK else bytes(key)
+        key = sha256(key).digest() if len(key) > _BLOCK else bytes(key)
         key += bytes(_BLOCK - len(key))
         self._inner = bytes([b ^ 0x36 for b in key])
         self._outer = bytes([b ^ 0x5C for b in key])
@@ -36,10 +36,10 @@ class Key:
         # MicroPython would hash a str, CPython refuses it.
         if isinstance(message, str):
             raise TypeError("an HMAC message is bytes, not str: encode() it")
-        h = hashlib.sha256(self._inner)
+        h = sha256(self._inner)
         h.update(message)
         inner = h.digest()
-        h = hashlib.sha256(self._outer)
+        h = sha256(self._outer)
         h.update(inner)
         return h.digest()
 

@@ -8,19 +8,8 @@ server drips. A Session keeps its connections.
     print(http.get("https://example.com/").text)
 """
 
-import binascii
-import json as _json
-
 from . import clock, wait
-from .connection import (
-    NOT_YET_VALID,
-    Closed,
-    Connection,
-    Deadline,
-    NotYetValid,
-    Trust,
-    refusal,
-)
+from .connection import Closed, Connection, Deadline, NotYetValid, Trust
 from .errors import TransportError
 from .response import Response
 
@@ -84,13 +73,17 @@ class Session:
         """request() as a generator for the drivers of muster.wait."""
         headers = dict(headers or {})
         if json is not None:
-            data = _json.dumps(json)
+            from json import dumps
+
+            data = dumps(json)
             if not _has(headers, "content-type"):
                 headers["Content-Type"] = "application/json"
         if auth is not None:
-            pair = ("%s:%s" % tuple(auth)).encode()
-            headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
-            headers["Authorization"] = "Basic " + binascii.b2a_base64(pair).decode().strip()
+            from binascii import b2a_base64
+
+            headers = _without(headers, "authorization")
+            pair = b2a_base64(("%s:%s" % tuple(auth)).encode())
+            headers["Authorization"] = "Basic " + pair.decode().strip()
         if isinstance(data, str):
             data = data.encode()
         deadline = Deadline(timeout or self.timeout)
@@ -162,8 +155,8 @@ class Session:
                 return (yield from self._converse(connection, method, head, data, parse_headers))
             except NotYetValid as e:
                 # A CA signed that time for this very name, so it has passed and the clock was behind.
-                if moved or not clock.at_least(e.args[0]):
-                    raise refusal(origin[1], NOT_YET_VALID)
+                if moved or not clock.at_least(e.starts):
+                    raise
                 moved = True
             except BaseException:
                 connection.close()
@@ -175,11 +168,10 @@ class Session:
             response = Response(self, connection)
             yield from response.read_head(method, parse_headers)
             return response
-        except MemoryError:
+        except BaseException as e:
             connection.close()
-            raise TransportError("%s: there is no memory for the exchange" % connection.origin[1])
-        except BaseException:
-            connection.close()
+            if isinstance(e, MemoryError):
+                raise TransportError("%s: there is no memory for the exchange" % connection.origin[1])
             raise
 
     def keep(self, connection):
@@ -261,6 +253,10 @@ def _has(headers, name):
     return name in [other.lower() for other in headers]
 
 
+def _without(headers, start):
+    return {name: headers[name] for name in headers if not name.lower().startswith(start)}
+
+
 def _is_bytes(data):
     return isinstance(data, (bytes, bytearray, memoryview))
 
@@ -300,30 +296,23 @@ def _split(url):
         if not "!" <= c <= "~":
             raise ValueError("a URL is ASCII without spaces and line ends: percent-encode the others")
     rest = rest.partition("#")[0]
-    end = len(rest)
-    for c in "/?":
-        i = rest.find(c)
-        if 0 <= i < end:
-            end = i
-    authority, path = rest[:end], rest[end:]
+    authority = rest.partition("?")[0].partition("/")[0]
+    path = rest[len(authority) :]
     if "@" in authority:
         raise ValueError("a URL with a user name is refused: use auth=")
     if authority[:1] == "[":
         host, bracket, port = authority[1:].partition("]")
-        good = bracket and (not port or port[0] == ":")
+        if not bracket or port[:1] not in ("", ":"):
+            host = ""
         port = port[1:]
     else:
         host, _, port = authority.partition(":")
-        good = True
-    number = 443 if scheme == "https" else 80
-    if port:
-        good = good and port.isdigit() and 0 < int(port) < 65536
-        number = int(port) if good else 0
-    if not host or not good:
+    port = port or ("443" if scheme == "https" else "80")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError("a URL needs a host, and a port between 1 and 65535 if it names one")
     if path[:1] != "/":
         path = "/" + path
-    return scheme, host.lower(), number, path, authority
+    return scheme, host.lower(), int(port), path, authority
 
 
 def _redirect(status, location, method, target, data, headers):
@@ -348,8 +337,7 @@ def _redirect(status, location, method, target, data, headers):
             raise TransportError("%s redirects to %s, where this request must not go" % (host, new[1]))
         headers = {}
     if status == 303 or (status in (301, 302) and method == "POST"):
-        headers = {k: v for k, v in headers.items() if not k.lower().startswith("content-")}
-        return "HEAD" if method == "HEAD" else "GET", new, None, headers
+        return "HEAD" if method == "HEAD" else "GET", new, None, _without(headers, "content-")
     if data is not None and not _is_bytes(data):
         raise TransportError("%s redirects a body that cannot be sent twice" % host)
     return method, new, data, headers

@@ -6,7 +6,6 @@ nothing. aud, iss, jti and the rest of the claims are the caller's to check.
 
 import binascii
 import json
-import sys
 
 from .errors import Error
 
@@ -17,22 +16,11 @@ except ImportError:
 
 _LONGEST = const(16384)
 
-# {"alg":"HS256","typ":"JWT"} and {"alg":"RS256","typ":"JWT"}
+# {"alg":"HS256","typ":"JWT"} and {"alg":"RS256","typ":"JWT"}, encoded
 _HEADERS = {
     "HS256": b"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
     "RS256": b"eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.",
 }
-
-# Both write UTF-8: MicroPython always does, and knows no ensure_ascii.
-if sys.implementation.name == "micropython":
-
-    def _dumps(value):
-        return json.dumps(value, separators=(",", ":")).encode()
-
-else:
-
-    def _dumps(value):
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()  # type: ignore[call-overload]
 
 
 class JWTError(Error):
@@ -50,19 +38,11 @@ def encode(claims, key, alg="HS256", headers=None):
     A key that is prepared once saves time with every token. Raises ValueError or
     TypeError for what cannot be signed, Error as rsa.PrivateKey.sign does.
     """
-    sign = _signer(key, alg)
     if not isinstance(claims, dict):
         raise TypeError("the claims of a JWT are a dict")
-    if headers:
-        if "alg" in headers:
-            raise ValueError("headers must not name alg: give it as alg=")
-        header = {"alg": alg, "typ": "JWT"}
-        header.update(headers)
-        message = _base64(_dumps(header)) + b"."
-    else:
-        message = _HEADERS[alg]
-    message += _base64(_dumps(claims))
-    return (message + (b"." + _base64(sign(message)))).decode()
+    message = _header(alg, headers) + _base64(_dumps(claims))
+    signature = _signer(key, alg)(message)
+    return b".".join((message, _base64(signature))).decode()
 
 
 def decode(token, key, alg="HS256", now=None, leeway=0):
@@ -103,6 +83,18 @@ def decode(token, key, alg="HS256", now=None, leeway=0):
         if _time(claims, name, now) > now + leeway:
             raise JWTError("the JWT is not valid yet (%s): is the clock right?" % name)
     return claims
+
+
+def _header(alg, headers):
+    """The header with its dot, ready to be followed by the claims."""
+    if not headers and alg in _HEADERS:
+        return _HEADERS[alg]
+    header = {"alg": alg, "typ": "JWT"}
+    if headers:
+        if "alg" in headers:
+            raise ValueError("headers must not name alg: give it as alg=")
+        header.update(headers)
+    return _base64(_dumps(header)) + b"."
 
 
 def _time(claims, name, default):
@@ -161,6 +153,10 @@ def _secret(key):
     from .hmac import Key
 
     return Key(key)
+
+
+def _dumps(value):
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _base64(data):

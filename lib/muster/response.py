@@ -206,27 +206,24 @@ class Response:
         """Reads the rest of the body into content."""
         if self._content is not None:
             return
+        limit = self._session.max_body
+        if (self._left or 0) > limit:
+            self._too_long()
         try:
-            self._content = yield from self._read_all()
+            # One allocation when the length is known, else by doubling: kind to a heap in pieces.
+            content = bytearray(self._left or 256)
+            done = 0
+            while not self._whole:
+                if done == len(content):
+                    content.extend(bytes(max(1, min(done, limit + 1 - done))))
+                done += yield from self._readinto(memoryview(content)[done:])
+                if done > limit:
+                    self._too_long()
+            self._content = bytes(memoryview(content)[:done])
         except MemoryError:
             self.close()
             raise TransportError("there is no memory for the answer's body")
         self._rest = memoryview(self._content)
-
-    def _read_all(self):
-        limit = self._session.max_body
-        if self._left is not None and self._left > limit:
-            self._too_long()
-        # One allocation when the length is known, else by doubling: kind to a heap in pieces.
-        content = bytearray(self._left or 256)
-        done = 0
-        while not self._whole:
-            if done == len(content):
-                content.extend(bytes(max(1, min(done, limit + 1 - done))))
-            done += yield from self._readinto(memoryview(content)[done:])
-            if done > limit:
-                self._too_long()
-        return bytes(memoryview(content)[:done])
 
     def _too_long(self):
         self.close()

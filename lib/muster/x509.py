@@ -1,7 +1,5 @@
 """What a board has to read of certificates itself: PEM text, and the dates of validity (RFC 5280)."""
 
-import binascii
-
 from .clock import unix
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
@@ -16,6 +14,8 @@ def certificates(data):
     """
     if data[:1] == b"\x30":
         return [data]
+    from binascii import a2b_base64
+
     found = []
     start = data.find(_BEGIN)
     while start >= 0:
@@ -23,7 +23,7 @@ def certificates(data):
         if end < 0:
             raise ValueError("a PEM certificate has no END line")
         # a2b_base64 stops at nothing: white space is skipped on both machines.
-        found.append(binascii.a2b_base64(data[start + len(_BEGIN) : end]))
+        found.append(a2b_base64(data[start + len(_BEGIN) : end]))
         start = data.find(_BEGIN, end)
     if not found:
         raise ValueError("neither a DER certificate nor PEM text with one")

@@ -344,6 +344,16 @@ def test_enrol_and_report_raise_what_went_wrong():
     raises(CloudError, agent.enrol)
 
 
+def test_it_says_that_it_has_enrolled_once_the_secret_is_on_flash():
+    world = World()
+    agent = world.agent()
+    world.store.full = True
+    assert "enrolled" not in lines_of(agent.step)
+    world.store.full = False
+    world.clock.time += 13 * HOUR
+    assert "enrolled as d1" in lines_of(agent.step)
+
+
 def test_full_flash_is_survived_and_the_secret_kept_as_soon_as_it_can_be():
     world = World()
     world.store.full = True

@@ -6,7 +6,7 @@ from helpers import raises
 from muster.clouds import feishu
 from muster.clouds.feishu import Feishu, record
 from muster.errors import CloudError
-from test_baidu import Answer, Recorder
+from recorded import Answer, Recorder
 
 NOW = 1800000000
 TOKEN = {"code": 0, "msg": "ok", "tenant_access_token": "t-1", "expire": 7200}

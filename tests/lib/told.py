@@ -34,6 +34,11 @@ def answer(body="", *headers, status="200 OK"):
     return head + "\r\n" + body
 
 
+def to(server, location, status="302 Found", body=""):
+    """The URL of a redirect."""
+    return say(server, answer(body, "Location: " + location, status=status))
+
+
 def seen(server):
     """A dict for each connection: received (a list of str), requests, handshake, client_left, over."""
     return http.get(server["seen"]).json()

@@ -84,8 +84,10 @@ def main():
             found = do(case["call"], case["url"], http)
             kind = "data" if found == GOOD.get(case["call"]) else "other data"
         except Exception as e:
-            named = type(e) in (TransportError, CloudError)
-            kind = type(e).__name__ if named else "an exception of the kind " + type(e).__name__
+            kind = "an exception of the kind " + type(e).__name__
+            for documented in (TransportError, CloudError):
+                if isinstance(e, documented):
+                    kind = documented.__name__
             text = str(e)
         took = (time.time_ns() - start) // 1000000
         muster.connection.socket = socket

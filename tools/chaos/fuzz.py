@@ -32,7 +32,7 @@ from tools.chaos.attempts import KEY, NOW, SECRETS, TOKEN
 from tools.chaos.verdict import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT, FULL = 25, 600
+SHORT, FULL = 15, 600
 HEAP = "8m"
 VM_TIMEOUT_S = 600
 

@@ -163,7 +163,7 @@ def cut(stage: Stage) -> None:
     for call, data in GOOD:
         # After these nothing is waited for.
         done = data.index(b"[DONE]\n\n") + 8 if b"[DONE]" in data else len(data)
-        for n in stage.some(range(len(data)), len(data) if call == "secret_info" else 30):
+        for n in stage.some(range(len(data)), 40 if call == "secret_info" else 12):
             expected = FAILS if n < done else PASSES
             for end in stage.of("cut", "reset"):
                 url = stage.plain.at(_text(data[:n]), [end])
@@ -189,7 +189,7 @@ def line(stage: Stage) -> None:
 
 def noise(stage: Stage) -> None:
     """Random bytes, and good answers with some bytes changed."""
-    for n in range(600 if stage.full else 25):
+    for n in range(600 if stage.full else 15):
         data = stage.dice.randbytes(stage.dice.randrange(1, 600))
         server = stage.tls if n % 2 else stage.plain
         stage.add(f"random bytes {data[:40]!r}", "report", server.at(_text(data), ["cut"]), FAILS)

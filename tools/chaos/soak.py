@@ -21,9 +21,9 @@ from tools.cloud import Cloud, Device
 from tools.factory.product import ROOT, board_image
 
 PROGRAM = Path(__file__).with_name("soak_vm.py")
-HEARTBEATS, SHORT = 10_000, 200
-ON_BOARD, ON_BOARD_SHORT = 500, 40
-BATCH, BATCH_SHORT = 100, 60
+HEARTBEATS, SHORT = 10_000, 120
+ON_BOARD, ON_BOARD_SHORT = 500, 30
+BATCH, BATCH_SHORT = 100, 36
 HEAP = 256 * 1024  # of the program; a board of this repository's tests has twice that
 TIMEOUT_S = 1
 

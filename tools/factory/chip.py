@@ -35,6 +35,8 @@ from tools.factory.product import STATE
 
 ENROLLED = re.compile(r"muster: (?:enrolled as|reported|the next report)")
 REOPEN_S = 5
+# LittleFS looks at little of most blocks, and a serial line is slow.
+PIECE = 512
 
 
 @dataclass(frozen=True)
@@ -134,10 +136,7 @@ def _find(chip: ESPLoader, job: Job) -> Found:
         if job.firmware is not None:
             partitions = boards.table_in(job.firmware, job.board.offset)
         else:
-            start = boards.TABLES.start
-            partitions = boards.table_in(
-                chip.read_flash(start, boards.TABLES.stop + boards.TABLE_BYTES - start), start
-            )
+            partitions = _table(chip)
         region = boards.filesystem(partitions, flash)
     except ValueError as e:
         hint = "" if job.firmware else " Give --firmware to write MicroPython as well."
@@ -146,14 +145,23 @@ def _find(chip: ESPLoader, job: Job) -> Found:
     return Found(mac, region, {} if job.erase else _state(chip, region))
 
 
+def _table(chip: ESPLoader) -> list[boards.Partition]:
+    """Its partition table; raises ValueError without one. What lies behind it is not worth the time."""
+    for address in boards.TABLES:
+        found = boards.parse_table(chip.read_flash(address, boards.TABLE_BYTES))
+        if found:
+            return found
+    raise ValueError("there is no partition table in it")
+
+
 def _state(chip: ESPLoader, region: boards.Region) -> dict[str, bytes]:
     """The records of the device, above all its secret: it is fetched once, and outlives what is flashed."""
 
-    def fetch(block: int) -> bytes:
-        return chip.read_flash(region.offset + block * littlefs.BLOCK, littlefs.BLOCK)
+    def fetch(piece: int) -> bytes:
+        return chip.read_flash(region.offset + piece * PIECE, PIECE)
 
     try:
-        return littlefs.read_blocks(littlefs.Blocks(fetch), region.size // littlefs.BLOCK, STATE)
+        return littlefs.read_blocks(littlefs.Blocks(fetch, PIECE), region.size // littlefs.BLOCK, STATE)
     except ValueError:
         return {}
 

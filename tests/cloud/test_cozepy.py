@@ -9,8 +9,6 @@ import jwt
 import pytest
 import requests
 
-from tools.cloud import Cloud
-
 # What the SDK itself is built on warns at its import.
 with warnings.catch_warnings(record=True):
     from cozepy import (
@@ -29,19 +27,10 @@ with warnings.catch_warnings(record=True):
 ASK = Message.build_user_question_text("今天天气怎么样？")
 
 
-@pytest.fixture(scope="module")
-def box():
-    with Cloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def cloud(box, monkeypatch):
+@pytest.fixture(autouse=True)
+def trusted(cloud, monkeypatch):
     # The SDK's client for tokens takes no argument for its roots; it reads this.
-    monkeypatch.setenv("SSL_CERT_FILE", str(box.ca_pem))
-    box.behave()
-    yield box
-    box.behave()
+    monkeypatch.setenv("SSL_CERT_FILE", str(cloud.ca_pem))
 
 
 @pytest.fixture

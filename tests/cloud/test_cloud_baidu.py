@@ -81,27 +81,12 @@ class Caller:
         return self("GET", params={"fc": self.fc, "pk": self.pk, **params}.items())
 
 
-@pytest.fixture(scope="module")
-def box():
-    with Cloud() as cloud:
-        yield cloud
-
-
 @pytest.fixture
-def cloud(box):
-    box.behave()
-    yield box
-    box.behave()
-
-
-@pytest.fixture
-def operator(cloud):
+def operator(cloud, session):
     """Makes a vendor of the test's own."""
-    with requests.Session() as session:
-        session.trust_env, session.verify = False, str(cloud.ca_pem)
-        yield lambda quota=10: Caller(
-            cloud, cloud.add_baidu_account(secrets.token_hex(3), "u2wdh3wm", quota), session
-        )
+    return lambda quota=10: Caller(
+        cloud, cloud.add_baidu_account(secrets.token_hex(3), "u2wdh3wm", quota), session
+    )
 
 
 @pytest.fixture

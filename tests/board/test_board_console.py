@@ -1,0 +1,74 @@
+"""A virtual board's console, and how one ends that is served."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from programs import image, needs_micropython
+
+from tools.board.console import Console
+
+
+def test_the_console_tells_its_marks_from_output_wherever_they_are_cut():
+    stream = b"a\0b\r\nc\n\0[boot]\0\r\n" + b"d\n\0[prompt]\0e\0[x]\0"
+    for cut in range(len(stream)):
+        heard = []
+        console = Console(heard.append, raw_at_prompt=True)
+        console.attach(-1, 0, into_raw_repl=False)
+        console.hear(stream[:cut])
+        console.hear(stream[cut:])
+        console.detach()
+        assert b"".join(heard) == b"a\0b\r\nc\r\n\r\nd\r\ne\0[x]\0"
+
+
+@needs_micropython
+def test_serve_runs_a_board_until_ctrl_c(tmp_path):
+    (tmp_path / "image").write_bytes(image())
+    program = f"""
+from pathlib import Path
+from tools.board import Board, serve
+here = Path({str(tmp_path)!r})
+serve(Board(here / "board", (here / "image").read_bytes()))
+"""
+    served = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        printed = "".join(iter(served.stdout.readline, "main\n"))
+        port = re.search(r"serial port: (\S+)", printed)[1]
+        assert Path(port).is_char_device()
+        served.send_signal(signal.SIGINT)
+        assert served.wait(10) == 0
+    finally:
+        served.kill()
+        served.wait()
+        served.stdout.close()
+
+
+@needs_micropython
+@pytest.mark.parametrize("vm", ["micropython", "cpython"])
+def test_a_board_ends_with_its_supervisor_however_that_ends(tmp_path, vm):
+    (tmp_path / "image").write_bytes(image("import time\nprint('main')\nwhile True: time.sleep(0.05)\n"))
+    program = f"""
+import time
+from pathlib import Path
+from tools.board import Board
+here = Path({str(tmp_path)!r})
+board = Board(here / "board", (here / "image").read_bytes(), vm={vm!r}).start()
+board.wait_for("main")
+print(board._process.pid, flush=True)
+time.sleep(60)
+"""
+    supervisor = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        pid = int(supervisor.stdout.readline())
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+        supervisor.stdout.close()
+    until = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{pid}").exists()

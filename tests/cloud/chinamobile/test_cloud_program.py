@@ -1,0 +1,131 @@
+"""The box as a program, and the CSV file of its devices."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import click
+import pytest
+import requests
+from toys import IMEI, KEY, PHONE, PRODUCT, SECRET_INFO, TOY
+from wire import address, connect
+
+from tools.__main__ import ROOT
+from tools.cloud import Cloud, read_devices
+
+# As a program
+
+
+def test_a_port_in_use_is_a_sentence(cloud):
+    port = address(cloud)[1]
+    with pytest.raises(click.ClickException, match=f"port {port} of 127.0.0.1 is in use"), Cloud(port=port):
+        pass
+
+
+def test_nothing_is_left_behind():
+    threads = threading.active_count()
+    with Cloud() as cloud:
+        folder = cloud.ca_pem.parent
+        idle = connect(cloud)
+        start = time.monotonic()
+    assert time.monotonic() - start < 1, "a connection that is kept open must not hold it up"
+    idle.close()
+    assert not folder.exists() and threading.active_count() == threads
+    with pytest.raises(OSError):
+        socket.create_connection(address(cloud), timeout=1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_in_the_foreground(tmp_path, number):
+    data = tmp_path / "data"
+    command = f"from tools.cloud import serve; serve(data={str(data)!r})"
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        printed = ""
+        while "CA " not in printed:
+            line = process.stdout.readline()
+            assert line, printed
+            printed += line
+        url = re.search(r"platform +(\S+)", printed)[1]
+        assert f"{url}/" in printed and f"{data / 'ca.pem'} " in printed
+        known = dict(re.findall(r"(productId|productKey|deviceNoType|deviceNo) (\S+)", printed))
+        answer = requests.post(url + SECRET_INFO, json=known, verify=str(data / "ca.pem"), timeout=10).json()
+        assert answer["code"] == "200", (known, answer)
+        process.send_signal(number)
+        rest = process.communicate(timeout=10)[0]
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0
+    assert re.search(rf"\d\d:\d\d:\d\d +{known['deviceNo']} +{SECRET_INFO} +200 成功", rest), rest
+    assert answer["data"]["deviceSecret"] not in printed + rest and "Traceback" not in rest
+
+
+# The CSV file
+
+HEADER = "productId,productKey,deviceNoType,deviceNo"
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_read_devices(tmp_path, mark, end):
+    file = tmp_path / "devices.csv"
+    lines = [
+        HEADER + ",cellular",
+        f"{PRODUCT},{KEY},SN,TOY-0001,",
+        "",
+        f"9876543210987,other-key-77aa,IMEI,{IMEI},true",
+    ]
+    file.write_bytes((mark + end.join(lines)).encode())
+    assert read_devices(file) == [TOY, PHONE]
+
+
+def test_read_devices_without_cellular(tmp_path):
+    file = tmp_path / "devices.csv"
+    file.write_text(f"deviceNo,deviceNoType,productKey,productId\n TOY-0001 ,SN,{KEY},{PRODUCT}\n")
+    assert read_devices(str(file)) == [TOY]
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ("", "line 1: column productId is missing"),
+        ("productId,productKey,deviceNo\n1,2,3\n", "line 1: column deviceNoType is missing"),
+        (HEADER + ",celular\n", "line 1: column 'celular' is unknown"),
+        (HEADER + ",deviceNo\n", "line 1: column deviceNo stands there twice"),
+        (HEADER + "\n", "line 1: no device follows"),
+        (HEADER + "\n1,k,SN,A\n1,k,SN,\n", "line 3: deviceNo is empty"),
+        (HEADER + "\n1,,SN,A\n", "line 2: productKey is empty"),
+        (HEADER + "\n1,k,MAC,A\n", "line 2: deviceNoType must be one of SN, IMEI, CMEI, not 'MAC'"),
+        (HEADER + "\n1,k,SN,A\n1,k,SN,B\n1,k,SN,A\n", "line 4: deviceNo 'A' is in product '1' already"),
+        (HEADER + "\n1,k,SN\n", "line 2: 3 values for 4 columns"),
+        (HEADER + "\n1,k,SN,A,B\n", "line 2: 5 values for 4 columns"),
+        (HEADER + "\n1,k,SN,A\n1,other,SN,B\n", "line 3: productKey is not the one"),
+        (HEADER + ",cellular\n1,k,SN,A,maybe\n", "line 2: cellular must be true or false, not 'maybe'"),
+        (HEADER + ",cellular\n1,k,SN,A,yes\n1,k,SN,B,no\n", "line 3: cellular is not what product '1' has"),
+        (HEADER + '\n1,k,SN,"A\n', "line 2: "),
+        ((HEADER + "\n1,k,SN,A\n1,k,SN,玩具\n").encode("gbk"), "line 3: not UTF-8"),
+    ],
+)
+def test_read_devices_names_line_and_column(tmp_path, text, sentence):
+    file = tmp_path / "devices.csv"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError) as raised:
+        read_devices(file)
+    assert f"{file}, {sentence}" in str(raised.value)
+    assert "other" not in str(raised.value), "a key is a secret"
+
+
+def test_a_device_is_checked_without_a_file_too():
+    with pytest.raises(ValueError, match="productKey is empty"):
+        Cloud(devices=[{"product_id": "1", "product_key": "", "device_no_type": "SN", "device_no": "A"}])

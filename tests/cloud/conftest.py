@@ -1,0 +1,27 @@
+"""A box of its own for each file, well-behaved at the start of each test."""
+
+import pytest
+import requests
+
+from tools.cloud import Cloud
+
+
+@pytest.fixture(scope="module")
+def box():
+    with Cloud() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def cloud(box):
+    box.behave()
+    yield box
+    box.behave()
+
+
+@pytest.fixture
+def session(cloud):
+    """A session of requests that trusts the box, and nothing that the environment says."""
+    with requests.Session() as session:
+        session.trust_env, session.verify = False, str(cloud.ca_pem)
+        yield session

@@ -1,0 +1,83 @@
+"""A network that is not there, and commands that are ended in the middle."""
+
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+
+from operators import FEISHU, IMPORTS, RECORDS, Operator, fleet, laptops, records
+
+
+def test_an_unreachable_host(anyone, tmp_path):
+    file = tmp_path / "devices.csv"
+    file.write_text("ak,sk\na1,s1\n")
+    for command in (["import", file], ["list"], ["show", "a1"]):
+        done = fleet(*command)
+        assert done.exit_code == 1 and "localhost:9: Connection refused. Look at the network" in done.stderr
+    # Nothing has left this machine, so there is nothing to look up.
+    assert "Looked up" not in fleet("import", file, "--dry-run").stderr
+
+
+def test_a_server_that_is_somebody_else(operator):
+    operator.box.misbehave(certificate="foreign")
+    done = operator("import", operator.batch(1))
+    assert done.exit_code == 1 and "its CA is unknown here" in done.stderr
+
+
+def test_ctrl_c_ends_what_was_begun_and_no_more(operator):
+    file = operator.batch(300)
+    operator("import", file)
+    operator.box.misbehave(delay=0.05)
+    process = operator.start("disable", file)
+    while not any(device["state"] == "BAN" for device in operator.devices().values()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and "it goes on where it stopped" in errors, errors
+    assert "Traceback" not in errors and "not sent" in out and "unknown" not in out
+    banned = sum(device["state"] == "BAN" for device in operator.devices().values())
+    assert f"{banned} │ disabled" in out
+    operator.box.behave()
+    before = len(operator.box.calls())
+    assert operator("disable", file).exit_code == 0
+    assert len(operator.box.calls()) - before == 300 - banned
+
+
+def killed_until_done(operator, moments, *command):
+    """Gives a command again and again, each time killed at the next moment, then leaves it alone."""
+    for moment in moments:
+        process = operator.start(*command)
+        try:
+            process.communicate(timeout=moment)
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+    operator.box.behave()
+    process = operator.start(*command)
+    out, errors = process.communicate(timeout=40)
+    assert process.returncode == 0, out + errors
+
+
+def test_import_killed_at_random_moments_loses_nothing_and_repeats_nothing(operator):
+    file = operator.batch(4000)
+    operator.box.misbehave(delay=0.25, path=IMPORTS, share=0.6)
+    moments = [random.uniform(0.4, 0.9) for _ in range(2)]
+    killed_until_done(operator, moments, "import", file, "--jobs", "2")
+    devices = operator.devices()
+    assert len(devices) == 4000, moments
+    assert Counter((d["received"], d["imported"]) for d in devices.values()) == {(1, 1): 4000}, moments
+
+
+def test_register_killed_at_random_moments_loses_nothing(box, tmp_path):
+    operator = Operator(box, tmp_path, per_second=10_000)
+    rows = laptops(500)
+    file = operator.csv("f.csv", FEISHU, *rows)
+    moments = [random.uniform(0.5, 1.2) for _ in range(2)]
+    killed_until_done(operator, moments, "register", file, "--rate", "1000")
+    made = [call for call in box.calls(RECORDS) if call["device"] in {row[3] for row in rows}]
+    assert len(records(box, rows)) == 500
+    # Feishu cannot be asked; so what was under way at each kill is sent again, and "exists".
+    assert len(made) <= 500 + 4 * len(moments)

@@ -1,0 +1,213 @@
+"""http: connections that are kept, that end, and that lead elsewhere."""
+
+import sys
+import time
+
+from muster import http
+from told import OK, answer, refused, requests, say, say_in_turn, seen, to, until_left
+
+TIMEOUT = 0.2
+
+
+# Connections
+
+
+def test_connections_are_kept(server):
+    with http.Session() as session:
+        for _ in range(3):
+            assert session.get(say(server, OK)).text == "ok"
+        session.post(server["url"], data=b"x" * 9000)
+        # Read to its end, a streamed one is kept too.
+        with session.get(say(server, answer("a" * 3000)), stream=True) as r:
+            assert len(r.raw.read(3000)) == 3000
+        session.post(server["url"], json={})
+    assert requests(server) == [6]
+    until_left(server)
+    session.get(server["url"])
+    session.close()
+    assert requests(server) == [6, 1]
+
+
+def test_functions_keep_nothing(server):
+    http.get(server["url"])
+    http.get(server["url"])
+    assert requests(server) == [1, 1]
+    until_left(server)
+
+
+def test_connections_that_end(server):
+    with http.Session() as session:
+        for steps in (
+            [answer("ok", "Connection: close")],
+            [answer("ok", "CONNECTION: Close, x")],
+            ["HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"],
+            ["HTTP/1.1 200 OK\r\n\r\nok", ["close"]],
+            [OK + "more"],
+            [OK, ["repeat", "HTTP/1.1 666 Evil\r\n\r\n", 200]],
+            [answer("ok" * 1000) + "more"],
+        ):
+            assert session.get(say(server, *steps)).text[:2] == "ok"
+            time.sleep(0.02)
+        # One that was not read to its end is of no more use either.
+        session.get(say(server, answer("abc")), stream=True).close()
+    assert requests(server) == [1] * 8
+    until_left(server)
+
+
+def test_a_kept_connection_that_was_closed_is_replaced(server, other_server):
+    for end in ("close", "reset"):
+        with http.Session() as session:
+            assert session.get(say(server, OK, [end])).text == "ok"
+            time.sleep(0.05)
+            assert session.post(say(server, OK), data=b"x").text == "ok"
+    assert requests(server) == [1] * 4
+
+
+def test_a_request_is_repeated_once_when_a_kept_connection_ends_without_a_byte(server):
+    for end in ("close", "reset"):
+        with http.Session() as session:
+            session.get(say(server, OK))
+            # The server's close and the request cross on their way.
+            assert session.post(say_in_turn(server, [[end]], [OK]), data=b"1").text == "ok"
+            refused(say_in_turn(server, [[end]], [[end]], [OK], [end]), session)
+    counts = requests(server)
+    # The second connection was kept too, and so the second URL broke it, and then a third.
+    assert counts == [2, 2, 1] * 2, counts
+    until_left(server)
+
+
+def test_nothing_else_is_repeated(server):
+    late = say_in_turn(server, ["HTTP/1.1 2", ["close"]], [OK])
+    early = "HTTP/1.1 100 Continue\r\n\r\n"
+    silent = say_in_turn(server, [["silent"]], [OK])
+    with http.Session(timeout=TIMEOUT) as session:
+        refused(say_in_turn(server, [["close"]], [OK]), session, "POST", data=b"x")
+        session.get(say(server, OK))
+        refused(late, session, "POST", data=b"x")
+        session.get(say(server, OK))
+        refused(say_in_turn(server, [early, ["close"]], [OK]), session, "POST", data=b"x")
+        session.get(say(server, OK))
+        refused(silent, session, "POST", within=TIMEOUT + 0.5, data=b"x")
+    assert requests(server) == [1, 2, 2, 2]
+    until_left(server)
+
+
+def test_what_can_be_read_only_once_is_never_sent_on_trial(server):
+    with http.Session() as session:
+        session.get(say(server, OK))
+        assert session.post(server["url"], data=iter([b"x"])).json()["body"] == "1\r\nx\r\n0\r\n\r\n"
+    assert requests(server) == [1, 1]
+
+
+def test_no_kept_connection_is_lost(server, other_server, ipv6_server):
+    session = http.Session()
+    with session.get(say(server, OK), stream=True) as a, session.get(say(server, OK), stream=True) as b:
+        assert a.content == b.content == b"ok"
+    session.get(say(other_server, OK))
+    session.get(say(ipv6_server, OK))
+    session.get(say(server, OK))
+    session.close()
+    for s in (server, other_server, ipv6_server):
+        until_left(s)
+
+
+def test_a_server_that_is_not_there(dead_url):
+    assert "cannot be reached" in refused(dead_url)
+    assert "looked up" in refused("http://nowhere.invalid/", within=5)
+    for host in ("a" * 64 + ".invalid", "a..b", ".invalid", "a" * 300):
+        refused("http://%s/" % host, within=5)
+
+
+def test_the_next_address_is_tried(server, dead_url):
+    connection = sys.modules["muster.connection"]
+    real = connection.socket
+
+    class Socket:
+        socket = real.socket
+        SOCK_STREAM = real.SOCK_STREAM
+
+        @staticmethod
+        def getaddrinfo(host, port, *more):
+            dead = real.getaddrinfo("127.0.0.1", int(dead_url[17:]), *more)
+            return dead + dead + real.getaddrinfo("127.0.0.1", port, *more)
+
+    connection.socket = Socket
+    try:
+        assert http.get(say(server, OK)).text == "ok"
+    finally:
+        connection.socket = real
+    until_left(server)
+
+
+# Redirects
+
+
+def test_redirects(server, other_server):
+    echo = server["url"] + "/a?b"
+    with http.Session() as session:
+        for location in (echo, "/a?b", "//%s/a?b" % server["url"][7:], "a?b", "/a?b#c", "a?b=http://c"):
+            for status in ("301 x", "302 x", "303 x", "307 x", "308 x"):
+                r = session.get(to(server, location, status), headers={"A": "b"}, auth=("u", "p"))
+                head = r.json()["head"]
+                assert head.startswith("GET /a?b") and "\r\nA: b" in head and "Authorization" in head, head
+    assert len(seen(server)) == 1
+    for method, status, sent in (
+        ("POST", 301, "GET"),
+        ("POST", 302, "GET"),
+        ("POST", 303, "GET"),
+        ("POST", 307, "POST"),
+        ("POST", 308, "POST"),
+        ("PUT", 302, "PUT"),
+        ("PUT", 303, "GET"),
+        ("DELETE", 303, "GET"),
+    ):
+        echo = http.request(
+            method, to(server, "/x", "%d x" % status), data="body", headers={"content-type": "t"}
+        ).json()
+        kept = method == sent
+        assert echo["head"].startswith(sent + " /x ") and echo["body"] == ("body" if kept else ""), echo
+        assert ("content-type" in echo["head"]) == ("Content-Length" in echo["head"]) == kept
+    assert http.head(to(server, "/x", "303 x")).status_code == 200
+    # To another origin: what anybody may see, and nothing else.
+    head = http.get(to(server, other_server["url"] + "/x"), headers={"X-Secret": "s"}).json()["head"]
+    assert head.startswith("GET /x ") and "Secret" not in head
+    # A body of the redirect itself is of no interest.
+    assert http.get(to(server, "/x", body="y" * 100)).status_code == 200
+    # 300 and 304 are answers, and so is one that does not say where.
+    assert http.get(say(server, answer("", "Location: /x", status="300 x"))).status_code == 300
+    assert http.get(say(server, answer("", status="302 x"))).status_code == 302
+    until_left(server)
+
+
+def test_a_redirect_to_another_query(server):
+    url = say_in_turn(server, [answer("", "Location: ?q=1", status="302 x")], [OK])
+    assert http.get(url + "?q=0").text == "ok"
+    assert [seen(server)[n]["received"][0].split(" ")[1][-4:] for n in (0, 1)] == ["?q=0", "?q=1"]
+    assert "5 times" in refused(to(server, "?q=1"))
+
+
+def test_redirects_that_are_refused(server, other_server):
+    elsewhere = other_server["url"] + "/x"
+    for kw in (
+        {"method": "POST", "data": b"body"},
+        {"method": "POST", "json": {}},
+        {"auth": ("u", "p")},
+        {"headers": {"AUTHORIZATION": "Bearer secret"}},
+    ):
+        for status in ("301 x", "302 x", "303 x", "307 x", "308 x"):
+            text = refused(to(server, elsewhere, status), **kw)
+            assert "must not go" in text and "secret" not in text
+    assert seen(other_server) == []
+    assert "cannot be sent twice" in refused(to(server, "/x", "307 x"), method="POST", data=iter([b"x"]))
+    for location in (
+        "ftp://x/",
+        "http://u:p@x/",
+        "http://x:99999/",
+        "/a b",
+        "http://",
+        "\xe4",
+        "http://[::1/",
+    ):
+        assert "no usable address" in refused(to(server, location)), location
+    refused(to(server, "http://a..b/"))
+    until_left(server)

@@ -1,0 +1,139 @@
+"""http: what is sent, byte by byte, and what is not."""
+
+from helpers import raises
+from muster import http
+from told import seen
+
+
+def test_every_method(server):
+    for method in ("get", "post", "put", "delete", "patch"):
+        echo = getattr(http, method)(server["url"] + "/p?q=1").json()
+        assert echo["head"].startswith("%s /p?q=1 HTTP/1.1\r\nHost: 127.0.0.1:" % method.upper()), echo
+        assert ("Content-Length: 0" in echo["head"]) == (method in ("post", "put", "patch"))
+        with http.Session() as session:
+            assert getattr(session, method)(server["url"] + "/p?q=1").json() == echo
+    assert http.head(server["url"]).content == b""
+    assert http.request("OPTIONS", server["url"]).json()["head"].startswith("OPTIONS / ")
+
+
+def test_every_kind_of_body(server, tmp):
+    with open(tmp + "/body", "wb") as f:
+        f.write(b"file" * 500)
+
+    def pieces():
+        yield b"one"
+        yield bytearray(b"two")
+        yield b""
+        yield memoryview(b"three")
+
+    for data, headers, sent in (
+        ("\u4e2d", {}, "\xe4\xb8\xad"),
+        (b"\x00\xff", {}, "\x00\xff"),
+        (bytearray(b"ab"), {}, "ab"),
+        (memoryview(b"abc")[1:], {}, "bc"),
+        (b"x" * 5000, {}, "x" * 5000),
+        (b"", {}, ""),
+        (open(tmp + "/body", "rb"), {"Content-Length": "2000"}, "file" * 500),
+        (open(tmp + "/body", "rb"), {}, "400\r\n%s\r\n3d0\r\n%s\r\n0\r\n\r\n" % ("file" * 256, "file" * 244)),
+        (pieces(), {}, "3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n"),
+        (pieces(), {"content-length": "11"}, "onetwothree"),
+    ):
+        echo = http.post(server["url"], data=data, headers=headers).json()
+        assert echo["body"] == sent, (data, echo)
+        chunked = sent[-5:] == "0\r\n\r\n"
+        assert ("Transfer-Encoding: chunked" in echo["head"]) == chunked, echo
+        assert echo["head"].lower().count("content-length: ") == (not chunked), echo
+        if hasattr(data, "close"):
+            data.close()
+    raises(TypeError, http.post, server["url"], data=5)
+
+
+def test_an_empty_file_ends_though_it_was_opened_as_text(server, tmp):
+    open(tmp + "/body", "w").close()
+    with open(tmp + "/body") as f:
+        assert http.post(server["url"], data=f).json()["body"] == "0\r\n\r\n"
+
+
+def test_json_headers_and_auth(server):
+    echo = http.put(server["url"], json={"a": [1, None]}, headers={"X-One": 1}, auth=("me", "p:w")).json()
+    assert echo["body"].replace(" ", "") == '{"a":[1,null]}'
+    for line in ("Content-Type: application/json", "X-One: 1", "Authorization: Basic bWU6cDp3"):
+        assert "\r\n" + line in echo["head"], echo
+    given = {"content-type": "application/json; charset=utf-8", "authorization": "Bearer t", "host": "h"}
+    echo = http.put(server["url"], json=[], headers=given).json()
+    for name in ("content-type", "authorization", "host"):
+        assert echo["head"].lower().count("\r\n%s:" % name) == 1, echo
+    echo = http.put(server["url"], headers=given, auth=("a", "b")).json()
+    assert echo["head"].lower().count("\r\nauthorization:") == 1, echo
+    assert given["authorization"] == "Bearer t"
+
+
+def test_a_long_user_and_password_stay_in_one_line(server):
+    echo = http.get(server["url"], auth=("u" * 100, "p" * 100)).json()
+    assert len(echo["head"].partition("Authorization: Basic ")[2].partition("\r\n")[0]) == 268
+
+
+def test_a_small_request_is_one_write(server):
+    http.post(server["url"], json={"k": "v" * 100}, headers={"A": "b"})
+    assert len(seen(server)[0]["received"]) == 1
+
+
+def test_urls(server):
+    port = server["url"].rpartition(":")[2]
+    for url, line in (
+        ("http://127.0.0.1:%s" % port, "GET / HTTP/1.1"),
+        ("HTTP://127.0.0.1:%s?a=b/c" % port, "GET /?a=b/c HTTP/1.1"),
+        ("http://127.0.0.1:%s/a?b#c" % port, "GET /a?b HTTP/1.1"),
+        ("http://127.0.0.1:%s#c" % port, "GET / HTTP/1.1"),
+        ("http://127.0.0.1:%s/a@b:c" % port, "GET /a@b:c HTTP/1.1"),
+        ("http://127.0.0.1:000%s/" % port, "GET / HTTP/1.1"),
+    ):
+        assert http.get(url).json()["head"].startswith(line + "\r\n"), url
+
+
+def test_ipv6_literal(ipv6_server):
+    assert "\r\nHost: [::1]:" in http.get(ipv6_server["url"] + "?q").json()["head"]
+
+
+def test_what_cannot_be_sent_is_refused_before_a_connection_is_made(server):
+    url = server["url"]
+    host = url[7:]
+    for bad in (
+        "",
+        host,
+        "//" + host,
+        "ftp://" + host,
+        "http:/" + host,
+        "http://",
+        "http:///path",
+        "http://:80/",
+        "http://me@" + host,
+        "http://me:secret@" + host,
+        "http://127.0.0.1:0/",
+        "http://127.0.0.1:65536/",
+        "http://127.0.0.1:-1/",
+        "http://127.0.0.1:80x/",
+        "http://127.0.0.1:8:0/",
+        "http://127.0.0.1:%s/" % ("9" * 30),
+        "http://[::1/",
+        "http://[::1]80/",
+        "http://::1/",
+        "http://[]/",
+        url + "/\r\nX: y",
+        url + "/a b",
+        url + "/\u4e2d",
+        url + "/\x7f",
+        "http://127.0.0.1\r\n:80/",
+    ):
+        assert "secret" not in str(raises(ValueError, http.get, bad))
+    for headers in (
+        {"A": "b\r\nC: d"},
+        {"A": "b\n"},
+        {"A\r\nB": "c"},
+        {"A": "\u4e2d"},
+        {"A": "\x00"},
+        {"A": "secret\r"},
+    ):
+        assert "secret" not in str(raises(ValueError, http.get, url, headers=headers))
+    raises(ValueError, http.request, "GET / HTTP/1.1\r\nA: b\r\n\r\nGET", url)
+    assert seen(server) == []

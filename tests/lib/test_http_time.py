@@ -1,0 +1,243 @@
+"""http: what a timeout bounds, and what goes on meanwhile."""
+
+import asyncio
+import binascii
+import gc
+import hashlib
+
+from helpers import raises
+from muster import http, wait
+from muster.clock import ticks_diff, ticks_ms
+from muster.errors import TransportError
+from told import OK, answer, refused, requests, say, to, until_left
+
+TIMEOUT = 0.2
+
+
+# Time
+
+
+def test_a_timeout_bounds_the_whole_exchange(server):
+    head = "HTTP/1.1 200 OK\r\n"
+    chunked = head + "Transfer-Encoding: chunked\r\n\r\n"
+    for steps in (
+        [["silent"]],
+        [["drip", answer("x" * 50), 0.1]],
+        [head, ["drip", "A: bcdefghijklmnop\r\n", 0.1]],
+        [head + "Content-Length: 50\r\n\r\n", ["drip", "x" * 50, 0.1]],
+        [head + "\r\n", ["drip", "x" * 50, 0.1]],
+        [chunked, ["drip", "5\r\nhello\r\n0\r\n\r\n", 0.1]],
+        [chunked + "50\r\n", ["drip", "x" * 50, 0.1]],
+        [chunked + "0\r\n", ["drip", "A: b\r\n" * 9, 0.1]],
+        [["drip", "HTTP/1.1 100 x\r\n\r\n" * 9, 0.05]],
+    ):
+        text = refused(say(server, *steps), within=TIMEOUT + 0.5, timeout=TIMEOUT)
+        assert "did not end within 0.2 s" in text, text
+    text = refused(to(server, _slowly(server)), within=TIMEOUT + 0.5, timeout=TIMEOUT)
+    assert "0.2 s" in text
+    until_left(server)
+
+
+def _slowly(server):
+    return say(server, 0.2, answer("", "Location: " + say(server, 0.2, OK), status="302 x"))
+
+
+def test_a_server_that_does_not_read(deaf_url):
+    def endless():
+        while True:
+            yield bytes(1000)
+
+    for data in (endless(), iter([memoryview(bytes(20000))] * 1000)):
+        text = refused(deaf_url, None, "POST", within=TIMEOUT + 0.5, data=data, timeout=TIMEOUT)
+        assert "the request did not end within 0.2 s" in text
+
+
+def test_a_large_body_leaves_as_fast_as_it_is_taken(server):
+    data = bytes(range(256)) * 800
+    sent = binascii.hexlify(hashlib.sha256(data).digest()).decode()
+    with http.Session() as session:
+        for _ in range(2):
+            assert session.post(server["url"], data=data).json()["sha256"] == sent
+        got = session.post(server["url"], data=iter([data]), headers={"Content-Length": len(data)})
+        assert got.json()["sha256"] == sent
+
+
+def test_a_connection_that_is_never_made(full_url):
+    text = refused(full_url, within=TIMEOUT + 0.5, timeout=TIMEOUT)
+    assert "the connection did not end within 0.2 s" in text
+
+
+def test_the_timeout_of_a_session_and_of_a_request(server):
+    session = http.Session(timeout=TIMEOUT)
+    refused(say(server, ["silent"]), session, within=TIMEOUT + 0.5)
+    assert session.get(say(server, 0.5, OK), timeout=2).text == "ok"
+    session.close()
+
+
+def test_a_stream_has_a_timeout_for_each_read(server):
+    url = say(server, "HTTP/1.1 200 OK\r\n\r\n", 0.2, "a\n", 0.2, "b\n", 0.2, "c\n", ["silent"])
+    with http.get(url, stream=True, timeout=0.3) as r:
+        lines = r.iter_lines()
+        assert [next(lines), next(lines), next(lines)] == [b"a", b"b", b"c"]
+        start = ticks_ms()
+        raises(TransportError, next, lines)
+        assert 200 < ticks_diff(ticks_ms(), start) < 800
+    until_left(server)
+
+
+def test_lines_come_as_they_arrive(server):
+    start = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    url = say(server, start, "4\r\none\n\r\n", 0.2, "6\r\ntwo\r\nt\r\n", 0.2, "4\r\nhree\r\n0\r\n\r\n")
+    begin = ticks_ms()
+    came = []
+    with http.get(url, stream=True) as r:
+        for line in r.iter_lines():
+            came.append((line, ticks_diff(ticks_ms(), begin)))
+    assert [line for line, _ in came] == [b"one", b"two", b"three"]
+    assert came[0][1] < 150 <= came[1][1] < 350 <= came[2][1], came
+
+
+def test_a_line_larger_than_the_memory(server):
+    url = say(server, "HTTP/1.1 200 OK\r\n\r\n", ["repeat", "x", 2000000], ["silent"])
+    with http.Session(max_body=10**9).get(url, stream=True) as r:
+        real = r.readinto
+        left = [50]
+
+        def readinto(buffer):
+            left[0] -= 1
+            if not left[0]:
+                raise MemoryError
+            return real(buffer)
+
+        r.readinto = readinto
+        assert "memory" in str(raises(TransportError, list, r.iter_lines()))
+    until_left(server)
+
+
+def test_a_megabyte_in_little_memory(server):
+    head = "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n"
+    buffer = bytearray(4096)
+    with http.get(say(server, head, ["repeat", "0123456789abcdef", 65536]), stream=True) as r:
+        gc.collect()
+        total = 0
+        while True:
+            n = r.raw.readinto(buffer)
+            if not n:
+                break
+            total += n
+    assert total == 1 << 20
+    with http.get(say(server, head, ["repeat", "0123456789abcde\n", 65536]), stream=True) as r:
+        count = 0
+        for line in r.iter_lines():
+            assert line == b"0123456789abcde"
+            count += 1
+    assert count == 65536
+
+
+def test_idle_is_called_while_a_request_waits(server):
+    session = http.Session()
+    calls = []
+    session.idle = lambda: calls.append(ticks_ms())
+    start = ticks_ms()
+    assert session.get(say(server, 0.7, OK)).text == "ok"
+    gaps = [ticks_diff(b, a) for a, b in zip([start] + calls, calls)]
+    assert len(calls) >= 3 and max(gaps) < 300, gaps
+    session.close()
+
+
+def test_an_interrupt_closes_the_connection(server, full_url):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    session = http.Session()
+    session.idle = interrupt
+    slow = ["HTTP/1.1 200 OK\r\n", ["drip", "Content-Length: 5\r\n\r\n", 0.01], ["silent"]]
+    for steps in ([["silent"]], slow, ["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", ["silent"]]):
+        raises(KeyboardInterrupt, session.get, say(server, *steps))
+        until_left(server)
+    raises(KeyboardInterrupt, session.get, full_url)
+    session.idle = None
+    with session.get(say(server, "HTTP/1.1 200 OK\r\n\r\nx", ["silent"]), stream=True) as r:
+        assert r.raw.read(1) == b"x"
+        session.idle = interrupt
+        raises(KeyboardInterrupt, r.raw.read, 1)
+        until_left(server)
+
+
+# asyncio
+
+
+def test_a_loop_keeps_turning(server):
+    stalls = []
+
+    async def tick():
+        last = ticks_ms()
+        while True:
+            await asyncio.sleep(0.005)
+            now = ticks_ms()
+            stalls.append(ticks_diff(now, last))
+            last = now
+
+    async def main():
+        ticking = asyncio.create_task(tick())
+        session = http.Session(timeout=TIMEOUT)
+        for steps in ([["silent"]], [["drip", OK, 0.05]]):
+            try:
+                await wait.run_async(session.exchange("GET", say(server, *steps)))
+            except TransportError as e:
+                assert "0.2 s" in str(e)
+            else:
+                assert False
+        response = await wait.run_async(session.exchange("POST", server["url"], b"x"))
+        assert response.json()["body"] == "x"
+        session.close()
+        ticking.cancel()
+
+    asyncio.run(main())
+    # A call that blocked would stall it for the whole timeout; a busy machine may, for a part of it.
+    assert len(stalls) > 30 and max(stalls) < 180, (len(stalls), max(stalls))
+    until_left(server)
+
+
+def test_a_large_body_lets_others_have_a_turn(server):
+    turns = 0
+    with http.Session() as session:
+        for waits_for in session.exchange("POST", server["url"], bytes(200000)):
+            turns += waits_for is False
+            if waits_for:
+                waits_for.poll(200)
+    assert turns > 200000 // 16384
+    until_left(server)
+
+
+def test_a_cancelled_exchange_closes_its_connection(server):
+    async def main():
+        try:
+            await asyncio.wait_for(
+                wait.run_async(http.Session().exchange("GET", say(server, ["silent"]))), 0.1
+            )
+        except asyncio.TimeoutError:
+            pass
+        else:
+            assert False
+
+    asyncio.run(main())
+    assert requests(server) == [1]
+    until_left(server)
+
+
+def test_exchanges_side_by_side(server):
+    async def main():
+        session = http.Session()
+        urls = [
+            say(server, 0.1, answer("one")),
+            say(server, answer("two")),
+            say(server, 0.05, answer("three")),
+        ]
+        answers = await asyncio.gather(*[wait.run_async(session.exchange("GET", url)) for url in urls])
+        assert [a.text for a in answers] == ["one", "two", "three"]
+        session.close()
+
+    asyncio.run(main())
+    assert requests(server) == [1, 1, 1]
+    until_left(server)

@@ -1,0 +1,79 @@
+"""A board's first start: how long from boot.py's first line to the first accepted heartbeat."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from tools.board import Board, find_micropython
+from tools.cloud import Cloud, Device
+from tools.factory.product import ROOT, board_image
+
+from .figure import Figure, Tell, ratio_of
+
+VM = Path(__file__).parent / "vm"
+ROUNDS = 40
+WITHIN = 2
+
+DEVICE = Device("1234567890123", "pr0ductk3y", "SN", "AI-0001")
+
+
+def config(cloud: Cloud) -> dict:
+    """A device's that has nothing to wait for but the platform: its network and its clock are there."""
+    return {
+        "wifi": [],
+        "ntp": [],
+        "productId": DEVICE.product_id,
+        "productKey": DEVICE.product_key,
+        "deviceNo": DEVICE.device_no,
+        "cmei": "111234560000018",
+        "firmwareVersion": "1.0",
+        "baseUrl": cloud.url,
+    }
+
+
+def image(cloud: Cloud, boot: bytes, main: bytes) -> bytes:
+    return board_image(config(cloud), {"ca": cloud.ca_pem}, more={"/boot.py": boot, "/main.py": main})
+
+
+def seconds(folder: Path, flash: bytes, what: str) -> float:
+    """Switches on a new board, and returns what it tells it took until it says so."""
+    # Its clock is right: a board's own begins in 2000, and it would shake hands twice.
+    with Board(folder, flash, rtc=time.time()) as board:
+        return int(board.wait_for(re.compile(rf"(\d+) us: {what}"))[1]) / 1e6
+
+
+def measure(tell: Tell) -> list[Figure]:
+    """The one row of this topic."""
+    if find_micropython() is None:
+        raise RuntimeError("there is no MicroPython for this computer.")
+    shipped = {name: (ROOT / name).read_bytes() for name in ("boot.py", "main.py")}
+    pairs = []
+    with Cloud([DEVICE]) as cloud, tempfile.TemporaryDirectory(prefix="muster-start-") as folder:
+        first = image(
+            cloud,
+            (VM / "start_boot.py").read_bytes() + shipped["boot.py"],
+            (VM / "start_main.py").read_bytes() + shipped["main.py"],
+        )
+        alone = image(cloud, b"", (VM / "start_handshake.py").read_bytes())
+        for n in range(ROUNDS):
+            tell(f"start: a first start and a handshake alone, {n + 1} of {ROUNDS}")
+            handshake = seconds(Path(folder, f"handshake {n}"), alone, "shook hands")
+            pairs.append((handshake, seconds(Path(folder, f"first {n}"), first, "reported")))
+    ratio = ratio_of(pairs)
+    handshake, whole = (statistics.median(side) * 1000 for side in zip(*pairs, strict=True))
+    return [
+        Figure(
+            "boot.py's first line to the first accepted heartbeat, VM",
+            "the TLS handshake alone, same VM, server and root",
+            f"within {WITHIN} times",
+            f"{ratio:.2f} times: {whole:.0f} ms, {handshake:.0f} ms",
+            ratio <= WITHIN,
+            "the first of all starts: imports from flash, secret fetch and report on one connection, both "
+            f"records written; {ROUNDS} new boards, in turns with as many that only shake hands; the clocks "
+            "are right, and no Wi-Fi is to be joined",
+        )
+    ]

@@ -1,0 +1,271 @@
+"""JSON Web Tokens: HS256 with a prepared key, RS256 of 2048 bits, and what the latter needs of the heap."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import statistics
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from .figure import Figure, Tell, ratio_of, times
+from .machine import compiled, install, least_heap, library, run
+
+# What Coze's document signs, in the length that its identifiers have.
+CLAIMS = {
+    "iss": "1110000000001",
+    "aud": "api.coze.cn",
+    "iat": 1795305600,
+    "exp": 1795309200,
+    "jti": "fb4ad9d0c5a14ee6a3f3f9c4f0a0b5f1",
+}
+SECRET = "0123456789abcdef0123456789abcdef"
+MESSAGE = "header.claims"
+AT_ANY_TIME = {"verify_exp": False, "verify_iat": False, "verify_aud": False}
+BITS = 2048
+PUBLIC_EXPONENT = 65537
+TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+# A sliding window of four bits: a multiplication for every five bits, eight for the odd powers.
+HALVES = 2 * (BITS // 2 + BITS // 2 // 5 + 8)
+# 17 to check the signature, one to blind, one to unblind, two for the next pair, and two halves put together.
+WHOLES = 22
+
+KB = 1024
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What PyPI has for boards: package and needs as pip takes them, call an expression over the module
+    and what is given, before the modules that it is imported with."""
+
+    job: str
+    package: str
+    module: str
+    call: str
+    needs: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+
+
+HASHLIB = "adafruit-circuitpython-hashlib==1.4.22"
+PEERS = (
+    Peer(
+        "HS256 token", "microjwt==0.1.0", "microjwt", "module.microjwt.create_token('user', 'role', secret)"
+    ),
+    Peer(
+        "HMAC-SHA256",
+        "circuitpython-hmac==0.2.1",
+        "circuitpython_hmac",
+        "module.new(secret.encode(), message.encode(), digestmod=adafruit_hashlib.sha256).digest()",
+        (HASHLIB,),
+        ("adafruit_hashlib",),
+    ),
+    Peer(
+        "RS256 signature",
+        "adafruit-circuitpython-rsa==1.2.30",
+        "adafruit_rsa",
+        "module.sign(message.encode(), module.PrivateKey(*numbers), 'SHA-256')",
+        (HASHLIB, "adafruit-circuitpython-logging==5.6.4"),
+    ),
+    Peer(
+        "RS256 token",
+        "adafruit-circuitpython-jwt==1.2.25",
+        "adafruit_jwt",
+        "module.JWT.generate(claims, numbers, 'RS256')",
+        ("adafruit-circuitpython-binascii==2.0.10",),
+        ("adafruit_rsa",),
+    ),
+)
+# For the same jobs: module, what is prepared once, and the call.
+OURS = {
+    "HMAC-SHA256": ("muster.hmac", "module.Key(secret.encode())", "ready.digest(message.encode())"),
+    "RS256 signature": ("muster.rsa", "module.PrivateKey.from_pem(pem)", "ready.sign(message.encode())"),
+}
+
+
+def measure(tell: Tell) -> list[Figure]:
+    """The rows on tokens."""
+    key = rsa.generate_private_key(PUBLIC_EXPONENT, BITS)
+    with tempfile.TemporaryDirectory(prefix="muster-bench-") as name:
+        folder = Path(name)
+        ours = library(folder / "lib")
+        tell("tokens: HS256 and RS256 in turns")
+        figures = in_turns(key, ours)
+        tell("tokens: the heap that RS256 needs")
+        figures += in_the_heap(key, ours, folder)
+        tell("tokens: what PyPI has for boards")
+        figures += beside_peers(key, ours, folder)
+    return figures
+
+
+def in_turns(key: rsa.RSAPrivateKey, ours: Path) -> list[Figure]:
+    signature = key.sign(MESSAGE.encode(), padding.PKCS1v15(), hashes.SHA256())
+    private = key.private_numbers()
+    n = private.public_numbers.n
+    request = {
+        "claims": CLAIMS,
+        "secret": SECRET,
+        "message": MESSAGE,
+        "signature": signature.hex(),
+        "pem": pem(key),
+        "encoded": pow(int.from_bytes(signature, "big"), PUBLIC_EXPONENT, n),
+        "n": n,
+        "d": private.d,
+        "p": private.p,
+        "halves": HALVES,
+        "wholes": WHOLES,
+    }
+    told = run("tokens", request, [ours])
+    for token in (told["ours"], told["generic"]):
+        held = jwt.decode(token, SECRET, ["HS256"], options=AT_ANY_TIME)
+        if held != CLAIMS:
+            raise ValueError(f"a token holds {held}, not what was signed")
+    token, generic, bare = zip(*told["hs256"], strict=True)
+    sign, plain, unavoidable = zip(*told["rs256"], strict=True)
+    faster = ratio_of([*zip(token, generic, strict=True)])
+    slower = ratio_of([*zip(bare, token, strict=True)])
+    less, more = told["allocated"]
+    signing = ratio_of([*zip(sign, plain, strict=True)])
+    overhead = ratio_of([*zip(unavoidable, sign, strict=True)])
+    hs256, rs256 = "HS256 token, prepared key", "RS256 signature, 2048 bits"
+    return [
+        Figure(
+            hs256,
+            "a generic HMAC class, base64 by a chain of replace",
+            "3 times as fast",
+            f"{times(faster)}: {us(token)}, {us(generic)}",
+            faster >= 3,
+        ),
+        Figure(
+            hs256,
+            "the same",
+            "0.55 of the allocation",
+            f"{less / more:.2f}: {less:,} of {more:,} bytes",
+            less / more <= 0.55,
+        ),
+        Figure(
+            hs256,
+            "the bare calls: dumps, two SHA-256, base64",
+            "within 1.5 times",
+            f"{slower:.2f} times: {us(token)}, {us(bare)}",
+            slower <= 1.5,
+            "the calls alone, one after the other, that give the same token from padded keys.",
+        ),
+        Figure(
+            rs256,
+            "pow(m, d, n)",
+            "4.3 times as fast",
+            f"{times(signing)}: {ms(sign)}, {ms(plain)}",
+            signing >= 4.3,
+            "blinded and checked before it leaves; pow() is neither.",
+        ),
+        Figure(
+            rs256,
+            "the multiplications it cannot avoid",
+            "within 1.3 times",
+            f"{overhead:.2f} times: {ms(sign)}, {ms(unavoidable)}",
+            overhead <= 1.3,
+        ),
+    ]
+
+
+def in_the_heap(key: rsa.RSAPrivateKey, ours: Path, folder: Path) -> list[Figure]:
+    file = folder / "key.pem"
+    file.write_text(pem(key))
+    size = imported(ours, "muster.rsa")
+    alone, signing = (least_heap("sign", path, [ours]) for path in ("", str(file)))
+    extra = signing - alone
+    return [
+        Figure("RS256: import of muster.rsa", "", "3 KB", kb(size), size <= 3 * KB),
+        Figure(
+            "RS256: least further heap for a signature",
+            "",
+            "10 KB",
+            kb(extra),
+            extra <= 10 * KB,
+            "from PEM text in a file; in the 64-bit VM.",
+        ),
+    ]
+
+
+def beside_peers(key: rsa.RSAPrivateKey, ours: Path, folder: Path) -> list[Figure]:
+    private = key.private_numbers()
+    given = {
+        "secret": SECRET,
+        "message": MESSAGE,
+        "claims": CLAIMS,
+        "pem": pem(key),
+        "numbers": [private.public_numbers.n, PUBLIC_EXPONENT, private.d, private.p, private.q],
+    }
+    right = {
+        "HMAC-SHA256": hmac.digest(SECRET.encode(), MESSAGE.encode(), "sha256").hex(),
+        "RS256 signature": key.sign(MESSAGE.encode(), padding.PKCS1v15(), hashes.SHA256()).hex(),
+    }
+    installed = install(
+        [package for peer in PEERS for package in (peer.package, *peer.needs)], folder / "pip"
+    )
+    if not installed:
+        return [Figure("peers from PyPI", "", "", "could not be installed", None)]
+    for path in [*(folder / "pip").rglob("*.py")]:
+        try:
+            compiled(path, folder / "peers", path.relative_to(folder / "pip"))
+        except ValueError:
+            target = folder / "peers" / path.relative_to(folder / "pip")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    return [beside(peer, given, right.get(peer.job), [ours, folder / "peers"]) for peer in PEERS]
+
+
+def beside(peer: Peer, given: dict, right: str | None, paths: list[Path]) -> Figure:
+    """Our time and size beside a peer's, once its result has been found right."""
+    request = {"module": peer.module, "before": peer.before, "ready": "None", "call": peer.call}
+    try:
+        theirs = run("peer", {**request, "given": given, "count": 5}, paths)
+    except RuntimeError as e:
+        return Figure(peer.job, peer.package, "", f"wrong: {str(e).splitlines()[-1]}", None)
+    if right is None and not TOKEN.fullmatch(theirs["found"]):
+        return Figure(peer.job, peer.package, "", "wrong: not base64url as RFC 7515 has it, but padded", None)
+    if theirs["found"] != right:
+        return Figure(peer.job, peer.package, "", f"wrong: {theirs['found'][:40]}", None)
+    module, ready, call = OURS[peer.job]
+    request = {"module": module, "before": (), "ready": ready, "call": call}
+    ours = run("peer", {**request, "given": given, "count": 20}, paths)
+    if ours["found"] != right:
+        raise ValueError(f"our {peer.job} is {ours['found'][:40]}, not {right[:40]}")
+    ratio = statistics.median(theirs["times"]) / statistics.median(ours["times"])
+    sizes = f"its import {kb(theirs['size'])}, ours {kb(ours['size'])}"
+    return Figure(peer.job, peer.package, "", f"{times(ratio)} as fast; {sizes}", None)
+
+
+def imported(path: Path, module: str) -> int:
+    """The bytes of heap that importing a module of the library takes."""
+    request = {
+        "module": module,
+        "before": ["muster.errors"],
+        "given": {},
+        "ready": "None",
+        "call": "None",
+        "count": 0,
+    }
+    return run("peer", request, [path])["size"]
+
+
+def pem(key: rsa.RSAPrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def us(values: tuple[float, ...]) -> str:
+    return f"{statistics.median(values):.1f} us"
+
+
+def ms(values: tuple[float, ...]) -> str:
+    return f"{statistics.median(values) / 1000:.1f} ms"
+
+
+def kb(count: int) -> str:
+    return f"{count / KB:.1f} KB"

@@ -1,0 +1,26 @@
+"""Imports muster, makes an agent that holds its secret, and prints what each of the two adds to the heap."""
+
+import gc
+import json
+import sys
+
+config, records = json.loads(sys.stdin.readline())
+
+
+def held():
+    gc.collect()
+    return gc.mem_alloc()
+
+
+start = held()
+import muster  # noqa: E402
+
+imported = held()
+agent = muster.Agent(config, store=muster.store.FileStore(records))
+ready = held()
+if not agent.status()["enrolled"]:
+    agent.enrol()
+loaded = [name.replace(".", "/") for name in sys.modules if name.split(".")[0] == "muster"]
+# These it has let go of again.
+loaded += ["muster/config", "muster/cmei"]
+print(json.dumps({"import": imported - start, "agent": ready - imported, "loaded": loaded}))

@@ -1,0 +1,135 @@
+"""In the MicroPython VM: what a heartbeat writes, on a LittleFS whose flash operations are counted.
+
+Reads one line of JSON: image, a LittleFS image of the product; config; secret, what the platform would
+answer; heartbeats, how many. Prints, as its last line, {way: [[programs, erases, bytes programmed] of each
+heartbeat]} as JSON:
+
+agent    what the shipped agent does
+rewrite  the same record by json.dump() into one file, opened "w" each time
+rename   the same into another file, renamed over it
+"""
+
+import json
+import os
+import sys
+
+import vfs
+from muster import Agent
+from muster.store import FileStore
+
+BLOCK = 4096
+PERIOD_S = 43200
+
+
+class Flash:
+    """A block device in memory. A program is one call of writeblocks, as LittleFS makes it."""
+
+    def __init__(self, image):
+        self.data = bytearray(image)
+        self.counts = [0, 0, 0]
+
+    def readblocks(self, block, buffer, offset=0):
+        start = block * BLOCK + offset
+        buffer[:] = memoryview(self.data)[start : start + len(buffer)]
+
+    def writeblocks(self, block, buffer, offset=0):
+        start = block * BLOCK + offset
+        self.data[start : start + len(buffer)] = buffer
+        self.counts[0] += 1
+        self.counts[2] += len(buffer)
+
+    def ioctl(self, op, arg):
+        if op == 4:
+            return len(self.data) // BLOCK
+        if op == 5:
+            return BLOCK
+        if op == 6:
+            self.data[arg * BLOCK : (arg + 1) * BLOCK] = b"\xff" * BLOCK
+            self.counts[1] += 1
+        return 0
+
+
+class Clock:
+    seconds = 1795305600
+
+    def now(self):
+        return self.seconds
+
+    def trusted(self):
+        return True
+
+
+class Answer:
+    status_code = 200
+
+    def __init__(self, data):
+        self.headers = {}
+        self.content = json.dumps({"code": 200, "message": "ok", "data": data}).encode()
+
+    def json(self):
+        return json.loads(self.content)
+
+    def close(self):
+        pass
+
+
+class Platform:
+    """A session that answers as China Mobile does."""
+
+    def __init__(self, secret):
+        self.secret = secret
+
+    def request(self, method, url, data=None, headers=None):
+        if "secret" in url:
+            return Answer(self.secret)
+        return Answer({"deviceId": self.secret["deviceId"], "protocolTypeTime": 0})
+
+
+def rewrite(path, record):
+    with open(path, "w") as f:
+        json.dump(record, f)
+
+
+def rename(path, record):
+    rewrite(path + ".new", record)
+    os.rename(path + ".new", path)
+
+
+def counted(flash, what, *arguments):
+    before = flash.counts[:]
+    what(*arguments)
+    return [flash.counts[i] - before[i] for i in range(3)]
+
+
+def main():
+    how = json.loads(sys.stdin.readline())
+    with open(how["image"], "rb") as f:
+        image = f.read()
+    flashes = {}
+    for way in ("agent", "rewrite", "rename"):
+        flashes[way] = Flash(image)
+        vfs.mount(vfs.VfsLfs2(flashes[way]), "/" + way)
+    clock = Clock()
+    agent = Agent(how["config"], Platform(how["secret"]), FileStore("/agent/state/credentials"), clock)
+    credentials = agent.enrol()
+    for way in ("rewrite", "rename"):
+        # The same neighbours in the same directory.
+        FileStore(f"/{way}/state/credentials").save({key: credentials[key] for key in credentials})
+
+    told = {way: [] for way in flashes}
+    for _ in range(how["heartbeats"]):
+        clock.seconds += PERIOD_S
+        told["agent"].append(counted(flashes["agent"], agent.report))
+        record = FileStore("/agent/state/schedule").load().plain()
+        for way, save in (("rewrite", rewrite), ("rename", rename)):
+            path = f"/{way}/state/schedule.json"
+            told[way].append(counted(flashes[way], save, path, record))
+            with open(path) as f:
+                if json.load(f) != record:
+                    raise ValueError(way + " did not keep the record")
+        if record["last"] != clock.seconds:
+            raise ValueError("the agent did not keep the record")
+    print(json.dumps(told))
+
+
+main()
