@@ -7,7 +7,7 @@ import gc
 WAIT_MS = 6000
 
 # An import leaves garbage between what stays: collected early, it leaves no holes in a small heap.
-gc.threshold(8192)
+gc.threshold(32768)
 
 
 def start():

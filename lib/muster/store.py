@@ -151,20 +151,32 @@ class FileStore:
     def _write(self, slot, raw):
         path = self._slot(slot)
         try:
-            os.mkdir(path.rpartition("/")[0])
+            _put(path, raw)
         except OSError:
-            pass  # it is there; if not, open() says so
-        try:
-            # A directory in its place; on LittleFS rmdir() would take a file as well.
-            if os.stat(path)[0] & 0x4000:
-                os.rmdir(path)
-        except OSError:
-            pass
-        with open(path, "wb") as f:
-            f.write(raw)
+            # No directory yet, or one in the file's place; for anything else the second attempt raises it.
+            _make_room(path)
+            _put(path, raw)
 
     def _remove(self, slot):
         os.remove(self._slot(slot))
+
+
+def _put(path, raw):
+    with open(path, "wb") as f:
+        f.write(raw)
+
+
+def _make_room(path):
+    try:
+        os.mkdir(path.rpartition("/")[0])
+    except OSError:
+        pass  # it is there
+    try:
+        # On LittleFS rmdir() would take a file as well.
+        if os.stat(path)[0] & 0x4000:
+            os.rmdir(path)
+    except OSError:
+        pass
 
 
 class NvsStore:

@@ -17,7 +17,9 @@ def test_register_keeps_the_limit_and_tells_the_record_ids(operator):
     made = operator.box.calls()[before:]
     assert done.exit_code == 0 and took > 1.4
     # Calls that begin together may each fetch the token.
-    assert [call["code"] for call in made if "device_records" in call["path"]] == ["0"] * 15
+    # Without a limit five are refused at least. With one, what left in time may still arrive together.
+    codes = [call["code"] for call in made if "device_records" in call["path"]]
+    assert codes.count("0") == 15 and len(codes) <= 17
     kept = {record["serial_number"]: record for record in records(operator.box, rows)}
     told = json.loads(done.stdout)
     assert [one["device_record_id"] for one in told] == [kept[row[3]]["device_record_id"] for row in rows]
