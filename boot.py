@@ -2,15 +2,15 @@
 # short, since mpremote waits for its end: it tries the two networks that are preferred. What it does
 # not achieve, the agent does. It never raises: after an exception MicroPython would not run main.py.
 
-import gc
-
 WAIT_MS = 6000
-
-# An import leaves garbage between what stays: collected early, it leaves no holes in a small heap.
-gc.threshold(32768)
 
 
 def start():
+    import gc
+
+    # What an import leaves behind would lie between what stays: collected early, it leaves no holes.
+    gc.threshold((gc.mem_free() + gc.mem_alloc()) // 8)
+
     from muster import clock, config, hardware, log, wait
 
     clock.at_least_as_late_as("/config.json")

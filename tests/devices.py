@@ -9,16 +9,7 @@ DEVICE = Device("1234567890123", "pr0ductk3y", "SN", "AI-0001")
 
 def identity(cloud, **changes):
     """What every configuration says."""
-    return {
-        "productId": DEVICE.product_id,
-        "productKey": DEVICE.product_key,
-        "deviceNo": DEVICE.device_no,
-        "cmei": "111234560000018",
-        "firmwareVersion": "1.0",
-        "baseUrl": cloud.url,
-        "ntp": [],
-        **changes,
-    }
+    return DEVICE.config(cloud.url, **changes)
 
 
 def settings(cloud, **changes):

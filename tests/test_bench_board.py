@@ -71,7 +71,7 @@ def test_what_goes_over_the_line_is_less_than_the_files_and_little_more_with_esp
 
 def test_the_verdicts_follow_from_the_seconds():
     def written(deploy, mpremote, ampy):
-        turn = {"deploy": (deploy, 1), "flash": (1.0, 1), "mpremote": (mpremote, 1)}
+        turn = {"deploy": (deploy, 1), "flash": (1.0, 1), "mpremote": (mpremote, 1), "cp -r": (1.0, 1)}
         return board.written_figure([turn], (ampy, 1)).met
 
     assert written(1.0, 5.0, 20.0)

@@ -26,3 +26,4 @@ def test_it_must_be_ten_times_as_fast_and_flat():
     assert met(1e-4, 1e-3, 50, 55)
     assert not met(1.01e-4, 1e-3, 50, 55)
     assert not met(1e-4, 1e-3, 50, 56)
+    assert met(1e-4, 1e-3, 0, 0) is None, "what was not measured is not flat"

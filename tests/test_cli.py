@@ -58,3 +58,9 @@ def test_a_state_that_is_damaged_is_named(tmp_path):
     (tmp_path / "ca.key").write_text("nothing")
     done = tools("cloud", "--data", str(tmp_path))
     assert done.returncode == 1 and "ca.pem" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_command_line_leaves_the_library_to_the_commands():
+    # Processes that they start may want it in a world of their own, and load this first.
+    code = "import sys, tools.cli; sys.exit('muster' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -93,21 +93,9 @@ class Story:
                 self.conversation(cloud, board, device)
 
     def config(self, cloud: Cloud, device: Device) -> dict:
-        return {
-            "wifi": [{"ssid": "muster-lab", "key": "password"}],
-            "productId": device.product_id,
-            "productKey": device.product_key,
-            "deviceNo": device.device_no,
-            "cmei": "111234560000018",
-            "firmwareVersion": "0.0.1",
-            "baseUrl": cloud.url,
-            "clouds": ["coze"],
-            "ntp": [],
-            "period": PERIOD_S,
-            "jitter": JITTER_S,
-            "spread": 0,
-            "deadline": DEADLINE_S,
-        }
+        wifi = [{"ssid": "muster-lab", "key": "password"}]
+        often = {"period": PERIOD_S, "jitter": JITTER_S, "spread": 0, "deadline": DEADLINE_S}
+        return device.config(cloud.url, wifi=wifi, clouds=["coze"], **often)
 
     def coze(self, cloud: Cloud, app: dict, device: Device) -> bytes:
         known = {"device_id": device.device_no, "base_url": cloud.url, "question": QUESTION}

@@ -382,13 +382,14 @@ class Agent:
 
 
 def _checked(config):
-    """The configuration, once the modules that check it are out of the memory: a seventh of all."""
+    """The configuration; on a board what checks it, a seventh of the library, leaves the memory again."""
     from . import config as configuration
 
     config = configuration.load() if config is None else configuration.check(config)
-    for name in ("config", "cmei"):
-        sys.modules.pop("muster." + name, None)
-        sys.modules["muster"].__dict__.pop(name, None)
+    if sys.implementation.name == "micropython":
+        for name in ("config", "cmei"):
+            sys.modules.pop("muster." + name, None)
+            sys.modules["muster"].__dict__.pop(name, None)
     return config
 
 

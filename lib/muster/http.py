@@ -81,7 +81,7 @@ class Session:
         if auth is not None:
             from binascii import b2a_base64
 
-            headers = _without(headers, "authorization")
+            headers = {name: headers[name] for name in headers if name.lower() != "authorization"}
             pair = b2a_base64(("%s:%s" % tuple(auth)).encode())
             headers["Authorization"] = "Basic " + pair.decode().strip()
         if isinstance(data, str):
@@ -253,10 +253,6 @@ def _has(headers, name):
     return name in [other.lower() for other in headers]
 
 
-def _without(headers, start):
-    return {name: headers[name] for name in headers if not name.lower().startswith(start)}
-
-
 def _is_bytes(data):
     return isinstance(data, (bytes, bytearray, memoryview))
 
@@ -337,7 +333,8 @@ def _redirect(status, location, method, target, data, headers):
             raise TransportError("%s redirects to %s, where this request must not go" % (host, new[1]))
         headers = {}
     if status == 303 or (status in (301, 302) and method == "POST"):
-        return "HEAD" if method == "HEAD" else "GET", new, None, _without(headers, "content-")
+        headers = {name: headers[name] for name in headers if not name.lower().startswith("content-")}
+        return "HEAD" if method == "HEAD" else "GET", new, None, headers
     if data is not None and not _is_bytes(data):
         raise TransportError("%s redirects a body that cannot be sent twice" % host)
     return method, new, data, headers

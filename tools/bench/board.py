@@ -19,28 +19,23 @@ from pathlib import Path
 
 from tools.board import Board, find_micropython
 from tools.board.firmware import firmware
+from tools.cloud import Device
 from tools.factory import boards, littlefs
 from tools.factory.product import BLOCKS, ROOT, board_files, board_image
+from tools.progress import Tell
 
-from .figure import Figure, Tell, ratio_of, times
+from .figure import Figure, ratio_of, times
 
 PROGRAM = Path(__file__).parent / "vm" / "board_flash.py"
 BAUD = 460800
 BITS = 10  # of a byte on the line: start and stop with it
 ROOTS = ("DigiCert_Global_Root_G2", "GlobalSign_Root_CA_-_R3", "CFCA_EV_ROOT")
-CONFIG = {
-    "productId": "1234567890123",
-    "productKey": "k3yk3yk3yk3yk3y",
-    "deviceNo": "AI-0001",
-    "cmei": "111234560000018",
-    "firmwareVersion": "1.0",
-    "baseUrl": "https://127.0.0.1:9",
-    "ntp": [],
-}
+DEVICE = Device("1234567890123", "k3yk3yk3yk3yk3y", "SN", "AI-0001")
+CONFIG = DEVICE.config("https://127.0.0.1:9")
 SECRET = {
     "deviceId": "1234567890123-0001-4f2a",
-    "deviceNo": CONFIG["deviceNo"],
-    "productId": CONFIG["productId"],
+    "deviceNo": DEVICE.device_no,
+    "productId": DEVICE.product_id,
     "deviceSecret": "s3cr3ts3cr3ts3cr3ts3cr3ts3cr3t",
 }
 
@@ -209,7 +204,8 @@ class Bench:
         turns = []
         for turn in range(TURNS):
             tell(f"board: the product onto a board, {turn + 1} of {TURNS}")
-            turns.append({"deploy": self.deploy(), "flash": self.flash(), "mpremote": self.mpremote()})
+            ways = {"deploy": self.deploy(), "flash": self.flash(), "mpremote": self.mpremote()}
+            turns.append({**ways, "cp -r": self.at_once()})
         tell(f"board: {SAMPLE} files by ampy")
         return turns, self.ampy()
 
@@ -238,6 +234,17 @@ class Bench:
 
     def mpremote(self) -> Way:
         return self._one_by_one(list(self.files), "mpremote", "connect", "{port}", "cp", "{local}", ":{path}")
+
+    def at_once(self) -> Way:
+        """All of it by one mpremote, which is what a person who knows it would do."""
+        with self.board() as (board, line):
+            started = time.monotonic()
+            names = sorted(path.name for path in (self.folder / "files").iterdir())
+            sources = [str(self.local(name)) for name in names]
+            run([sys.executable, "-m", "mpremote", "connect", line.port, "cp", "-r", *sources, ":"])
+            seconds = time.monotonic() - started
+            self.check(board, self.files)
+            return seconds, line.bytes
 
     def ampy(self) -> Way:
         """For all files, from some of every size."""
@@ -321,8 +328,8 @@ def written_figure(turns: Sequence[Mapping[str, Way]], ampy: Way) -> Figure:
         f"{words('mpremote')}, ampy {ampy[0]:.0f} s ({ampy[1] / 1000:.0f} KB)",
         as_mpremote >= AS_MPREMOTE and as_ampy >= AS_AMPY,
         f"deploy, the counterpart onto a running board; every program's start included, over a line held to "
-        f"{BAUD:,} baud both ways. flash, which needs no running board, takes {middle['flash']:.1f} s "
-        f"({turns[0]['flash'][1] / 1000:.0f} KB). ampy is scaled from {SAMPLE} files of every size",
+        f"{BAUD:,} baud both ways. {words('flash')} needs no running board. mpremote starts anew for each "
+        f"file: of all files at once, {words('cp -r')}. ampy is scaled from {SAMPLE} files of every size",
     )
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from tools.progress import steps
 
 from .figure import Figure
 
@@ -36,8 +37,9 @@ VERDICTS = {True: "[green]reached[/]", False: "[red]missed[/]", None: ""}
 def bench(only: tuple[str, ...], file: Path | None) -> None:
     """Measures speed and size in one run, beside what a person would otherwise take.
 
-    What the board would do, the real MicroPython VM does here. Ratios are what count: both sides of one
-    are measured in turns. Exit status 1 if something could not be measured; a missed target is a result.
+    What the board would do, the real MicroPython VM does here. Ratios are what count, both sides of each
+    measured in the same run. Exit status 1 if a topic could not be measured; a missed target is a result.
+    What it takes from PyPI is left out where that is out of reach.
     """
     console = Console(highlight=False)
     if file and not file.parent.is_dir():
@@ -56,24 +58,19 @@ def measure(topics: list[str], console: Console) -> tuple[list[Figure], list[str
     """The figures of these topics, and a sentence for each topic that could not be measured."""
     figures: list[Figure] = []
     failures = []
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(topics))
-
-        def tell(text: str) -> None:
-            progress.update(task, description=escape(text))
-            if not console.is_terminal:
-                console.print(escape(text))
-
+    with steps(console, len(topics)) as (tell, done):
         for topic in topics:
             tell(topic)
             started = time.monotonic()
             try:
                 figures += importlib.import_module(f"tools.bench.{topic}").measure(tell)
+            except KeyboardInterrupt:
+                failures.append(f"{topic} was interrupted")
+                break
             except Exception as e:
                 failures.append(f"{topic} could not be measured: {type(e).__name__}: {e}")
             tell(f"{topic}: {time.monotonic() - started:.0f} s")
-            progress.advance(task)
+            done()
     return figures, failures
 
 

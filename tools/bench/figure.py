@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -33,6 +32,3 @@ def ratio_of(pairs: list[tuple[float, float]]) -> float:
 
 def times(ratio: float) -> str:
     return f"{ratio:.1f} times" if ratio < 20 else f"{ratio:,.0f} times"
-
-
-Tell = Callable[[str], None]

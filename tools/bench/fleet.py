@@ -21,8 +21,9 @@ from muster.clouds.baidu import Baidu
 
 from tools.cloud import Cloud
 from tools.factory.product import ROOT
+from tools.progress import Tell
 
-from .figure import Figure, Tell, ratio_of, times
+from .figure import Figure, ratio_of, times
 
 FEW, MANY = 10_000, 100_000
 ALONE = 300  # a sample, since all of them one at a time take minutes
@@ -63,14 +64,16 @@ def figures(pairs: list[tuple[float, float]], small: int, large: int) -> list[Fi
     """From pairs of seconds for a device, ours and alone, and the bytes of memory for FEW and for MANY."""
     ratio = ratio_of(pairs)
     ours, alone = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
+    memory = f"{small / 1e6:.0f} MB at {FEW:,}, {large / 1e6:.0f} MB at {MANY:,}"
+    if not small:
+        memory = "this computer does not tell what memory it takes"
     return [
         Figure(
             f"fleet import of {MANY:,}",
             "one request at a time",
             f"{FASTER} times as fast, flat memory",
-            f"{times(ratio)} as fast: {1 / ours:,.0f} devices a second, {1 / alone:,.0f}; "
-            f"{small / 1e6:.0f} MB at {FEW:,}, {large / 1e6:.0f} MB at {MANY:,}",
-            ratio >= FASTER and large <= FLAT * small,
+            f"{times(ratio)} as fast: {1 / ours:,.0f} devices a second, {1 / alone:,.0f}; {memory}",
+            None if not small else ratio >= FASTER and large <= FLAT * small,
             f"ours is the whole command, its start included; {ALONE} are sent one at a time over one kept "
             "connection, signed by the same code, without that process's start",
         )

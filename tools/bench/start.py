@@ -11,8 +11,9 @@ from pathlib import Path
 from tools.board import Board, find_micropython
 from tools.cloud import Cloud, Device
 from tools.factory.product import ROOT, board_image
+from tools.progress import Tell
 
-from .figure import Figure, Tell, ratio_of
+from .figure import Figure, ratio_of
 
 VM = Path(__file__).parent / "vm"
 ROUNDS = 40
@@ -22,22 +23,10 @@ WITHIN = 2
 DEVICE = Device("1234567890123", "pr0ductk3y", "SN", "AI-0001")
 
 
-def config(cloud: Cloud) -> dict:
-    """A device's that has nothing to wait for but the platform: its network and its clock are there."""
-    return {
-        "wifi": [],
-        "ntp": [],
-        "productId": DEVICE.product_id,
-        "productKey": DEVICE.product_key,
-        "deviceNo": DEVICE.device_no,
-        "cmei": "111234560000018",
-        "firmwareVersion": "1.0",
-        "baseUrl": cloud.url,
-    }
-
-
 def image(cloud: Cloud, boot: bytes, main: bytes) -> bytes:
-    return board_image(config(cloud), {"ca": cloud.ca_pem}, more={"/boot.py": boot, "/main.py": main})
+    """A device's that has nothing to wait for but the platform: its network and its clock are there."""
+    config = DEVICE.config(cloud.url, wifi=[])
+    return board_image(config, {"ca": cloud.ca_pem}, more={"/boot.py": boot, "/main.py": main})
 
 
 def seconds(folder: Path, flash: bytes, what: str) -> float:

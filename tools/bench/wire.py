@@ -21,8 +21,9 @@ from muster.clouds.chinamobile import PRODUCTION
 from tools.board import find_micropython
 from tools.cloud.certificates import Certificates
 from tools.factory.product import ROOT
+from tools.progress import Tell
 
-from .figure import Figure, Tell, ratio_of, times
+from .figure import Figure, ratio_of, times
 
 PROGRAM = Path(__file__).parent / "vm" / "wire_heartbeats.py"
 ROUNDS = 60

@@ -303,20 +303,9 @@ def board_of(place: Path, url: str, ca: Path, ntp: Ntp) -> Board:
 
 
 def configuration(url: str, ntp: Ntp) -> dict[str, Any]:
-    return {
-        "wifi": [{"ssid": "muster-lab", "key": "password"}],
-        "productId": PRODUCT,
-        "productKey": KEY,
-        "deviceNo": NUMBER,
-        "cmei": "111234560000018",
-        "firmwareVersion": "1.0",
-        "baseUrl": url,
-        "ntp": [f"{ntp.address[0]}:{ntp.address[1]}"],
-        "period": PERIOD_S,
-        "jitter": 0,
-        "spread": 0,
-        "deadline": 8,
-    }
+    wifi, server = [{"ssid": "muster-lab", "key": "password"}], f"{ntp.address[0]}:{ntp.address[1]}"
+    often = {"period": PERIOD_S, "jitter": 0, "spread": 0, "deadline": 8}
+    return Device(PRODUCT, KEY, "SN", NUMBER).config(url, wifi=wifi, ntp=[server], **often)
 
 
 def offset_of(board: Board) -> float:

@@ -6,14 +6,14 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from tools.progress import Tell, steps
 
 from .verdict import Verdict
 
@@ -83,15 +83,7 @@ def chaos(
 def try_all(parts: list[str], full: bool, console: Console) -> list[Result]:
     """Each part's verdict and how many seconds it took. Ctrl-C ends it with what there is so far."""
     results: list[Result] = []
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(parts))
-
-        def tell(text: str) -> None:
-            progress.update(task, description=escape(text))
-            if not console.is_terminal:
-                console.print(escape(text))
-
+    with steps(console, len(parts)) as (tell, done):
         for part in parts:
             tell(part)
             started = time.monotonic()
@@ -101,11 +93,11 @@ def try_all(parts: list[str], full: bool, console: Console) -> list[Result]:
                 results.append((part, Verdict(part, failures=["interrupted"]), time.monotonic() - started))
                 break
             results.append((part, verdict, time.monotonic() - started))
-            progress.advance(task)
+            done()
     return results
 
 
-def attempt(part: str, full: bool, tell: Callable[[str], None]) -> Verdict:
+def attempt(part: str, full: bool, tell: Tell) -> Verdict:
     """The part's verdict; one that crashes is a failure, not the end of the others."""
     try:
         return importlib.import_module(f"tools.chaos.{part}").run(full, tell)

@@ -23,7 +23,7 @@ from typing import Any
 from tools.board import Board, BoardError, find_micropython
 from tools.chaos.flash import on_flash
 from tools.chaos.verdict import Verdict
-from tools.cloud import Cloud
+from tools.cloud import Cloud, Device
 from tools.factory import littlefs
 from tools.factory.product import BLOCKS, ROOT, STATE, board_files, board_image, built
 
@@ -122,20 +122,9 @@ def newest(files: Mapping[str, bytes], name: str) -> dict | None:
 
 def settings(cloud: Cloud, device_no: str, **changes: object) -> dict:
     """A device's configuration for the box."""
-    return {
-        "wifi": [{"ssid": "muster-lab", "key": "password"}],
-        "productId": PRODUCT,
-        "productKey": KEY,
-        "deviceNo": device_no,
-        "cmei": "111234560000018",
-        "firmwareVersion": "1.0",
-        "baseUrl": cloud.url,
-        "ntp": [],
-        "jitter": 0,
-        "spread": 0,
-        **HOURLY,
-        **changes,
-    }
+    wifi = [{"ssid": "muster-lab", "key": "password"}]
+    device = Device(PRODUCT, KEY, "SN", device_no)
+    return device.config(cloud.url, **{"wifi": wifi, "jitter": 0, "spread": 0, **HOURLY, **changes})
 
 
 class Bench:

@@ -114,7 +114,7 @@ class Program:
             env=os.environ | {"MICROPYPATH": f"{ROOT / 'lib'}:.frozen"},
             text=True,
         )
-        config = settings(cloud, device) | {"roots": str(cloud.ca_pem)}
+        config = device.config(cloud.url, roots=str(cloud.ca_pem))
         self._pid = self._ask(config, str(folder / "credentials"), TIMEOUT_S)
 
     def do(self, how: str, count: int) -> tuple[dict[str, Any], Held]:
@@ -142,19 +142,6 @@ class Program:
     def end(self) -> None:
         self._process.kill()
         self._process.communicate()
-
-
-def settings(cloud: Cloud, device: Device, **more: Any) -> dict[str, Any]:
-    return {
-        "productId": device.product_id,
-        "productKey": device.product_key,
-        "deviceNo": device.device_no,
-        "cmei": "111234560000018",
-        "firmwareVersion": "1.0",
-        "baseUrl": cloud.url,
-        "ntp": [],
-        **more,
-    }
 
 
 def batches(rng: random.Random, count: int) -> Iterator[tuple[str, int, dict[str, Any]]]:
@@ -252,7 +239,7 @@ def on_board(
     """The same on LittleFS, in what is flashed, at its prompt."""
     wanted = ON_BOARD if full else ON_BOARD_SHORT
     wifi = [{"ssid": "muster-lab", "key": "password"}]
-    image = board_image(settings(cloud, device, wifi=wifi), [cloud.ca_pem], more={"/soak.py": BOARD_PROGRAM})
+    image = board_image(device.config(cloud.url, wifi=wifi), [cloud.ca_pem], more={"/soak.py": BOARD_PROGRAM})
     with Board(folder, image, heap=2 * HEAP) as board:
 
         def report(count: int) -> Held:

@@ -184,20 +184,8 @@ class Storm:
             self.stations[-1].board.start()
 
     def _config(self, device: Device, wifi: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "wifi": [wifi],
-            "productId": device.product_id,
-            "productKey": device.product_key,
-            "deviceNo": device.device_no,
-            "cmei": "111234560000018",
-            "firmwareVersion": "0.0.1",
-            "baseUrl": self.cloud.url,
-            "ntp": [],
-            "period": PERIOD_S,
-            "jitter": JITTER_S,
-            "spread": 0,
-            "deadline": DEADLINE_S,
-        }
+        often = {"period": PERIOD_S, "jitter": JITTER_S, "spread": 0, "deadline": DEADLINE_S}
+        return device.config(self.cloud.url, wifi=[wifi], **often)
 
     def _start_cloud(self, port: int) -> None:
         cloud = Cloud(self._devices, data=self.folder / "cloud", port=port)

@@ -5,6 +5,7 @@ import io
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 DEVICE_NO_TYPES = ("SN", "IMEI", "CMEI")
 COLUMNS = {
@@ -33,6 +34,19 @@ class Device:
         if self.device_no_type not in DEVICE_NO_TYPES:
             known = ", ".join(DEVICE_NO_TYPES)
             raise ValueError(f"deviceNoType must be one of {known}, not {self.device_no_type!r}")
+
+    def config(self, base_url: str, **more: Any) -> dict[str, Any]:
+        """What its config.json has to say to enrol there, and more: it reads the time from answers alone."""
+        return {
+            "productId": self.product_id,
+            "productKey": self.product_key,
+            "deviceNo": self.device_no,
+            "cmei": "111234560000018",
+            "firmwareVersion": "1.0",
+            "baseUrl": base_url,
+            "ntp": [],
+            **more,
+        }
 
 
 def read_devices(path: str | PathLike[str]) -> list[Device]:

@@ -38,8 +38,6 @@ OLDEST = (1, 26)
 # How long a board may take to its raw REPL, boot.py included, and how long it may pause in an answer.
 ANSWER_S = 10
 LINE_S = 5
-# Bytes of files sent at once: on the board they take about four times as much of the heap.
-CHUNK = 4096
 # Deflate's window there, as a power of two.
 WINDOW = 12
 # What ends a literal or the raw REPL takes for itself, and an octal digit behind it. Any other byte stands in
@@ -169,6 +167,9 @@ class Lost(RuntimeError):
 class Mpremote:
     """A board at its raw REPL, after a soft reset, through mpremote's transport."""
 
+    # Bytes of files sent at once: on the board they take about four times as much of the heap.
+    CHUNK = 4096
+
     def __init__(self, port: str) -> None:
         self._transport = _opened(port)
         with contextlib.ExitStack() as given_up:
@@ -198,6 +199,9 @@ class Mpremote:
 
 class Ampy:
     """The same through ampy, which itself would wait for ever for a board that does not answer."""
+
+    # It does not wait for the board to take what it sends.
+    CHUNK = 512
 
     def __init__(self, port: str) -> None:
         Mpremote(port).close()
@@ -475,7 +479,7 @@ def _stage(
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=sum(map(len, staged.values())))
-        for parts, data in _chunks(staged):
+        for parts, data in _chunks(staged, board.CHUNK):
             last = parts[-1][0]
             progress.update(task, description=moved[int(last)] if last.isdecimal() else "/boot.py")
             _put(board, parts, data)
@@ -487,13 +491,13 @@ def _stage(
         )
 
 
-def _chunks(staged: Mapping[str, bytes]) -> Iterator[tuple[list[tuple[str, int]], bytes]]:
-    """The files one behind the other, CHUNK bytes at a time: (of which of them how many, the bytes)."""
+def _chunks(staged: Mapping[str, bytes], size: int) -> Iterator[tuple[list[tuple[str, int]], bytes]]:
+    """The files one behind the other, so many bytes at a time: (of which of them how many, the bytes)."""
     parts: list[tuple[str, int]] = []
     chunk = b""
     for name, data in staged.items():
-        while len(chunk) + len(data) > CHUNK:
-            room = CHUNK - len(chunk)
+        while len(chunk) + len(data) > size:
+            room = size - len(chunk)
             yield [*parts, (name, room)], chunk + data[:room]
             parts, chunk, data = [], b"", data[room:]
         parts.append((name, len(data)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -24,9 +25,9 @@ from tools.factory.product import board_files, board_image
 
 # The stub flasher and the flash answer within seconds; a chip that is silent for longer is gone.
 SILENCE_S = 60
-# Not forked from here: a fork of a process with threads may hold their locks for ever. A server to fork from,
-# where there is one, loads esptool once for all chips.
-START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+# Not forked from here: a fork of a process with threads may hold their locks for ever. A server to fork from
+# loads esptool once for all chips; on macOS the system's own libraries do not bear a fork either.
+START = "forkserver" if sys.platform == "linux" else "spawn"
 multiprocessing.set_forkserver_preload([chip.__name__])
 
 

@@ -20,7 +20,14 @@ agent = muster.Agent(config, store=muster.store.FileStore(records))
 ready = held()
 if not agent.status()["enrolled"]:
     agent.enrol()
-loaded = [name.replace(".", "/") for name in sys.modules if name.split(".")[0] == "muster"]
-# These it has let go of again.
-loaded += ["muster/config", "muster/cmei"]
-print(json.dumps({"import": imported - start, "agent": ready - imported, "loaded": loaded}))
+kept = [name.replace(".", "/") for name in sys.modules if name.split(".")[0] == "muster"]
+print(
+    json.dumps(
+        {
+            "import": imported - start,
+            "agent": ready - imported,
+            "kept": kept,
+            "let go of": ["muster/config", "muster/cmei"],
+        }
+    )
+)

@@ -71,7 +71,7 @@ def bare():
     h = hashlib.sha256(outer)
     h.update(digest)
     signature = binascii.b2a_base64(h.digest()).rstrip(b"=\n").replace(b"+", b"-").replace(b"/", b"_")
-    return (message + b"." + signature).decode()
+    return b".".join((message, signature)).decode()
 
 
 def ours():
@@ -135,7 +135,7 @@ print(
             "generic": generic(),
             "hs256": turns((ours, generic, bare), 31, 50),
             "allocated": [allocated(function) for function in (ours, generic)],
-            "rs256": turns((sign, plain, unavoidable), 7, 1),
+            "rs256": turns((sign, plain, unavoidable), 15, 1),
         }
     )
 )

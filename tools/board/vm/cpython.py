@@ -67,7 +67,8 @@ def boot() -> None:
 
     _board.directory = directory
     _board.opener = open
-    gc.threshold = lambda amount=-1: -1  # type: ignore[attr-defined]  # MicroPython's own
+    for name in ("mem_alloc", "mem_free", "threshold"):  # MicroPython's own
+        setattr(gc, name, lambda amount=0: amount)
     os.chdir(flash)
     names = {"__name__": "__main__"}
 

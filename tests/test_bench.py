@@ -1,0 +1,72 @@
+"""python3 -m tools bench: its table, and the sizes that hold from run to run. No test is timed."""
+
+import json
+import secrets
+
+import pytest
+from click.testing import CliRunner
+
+from tools.bench import commands, memory, tokens
+from tools.bench.figure import Figure, ratio_of
+from tools.bench.machine import library
+from tools.board import find_micropython
+from tools.cloud import Cloud, Device
+
+in_the_vm = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
+
+
+def bench(monkeypatch, measures, *arguments):
+    def load(name):
+        topic = name.rpartition(".")[2]
+        return type("Module", (), {"measure": staticmethod(measures[topic])})
+
+    monkeypatch.setattr(commands.importlib, "import_module", load)
+    return CliRunner().invoke(commands.bench, arguments)
+
+
+def test_a_target_that_is_missed_is_a_result(monkeypatch, tmp_path):
+    figures = [
+        Figure("speed", "theirs", "twice as fast", "3.0 times", True),
+        Figure("size", "", "1 KB", "2 KB", False, "of [64] bits"),
+    ]
+    file = tmp_path / "figures.json"
+    done = bench(monkeypatch, {"wire": lambda tell: figures}, "--only", "wire", "--json", str(file))
+    assert done.exit_code == 0
+    assert "reached" in done.output and "missed" in done.output and "size: of [64] bits" in done.output
+    assert [figure["met"] for figure in json.loads(file.read_text())] == [True, False]
+
+
+def test_a_topic_that_fails_is_named_and_the_others_are_shown(monkeypatch):
+    def fail(tell):
+        raise RuntimeError("there is no MicroPython")
+
+    measures = {"wire": fail, "fleet": lambda tell: [Figure("rate", "", "", "many", None)]}
+    done = bench(monkeypatch, measures, "--only", "wire", "--only", "fleet")
+    assert done.exit_code == 1 and "rate" in done.output
+    assert "wire could not be measured: RuntimeError: there is no MicroPython" in done.output
+
+
+def test_a_folder_that_is_not_there_is_said_before_anything_is_measured(monkeypatch):
+    done = bench(monkeypatch, {}, "--json", "/nowhere/figures.json")
+    assert done.exit_code == 2 and "the folder of /nowhere/figures.json is not there" in done.output
+
+
+def test_a_machine_that_was_slow_for_a_while_does_not_move_a_ratio():
+    assert ratio_of([(1, 3), (1, 3.1), (9, 27), (2, 9), (1, 2)]) == 3
+
+
+@in_the_vm
+def test_an_agent_takes_at_most_twice_the_bytes_of_its_code(tmp_path):
+    device = Device("1234567890123", secrets.token_hex(8), "SN", "BENCH-1")
+    with Cloud([device]) as cloud:
+        figures = memory.agent(cloud, device, tmp_path)
+        enrolled = cloud.state()["devices"][0]["secretCount"]
+    assert enrolled == 1 and [figure.met for figure in figures] == [True, True], figures
+
+
+@in_the_vm
+def test_a_signature_fits_into_ten_kilobytes(tmp_path):
+    [_, signing] = tokens.in_the_heap(
+        tokens.rsa.generate_private_key(65537, 2048), library(tmp_path / "lib"), tmp_path
+    )
+    assert signing.met, signing
