@@ -1,9 +1,11 @@
 """Fuzzing in short; python3 -m tools chaos --full tries thousands of examples of each."""
 
+import shutil
+
 import pytest
 
 from tools.board import find_micropython
-from tools.chaos import attempts
+from tools.chaos import attempts, guided
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +65,36 @@ def test_an_undocumented_exception_is_a_failure(fuzz, monkeypatch):
     found = fuzz.Fuzz(5, None)
     found.attempt("events", fuzz.st.tuples(fuzz.LINES))
     assert "ZeroDivisionError" in found.failures[0] and "(derandomized)" in found.failures[0]
+
+
+# What tools.chaos.guided asks of atheris, which is not there to be had everywhere: it feeds the corpus, once.
+FEEDER = """
+import contextlib, pathlib
+
+def instrument_imports(include):
+    return contextlib.nullcontext()
+
+def Setup(arguments, one_input):
+    global feed
+    feed = [*map(pathlib.Path.read_bytes, pathlib.Path(arguments[-1]).iterdir())], one_input
+
+def Fuzz():
+    inputs, one_input = feed
+    for data in inputs:
+        one_input(data)
+    print("Done", len(inputs), "runs in 0 second(s)")
+"""
+
+
+def test_what_coverage_guides_to_is_tried_and_a_failure_is_told_with_what_was_given(tmp_path, monkeypatch):
+    (tmp_path / "atheris").mkdir()
+    (tmp_path / "atheris" / "atheris.py").write_text(FEEDER)
+    assert guided.guided("device_number_checked", tmp_path) == (guided.SEEDS, "")
+    broken = tmp_path / "broken" / "muster"
+    shutil.copytree(guided.ROOT / "lib" / "muster", broken)
+    (broken / "cmei.py").write_text("def check(number):\n    return {}[number]\n")
+    monkeypatch.setattr(guided, "LIB", broken.parent)
+    (tmp_path / "again" / "atheris").mkdir(parents=True)
+    (tmp_path / "again" / "atheris" / "atheris.py").write_text(FEEDER)
+    count, failure = guided.guided("device_number_checked", tmp_path / "again")
+    assert count == 0 and failure.startswith("device_number_checked failed with [") and "KeyError" in failure

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,9 +77,3 @@ def _started(
         text=True,
         timeout=timeout,
     )
-
-
-def install(packages: Sequence[str], folder: Path) -> bool:
-    """Installs packages into the folder, without what they depend on; False if they cannot be had."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, *packages]
-    return subprocess.run(command, capture_output=True).returncode == 0

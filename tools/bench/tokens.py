@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tools.progress import Tell
+from tools.pypi import install
 
 from .figure import Figure, ratio_of, times
-from .machine import compiled, install, least_heap, library, run
+from .machine import compiled, least_heap, library, run
 
 # What Coze's document signs, in the length that its identifiers have.
 CLAIMS = {

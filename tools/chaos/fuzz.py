@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from muster import log
 
 from tools.board import find_micropython
-from tools.chaos import attempts
+from tools.chaos import attempts, guided
 from tools.chaos.attempts import KEY, NOW, SECRETS, TOKEN
 from tools.chaos.verdict import Verdict
 
@@ -397,6 +397,12 @@ class Fuzz:
         self.explore(name, strategy, function, 6 if name == "cloud" else 1)
 
 
+def to_be_fed(strategy: st.SearchStrategy, function: Callable) -> Callable[[bytes], object]:
+    """What makes an example of bytes, and calls function with it."""
+    fed = settings(database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    return fed(given(strategy)(function)).hypothesis.fuzz_one_input
+
+
 def _short(example: object) -> str:
     text = repr(example)
     return text if len(text) < 600 else f"{text[:300]} ... {text[-200:]}"
@@ -418,6 +424,11 @@ def run(full: bool, tell: Callable[[str], None], number: int | None = None) -> V
             tell("what two readers must agree on")
             _agreements(fuzz)
             note = _replay(fuzz, folder, tell)
+            if full:
+                cases, failures, more = guided.explore([*attempts.ATTEMPTS], tell)
+                fuzz.cases += cases
+                fuzz.failures += failures
+                note += f", {more}"
     finally:
         log.level = level
     how = "derandomized" if number is None else f"seed {number}"

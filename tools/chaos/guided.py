@@ -1,0 +1,95 @@
+"""The same attempts as fuzz makes, but each input grown from those that reached new code: atheris.
+
+As a program, python -m tools.chaos.guided ATTEMPT SECONDS FOLDER, it is one of its processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tools.__main__ import ROOT
+from tools.pypi import install
+
+LIB = ROOT / "lib"
+ATHERIS = "atheris==3.0.0"
+SECONDS = 15
+PROCESSES = 2
+SEEDS, LONGEST = 40, 2048
+FAILED = "failed with "
+# What libFuzzer says at its end.
+RUNS = re.compile(r"^Done (\d+) runs", re.MULTILINE)
+
+
+def explore(names: list[str], tell: Callable[[str], None]) -> tuple[int, list[str], str]:
+    """(how many inputs were tried, what failed, a note), of each attempt for some seconds."""
+    with tempfile.TemporaryDirectory(prefix="muster-guided-") as name:
+        folder = Path(name)
+        tell(f"installing {ATHERIS}")
+        if not install([ATHERIS], folder / "atheris"):
+            return 0, [], "atheris cannot be had here"
+
+        def one(name: str) -> tuple[int, str]:
+            tell(f"{name}, guided by coverage")
+            return guided(name, folder)
+
+        with ThreadPoolExecutor(PROCESSES) as pool:
+            told = [*pool.map(one, names)]
+    cases = sum(runs for runs, _ in told)
+    return cases, [failure for _, failure in told if failure], f"{cases} of them guided by coverage"
+
+
+def guided(name: str, folder: Path, seconds: int = SECONDS) -> tuple[int, str]:
+    """How many inputs one attempt was given, and what failed."""
+    place = folder / name
+    place.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", __spec__.name, name, str(seconds), place],
+        cwd=place,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, LIB, folder / "atheris")))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode == 0 and (found := RUNS.search(done.stdout)):
+        return int(found[1]), ""
+    said = [line for line in done.stdout.splitlines() if line.startswith(FAILED)]
+    return 0, f"{name} {said[0] if said else 'ended: ' + done.stdout[-500:]}"
+
+
+def main(name: str, seconds: str, folder: str) -> None:
+    import atheris
+
+    with atheris.instrument_imports(include=["muster"]):
+        from tools.chaos import attempts, fuzz
+
+    fuzz.log.level = attempts.SILENT
+
+    def attempt(arguments: tuple) -> None:
+        try:
+            attempts.attempt(name, arguments)
+        except Exception as e:
+            print(f"{FAILED}{json.dumps(arguments)}: {type(e).__name__}: {e}", flush=True)
+            raise
+
+    # An example is made of some hundred bytes: of none, which libFuzzer would begin with, comes nothing.
+    corpus = Path(folder) / "corpus"
+    corpus.mkdir()
+    for n in range(SEEDS):
+        (corpus / str(n)).write_bytes(os.urandom(LONGEST))
+    one_input = fuzz.to_be_fed(fuzz._strategies(folder)[name], attempt)
+    options = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-len_control=0"]
+    atheris.Setup([name, *options, str(corpus)], one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

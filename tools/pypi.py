@@ -1,0 +1,14 @@
+"""Packages from PyPI that one command needs for a while, and that not every computer can have."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def install(packages: Sequence[str], folder: Path) -> bool:
+    """Installs packages into the folder, without what they depend on; False if they cannot be had."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, *packages]
+    return subprocess.run(command, capture_output=True).returncode == 0
