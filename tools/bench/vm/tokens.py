@@ -135,7 +135,7 @@ print(
             "generic": generic(),
             "hs256": turns((ours, generic, bare), 31, 50),
             "allocated": [allocated(function) for function in (ours, generic)],
-            "rs256": turns((sign, plain, unavoidable), 15, 1),
+            "rs256": turns((sign, plain, unavoidable), 25, 1),
         }
     )
 )
