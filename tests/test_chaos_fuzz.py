@@ -92,7 +92,7 @@ def test_what_coverage_guides_to_is_tried_and_a_failure_is_told_with_what_was_gi
     assert guided.guided("device_number_checked", tmp_path) == (guided.SEEDS, "")
     broken = tmp_path / "broken" / "muster"
     shutil.copytree(guided.ROOT / "lib" / "muster", broken)
-    (broken / "cmei.py").write_text("def check(number):\n    return {}[number]\n")
+    (broken / "cmei.py").write_text("def check(number):\n    raise KeyError(number)\n")
     monkeypatch.setattr(guided, "LIB", broken.parent)
     (tmp_path / "again" / "atheris").mkdir(parents=True)
     (tmp_path / "again" / "atheris" / "atheris.py").write_text(FEEDER)
