@@ -58,7 +58,7 @@ def until_left(server):
     raise AssertionError("a connection was left open")
 
 
-def refused(url, session=None, method="GET", within=0.5, **kw):
+def refused(url, session=None, method="GET", within=2, **kw):
     """The text of the TransportError that must come within so many seconds."""
     start = ticks_ms()
     error = raises(TransportError, (session or http).request, method, url, **kw)
