@@ -18,7 +18,8 @@ def test_documented_refusals_have_their_vendor_s_shape(cloud, post, buy, sign):
 def test_a_stream_arrives_as_it_is_made(cloud, post):
     cloud.misbehave(pause=0.1)
     answer = post(CHAT, BODIES[CHAT], stream=True)
-    assert b"chat.created" in next(answer.iter_content(None))
+    parts = answer.iter_content(None)
+    assert b"chat.created" in next(parts)
     seen = len(cloud.calls(CHAT))
     assert cloud.calls(CHAT)[-1]["status"] is None, "still going on"
     answer.close()
