@@ -13,7 +13,9 @@ def sdk():
         import lark_oapi
         import lark_oapi.api.security_and_compliance.v2
         import lark_oapi.core.exception
-    return lark_oapi
+        import lark_oapi.ws.client
+    yield lark_oapi
+    lark_oapi.ws.client.loop.close()  # made by the import, and closed by nobody
 
 
 @pytest.fixture
