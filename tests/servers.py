@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tools.chaos.authorities import Authorities
-from tools.chaos.servers import Proxy, Rude, Server
+from tools.chaos.servers import Proxy, Rude, Server, full_port
 
 NTP_EPOCH = 2208988800  # Unix time 0 in seconds since 1900
 
@@ -106,18 +106,8 @@ def deaf_url():
 @pytest.fixture
 def full_url():
     """The URL of a port that answers no more attempts to connect: its queue is full."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        while True:
-            s = stack.enter_context(socket.socket())
-            s.settimeout(0.2)
-            try:
-                s.connect(listener.getsockname())
-            except TimeoutError:
-                break
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with full_port() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ def test_what_the_machines_do_not_agree_on_is_told(fuzz, tmp_path):
     "wrong", [{"productKey": [attempts.KEY]}, {"wifi": [{"ssid": "home", "key": [attempts.TOKEN]}]}]
 )
 def test_a_secret_in_a_message_is_seen(fuzz, monkeypatch, wrong):
-    raw = {**fuzz.CONFIGURATION, **wrong}
+    raw = {**fuzz.examples.CONFIGURATION, **wrong}
     assert attempts.configuration(raw) == "ConfigError"
     monkeypatch.setattr(attempts.config, "_shown", lambda name, value: str(value))
     with pytest.raises(AssertionError):
@@ -63,7 +63,7 @@ def test_a_secret_in_a_message_is_seen(fuzz, monkeypatch, wrong):
 def test_an_undocumented_exception_is_a_failure(fuzz, monkeypatch):
     monkeypatch.setattr(attempts.sse, "events", lambda lines: 1 / 0)
     found = fuzz.Fuzz(5, None)
-    found.attempt("events", fuzz.st.tuples(fuzz.LINES))
+    found.attempt("events", fuzz.st.tuples(fuzz.examples.LINES))
     assert "ZeroDivisionError" in found.failures[0] and "(derandomized)" in found.failures[0]
 
 

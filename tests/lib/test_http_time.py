@@ -9,7 +9,7 @@ from helpers import raises
 from muster import http, wait
 from muster.clock import ticks_diff, ticks_ms
 from muster.errors import TransportError
-from told import OK, answer, refused, requests, say, to, until_left
+from told import OK, answer, refused, requests, say, tick, to, until_left
 
 TIMEOUT = 0.2
 
@@ -170,16 +170,8 @@ def test_an_interrupt_closes_the_connection(server, full_url):
 def test_a_loop_keeps_turning(server):
     stalls = []
 
-    async def tick():
-        last = ticks_ms()
-        while True:
-            await asyncio.sleep(0.005)
-            now = ticks_ms()
-            stalls.append(ticks_diff(now, last))
-            last = now
-
     async def main():
-        ticking = asyncio.create_task(tick())
+        ticking = asyncio.create_task(tick(stalls))
         session = http.Session(timeout=TIMEOUT)
         for steps in ([["silent"]], [["drip", OK, 0.05]]):
             try:

@@ -10,7 +10,7 @@ from muster import http, wait
 from muster.clock import ticks_diff, ticks_ms
 from muster.connection import MICROPYTHON
 from muster.errors import ConfigError, TransportError
-from told import OK, answer, refused, requests, say, say_in_turn, seen, until_left
+from told import OK, answer, refused, requests, say, say_in_turn, seen, tick, until_left
 
 TIMEOUT = 0.2
 
@@ -297,16 +297,8 @@ def test_an_interrupt_closes_the_connection(tls, dripping_tls):
 def test_a_loop_keeps_turning(tls, dripping_tls):
     stalls = []
 
-    async def tick():
-        last = ticks_ms()
-        while True:
-            await asyncio.sleep(0.005)
-            now = ticks_ms()
-            stalls.append(ticks_diff(now, last))
-            last = now
-
     async def main():
-        ticking = asyncio.create_task(tick())
+        ticking = asyncio.create_task(tick(stalls))
         session = http.Session(tls["ca"], timeout=TIMEOUT)
         for url in (say(tls, ["silent"]), dripping_tls["url"]):
             try:

@@ -3,6 +3,7 @@
 An answer is a list of steps, which are explained there.
 """
 
+import asyncio
 import binascii
 import json
 import time
@@ -65,3 +66,13 @@ def refused(url, session=None, method="GET", within=2, **kw):
     took = ticks_diff(ticks_ms(), start)
     assert took < within * 1000, "%d ms: %s" % (took, error)
     return str(error)
+
+
+async def tick(stalls):
+    """Notes how long a loop takes for each turn of 5 ms, in milliseconds."""
+    last = ticks_ms()
+    while True:
+        await asyncio.sleep(0.005)
+        now = ticks_ms()
+        stalls.append(ticks_diff(now, last))
+        last = now

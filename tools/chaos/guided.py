@@ -69,7 +69,7 @@ def main(name: str, seconds: str, folder: str) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["muster"]):
-        from tools.chaos import attempts, fuzz
+        from tools.chaos import attempts, examples, fuzz
 
     fuzz.log.level = attempts.SILENT
 
@@ -85,7 +85,7 @@ def main(name: str, seconds: str, folder: str) -> None:
     corpus.mkdir()
     for n in range(SEEDS):
         (corpus / str(n)).write_bytes(os.urandom(LONGEST))
-    one_input = fuzz.to_be_fed(fuzz._strategies(folder)[name], attempt)
+    one_input = fuzz.to_be_fed(examples.strategies(folder)[name], attempt)
     options = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-len_control=0"]
     atheris.Setup([name, *options, str(corpus)], one_input)
     atheris.Fuzz()

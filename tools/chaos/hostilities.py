@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tools.chaos.authorities import Authorities
-from tools.chaos.servers import Line, Rude, Server
+from tools.chaos.servers import Line, Rude, Server, full_port
 
 SECRETS = PRODUCT_KEY, DEVICE_SECRET, TOKEN = ("s3cr3t-pr0ductk3y", "s3cr3t-d3v1c3", "s3cr3t-t0ken")
 # What each call tells the cloud, which may say it back.
@@ -274,21 +274,8 @@ def slowness(stage: Stage) -> None:
     deaf = stage.stack.enter_context(socket.create_server(("127.0.0.1", 0)))
     url = f"https://127.0.0.1:{deaf.getsockname()[1]}"
     stage.add("a port where nobody reads", "secret_info", url, FAILS, timeout=SHORT_S)
-    stage.add("a port that takes no connection", "secret_info", _full(stage.stack), FAILS, timeout=SHORT_S)
-
-
-def _full(stack: contextlib.ExitStack) -> str:
-    """The URL of a port whose queue is full."""
-    listener = stack.enter_context(socket.socket())
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    while True:
-        waiting = stack.enter_context(socket.socket())
-        waiting.settimeout(0.2)
-        try:
-            waiting.connect(listener.getsockname())
-        except TimeoutError:
-            return f"https://127.0.0.1:{listener.getsockname()[1]}"
+    full = f"https://127.0.0.1:{stage.stack.enter_context(full_port())}"
+    stage.add("a port that takes no connection", "secret_info", full, FAILS, timeout=SHORT_S)
 
 
 def handshakes(stage: Stage) -> None:

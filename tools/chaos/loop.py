@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.board import find_micropython
+from tools.chaos.servers import full_port
 from tools.chaos.verdict import Verdict
 from tools.cloud.certificates import DAY, make_root
 from tools.factory.product import ROOT
@@ -152,23 +153,6 @@ class Server:
     def _wait(self) -> None:
         if self._stop.wait(self._pause):
             raise EOFError
-
-
-@contextlib.contextmanager
-def full_port() -> Iterator[int]:
-    """A port that answers no attempt to connect: its queue is full."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(10):
-            s = stack.enter_context(socket.socket())
-            s.settimeout(0.2)
-            try:
-                s.connect(listener.getsockname())
-            except TimeoutError:
-                break
-        yield listener.getsockname()[1]
 
 
 @contextlib.contextmanager

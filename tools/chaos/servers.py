@@ -343,3 +343,20 @@ class Line:
                 self.passed += len(data)
             except ConnectionError:
                 return
+
+
+@contextlib.contextmanager
+def full_port() -> Iterator[int]:
+    """A port that answers no more attempts to connect: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        while True:
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0.2)
+            try:
+                waiting.connect(listener.getsockname())
+            except TimeoutError:
+                break
+        yield listener.getsockname()[1]
