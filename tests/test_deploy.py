@@ -22,7 +22,7 @@ from tools.__main__ import ROOT
 from tools.board import Board, find_micropython
 from tools.cli import Sentences
 from tools.cloud import Cloud
-from tools.factory import deploy
+from tools.factory import deploy, raw_repl
 from tools.factory.littlefs import build
 from tools.factory.product import BLOCKS, board_files, board_image
 
@@ -172,7 +172,7 @@ def test_its_own_configuration_stays_and_says_which_clouds_are_wanted(make, root
 
 def test_ampy_carries_it_as_well(make, root, monkeypatch):
     board = make()
-    monkeypatch.delattr(deploy.Mpremote, "run")
+    monkeypatch.delattr(raw_repl.Mpremote, "run")
     change(root / "boot.py")
     (root / "lib/extra.py").write_text(f"every = {bytes(range(256))}\n")
     said = run(board, "--mpy", "--via", "ampy")
@@ -250,14 +250,14 @@ def test_after_a_fault_it_runs_what_it_had(running, root, monkeypatch, fault, st
 
 
 def test_ctrl_c_while_it_connects_lets_it_run_again(running, monkeypatch):
-    enter = deploy.SerialTransport.enter_raw_repl
+    enter = raw_repl.SerialTransport.enter_raw_repl
 
     def interrupted(self, **how):
-        monkeypatch.setattr(deploy.SerialTransport, "enter_raw_repl", enter)
+        monkeypatch.setattr(raw_repl.SerialTransport, "enter_raw_repl", enter)
         enter(self, **how)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(deploy.SerialTransport, "enter_raw_repl", interrupted)
+    monkeypatch.setattr(raw_repl.SerialTransport, "enter_raw_repl", interrupted)
     assert "Stopped: the board has" in run(running, status=130)
     runs(running)
 
@@ -300,11 +300,11 @@ def test_a_board_that_is_unplugged_is_a_sentence(tmp_path, monkeypatch):
 def test_ports_that_do_not_do(monkeypatch):
     assert "there is no port /dev/ttyNONE: is the board plugged in?" in run("/dev/ttyNONE", status=1)
     for name in ("ANSWER_S", "LINE_S"):
-        monkeypatch.setattr(deploy, name, 0.2)
+        monkeypatch.setattr(raw_repl, name, 0.2)
     outer, inner = pty.openpty()
     port = os.ttyname(inner)
     try:
-        for via in deploy.VIA:
+        for via in raw_repl.VIA:
             said = run(port, "--via", via, status=1)
             assert f"no MicroPython answers on {port}: flash it first" in said and "b'" not in said
         with serial.Serial(port, exclusive=True):
