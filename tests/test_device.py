@@ -206,3 +206,11 @@ def test_without_micropython_it_runs_on_cpython(folder, cloud):
 def test_a_board_that_says_nothing_says_so(folder):
     with Board(folder) as board, pytest.raises(BoardError, match="did not print"):
         board.wait_for("enrolled", timeout=0.5)
+
+
+def test_an_eighth_of_the_heap_is_collected_at_a_time(folder, cloud):
+    asks = {"/main.py": b"import gc\nprint('collects at', gc.threshold())\n"}
+    image = board_image(settings(cloud), [cloud.ca_pem], more=asks)
+    with Board(folder / "board", image, heap=512 * 1024) as board:
+        told = int(board.wait_for(re.compile(r"collects at (-?\d+)"))[1])
+    assert 56 * 1024 < told <= 64 * 1024
