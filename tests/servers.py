@@ -26,7 +26,10 @@ NTP_EPOCH = 2208988800  # Unix time 0 in seconds since 1900
 
 class _Tells(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = json.dumps(self.server.servers[self.path].seen()).encode()
+        server = self.server.servers[self.path.removesuffix("/go")]
+        if self.path.endswith("/go"):
+            server.go()
+        body = json.dumps(server.seen()).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -38,7 +41,7 @@ class _Tells(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="session")
 def tells():
-    """The port that tells what each server saw."""
+    """The port that tells what each server saw, and lets it go on."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Tells) as told:
         told.servers = {}
         told.daemon_threads = True

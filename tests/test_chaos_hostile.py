@@ -40,11 +40,11 @@ ERROR = {"kind": "TransportError", "text": "no", "took": 1, "files": 3, "memory"
     ("came", "problem"),
     [
         ({}, None),
-        ({"took": 1700, "memory": 16000, "text": "x" * 1000}, None),
+        ({"took": 2900, "memory": 16000, "text": "x" * 1000}, None),
         ({"kind": "data"}, "data"),
         ({"kind": "CloudError"}, "CloudError"),
         ({"kind": "an exception of the kind MemoryError"}, "MemoryError"),
-        ({"took": 1900}, "1900 ms"),
+        ({"took": 3100}, "3100 ms"),
         ({"text": "it is s3cr3t-d3v1c3"}, "tells a secret"),
         ({"text": "x" * 1001}, "too much"),
         ({"files": 4}, "4 files"),

@@ -159,7 +159,7 @@ def test_a_network_that_comes_back_is_joined_again(folder, cloud):
     with switch_on(folder, cloud, settings(cloud)) as board:
         board.wait_for("reported")
         board.cut_network()
-        time.sleep(2.5)
+        time.sleep(4)  # two periods: it has noticed
         before = len(cloud.calls())
         board.restore_network()
         board.wait_for("joined muster-lab", timeout=20)

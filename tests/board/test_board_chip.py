@@ -6,7 +6,6 @@ import json
 import socket
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -60,13 +59,15 @@ def test_a_wrong_key_is_tried_for_ever_until_disconnect(chip):
     assert not wlan.isconnected()
 
 
-def test_an_unknown_network_is_tried_until_it_appears(chip):
+def test_an_unknown_network_is_tried_until_it_appears(chip, monkeypatch):
+    passed_ms = 0
+    monkeypatch.setattr(chip.board, "ticks_ms", lambda: passed_ms)
     in_the_air(chip)
     wlan = chip.network.WLAN()
     wlan.active(True)
     wlan.connect("home", "12345678")
     assert wlan.status() == chip.network.STAT_CONNECTING
-    time.sleep(0.06)
+    passed_ms = 60
     assert wlan.status() == chip.network.STAT_NO_AP_FOUND
     in_the_air(chip, {"ssid": "home", "key": "12345678", "join_s": 0})
     assert [found[0] for found in wlan.scan()] == [b"home"]

@@ -1,5 +1,7 @@
 """A box of its own for each file, well-behaved at the start of each test."""
 
+import time
+
 import pytest
 import requests
 
@@ -17,6 +19,24 @@ def cloud(box):
     box.behave()
     yield box
     box.behave()
+
+
+class Clock:
+    """Stands still until a test turns it on."""
+
+    def __init__(self):
+        self.now = time.time()
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(cloud, monkeypatch):
+    """The box's clock, for what expires and for what has a rate."""
+    clock = Clock()
+    monkeypatch.setattr(cloud._state, "now", clock)
+    return clock
 
 
 @pytest.fixture

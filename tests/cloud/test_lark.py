@@ -66,7 +66,7 @@ def test_creates_records(cloud, create):
     assert len(tokens) == 1, "the SDK keeps it"
 
 
-def test_too_fast_and_not_allowed(cloud, create):
+def test_too_fast_and_not_allowed(cloud, clock, create):
     app = cloud.add_feishu_app(per_second=1)
     answers = [create(app, **computer()) for _ in range(3)]
     assert answers[0].success() and {answer.code for answer in answers[1:]} == {99991400}

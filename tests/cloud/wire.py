@@ -35,7 +35,7 @@ def read_all(tls):
     return received
 
 
-def wait_until(true, seconds=5):
+def wait_until(true, seconds=20):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not happen"

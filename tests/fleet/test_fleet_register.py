@@ -8,18 +8,16 @@ from operators import FEISHU, Operator, laptops, records
 # Feishu
 
 
-def test_register_keeps_the_limit_and_tells_the_record_ids(operator):
-    rows = laptops(15)
+def test_register_keeps_the_limit_and_tells_the_record_ids(box, tmp_path):
+    # Feishu would take more: what holds it back is its own limit, and nothing is refused.
+    operator, rows = Operator(box, tmp_path, per_second=1000), laptops(15)
     file = operator.csv("f.csv", FEISHU, *rows)
     before, began = len(operator.box.calls()), time.monotonic()
     done = operator("register", file, "--json")
     took = time.monotonic() - began
     made = operator.box.calls()[before:]
     assert done.exit_code == 0 and took > 1.4
-    # Calls that begin together may each fetch the token.
-    # Without a limit five are refused at least. With one, what left in time may still arrive together.
-    codes = [call["code"] for call in made if "device_records" in call["path"]]
-    assert codes.count("0") == 15 and len(codes) <= 17
+    assert [call["code"] for call in made if "device_records" in call["path"]] == ["0"] * 15
     kept = {record["serial_number"]: record for record in records(operator.box, rows)}
     told = json.loads(done.stdout)
     assert [one["device_record_id"] for one in told] == [kept[row[3]]["device_record_id"] for row in rows]

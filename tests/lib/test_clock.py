@@ -9,17 +9,22 @@ from muster.clock import ticks_diff, ticks_ms
 
 NEW_YEARS_EVE = 1798675200  # 2026-12-31T00:00:00Z
 
+# Milliseconds: an answer comes before, however busy the machine.
+LONG = 10000
+
 
 class Board:
     """A board with a clock: while in `with`, muster.clock finds machine.RTC, and its time.
 
     now     Unix time that its clock shows
     epoch   what the port counts from: 0, or 2000 as an ESP32 does
+    wait    for how many milliseconds it waits for a time server
     """
 
-    def __init__(self, now, epoch=0):
+    def __init__(self, now, epoch=0, wait=LONG):
         self.now = now
         self.epoch = epoch
+        self.wait = wait
         self.set = 0
 
     def time_ns(self):
@@ -42,7 +47,8 @@ class Board:
 
     def __enter__(self):
         self._was = sys.modules.get("machine"), clock.time, clock._EPOCH, clock.NTP_TIMEOUT_MS
-        sys.modules["machine"], clock.time, clock._EPOCH, clock.NTP_TIMEOUT_MS = self, self, self.epoch, 150
+        sys.modules["machine"] = clock.time = self
+        clock._EPOCH, clock.NTP_TIMEOUT_MS = self.epoch, self.wait
         clock._floor, clock._trusted = clock.RELEASED, False
         return self
 
@@ -182,7 +188,7 @@ def test_sync_believes_no_bad_answer(ntp):
         ):
             start = ticks_ms()
             assert not clock.sync([ntp[name]]), name
-            assert ticks_diff(ticks_ms(), start) < 140, name
+            assert ticks_diff(ticks_ms(), start) < LONG, name
         clock.at_least(ntp["time"] + 1)
         assert board.set == 1
         assert not clock.sync([ntp["good"]])  # before what has certainly passed
@@ -191,10 +197,10 @@ def test_sync_believes_no_bad_answer(ntp):
 
 def test_sync_goes_on_to_the_next_server(ntp, dead_url):
     nobody = dead_url[7:]
-    with Board(946684800) as board:
+    with Board(946684800, wait=1000) as board:
         start = ticks_ms()
         assert not clock.sync([ntp["silent"]])
-        assert 140 < ticks_diff(ticks_ms(), start) < 500
+        assert 950 < ticks_diff(ticks_ms(), start) < LONG
         assert not clock.sync([]) and not clock.sync([nobody, "127.0.0.1:x", "nowhere.invalid", "a..b"])
         assert clock.sync([nobody, ntp["silent"], ntp["past"], ntp["good"], ntp["2036"]])
         assert board.now == ntp["time"]
@@ -213,11 +219,11 @@ def test_a_cancelled_sync_ends_at_once(ntp):
     with Board(946684800) as board:
         start = ticks_ms()
         asyncio.run(main())
-        assert ticks_diff(ticks_ms(), start) < 140 and not board.set
+        assert ticks_diff(ticks_ms(), start) < LONG and not board.set
 
 
 def test_ticks():
     start = ticks_ms()
     assert ticks_diff(clock.ticks_add(start, 1500), start) == 1500
     time.sleep(0.02)
-    assert 15 < ticks_diff(ticks_ms(), start) < 200
+    assert 15 < ticks_diff(ticks_ms(), start) < LONG

@@ -9,9 +9,11 @@ from helpers import raises
 from muster import http, wait
 from muster.clock import ticks_diff, ticks_ms
 from muster.errors import TransportError
-from told import OK, answer, refused, requests, say, tick, to, until_left
+from told import LONG, OK, answer, go, refused, requests, say, to, until_left
 
+# In seconds. What is to be reached within a timeout, and not only to be ended by it, has more of it.
 TIMEOUT = 0.2
+AMPLE = 1
 
 
 # Time
@@ -31,9 +33,9 @@ def test_a_timeout_bounds_the_whole_exchange(server):
         [chunked + "0\r\n", ["drip", "A: b\r\n" * 9, 0.1]],
         [["drip", "HTTP/1.1 100 x\r\n\r\n" * 9, 0.05]],
     ):
-        text = refused(say(server, *steps), within=TIMEOUT + 0.5, timeout=TIMEOUT)
+        text = refused(say(server, *steps), timeout=TIMEOUT)
         assert "did not end within 0.2 s" in text, text
-    text = refused(to(server, _slowly(server)), within=TIMEOUT + 0.5, timeout=TIMEOUT)
+    text = refused(to(server, _slowly(server)), timeout=TIMEOUT)
     assert "0.2 s" in text
     until_left(server)
 
@@ -48,8 +50,8 @@ def test_a_server_that_does_not_read(deaf_url):
             yield bytes(1000)
 
     for data in (endless(), iter([memoryview(bytes(20000))] * 1000)):
-        text = refused(deaf_url, None, "POST", within=TIMEOUT + 0.5, data=data, timeout=TIMEOUT)
-        assert "the request did not end within 0.2 s" in text
+        text = refused(deaf_url, None, "POST", data=data, timeout=AMPLE)
+        assert "the request did not end within 1 s" in text
 
 
 def test_a_large_body_leaves_as_fast_as_it_is_taken(server):
@@ -63,38 +65,37 @@ def test_a_large_body_leaves_as_fast_as_it_is_taken(server):
 
 
 def test_a_connection_that_is_never_made(full_url):
-    text = refused(full_url, within=TIMEOUT + 0.5, timeout=TIMEOUT)
+    text = refused(full_url, timeout=TIMEOUT)
     assert "the connection did not end within 0.2 s" in text
 
 
 def test_the_timeout_of_a_session_and_of_a_request(server):
     session = http.Session(timeout=TIMEOUT)
-    refused(say(server, ["silent"]), session, within=TIMEOUT + 0.5)
-    assert session.get(say(server, 0.5, OK), timeout=2).text == "ok"
+    refused(say(server, ["silent"]), session)
+    assert session.get(say(server, 0.5, OK), timeout=10).text == "ok"
     session.close()
 
 
 def test_a_stream_has_a_timeout_for_each_read(server):
-    url = say(server, "HTTP/1.1 200 OK\r\n\r\n", 0.2, "a\n", 0.2, "b\n", 0.2, "c\n", ["silent"])
-    with http.get(url, stream=True, timeout=0.3) as r:
+    url = say(server, "HTTP/1.1 200 OK\r\n\r\n", 0.6, "a\n", 0.6, "b\n", 0.6, "c\n", ["silent"])
+    with http.get(url, stream=True, timeout=1.5) as r:
         lines = r.iter_lines()
         assert [next(lines), next(lines), next(lines)] == [b"a", b"b", b"c"]
         start = ticks_ms()
         raises(TransportError, next, lines)
-        assert 200 < ticks_diff(ticks_ms(), start) < 800
+        assert 1400 < ticks_diff(ticks_ms(), start) < LONG
     until_left(server)
 
 
 def test_lines_come_as_they_arrive(server):
     start = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    url = say(server, start, "4\r\none\n\r\n", 0.2, "6\r\ntwo\r\nt\r\n", 0.2, "4\r\nhree\r\n0\r\n\r\n")
-    begin = ticks_ms()
+    pieces = ["4\r\none\n\r\n", ["wait"], "6\r\ntwo\r\nt\r\n", ["wait"], "4\r\nhree\r\n0\r\n\r\n"]
     came = []
-    with http.get(url, stream=True) as r:
+    with http.get(say(server, start, *pieces), stream=True) as r:
         for line in r.iter_lines():
-            came.append((line, ticks_diff(ticks_ms(), begin)))
-    assert [line for line, _ in came] == [b"one", b"two", b"three"]
-    assert came[0][1] < 150 <= came[1][1] < 350 <= came[2][1], came
+            came.append(line)
+            go(server)
+    assert came == [b"one", b"two", b"three"]
 
 
 def test_a_line_larger_than_the_memory(server):
@@ -135,13 +136,18 @@ def test_a_megabyte_in_little_memory(server):
 
 
 def test_idle_is_called_while_a_request_waits(server):
-    session = http.Session()
     calls = []
-    session.idle = lambda: calls.append(ticks_ms())
-    start = ticks_ms()
-    assert session.get(say(server, 0.7, OK)).text == "ok"
-    gaps = [ticks_diff(b, a) for a, b in zip([start] + calls, calls)]
-    assert len(calls) >= 3 and max(gaps) < 300, gaps
+
+    def idle():
+        calls.append(ticks_ms())
+        if len(calls) == 9:
+            go(server)
+
+    session = http.Session()
+    session.idle = idle
+    assert session.get(say(server, ["wait"], OK)).text == "ok"
+    gaps = [ticks_diff(calls[n + 1], calls[n]) for n in range(8)]
+    assert min(gaps) < 300, gaps  # a busy machine makes some of them longer
     session.close()
 
 
@@ -168,26 +174,29 @@ def test_an_interrupt_closes_the_connection(server, full_url):
 
 
 def test_a_loop_keeps_turning(server):
-    stalls = []
+    async def turn():
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        go(server)
 
     async def main():
-        ticking = asyncio.create_task(tick(stalls))
-        session = http.Session(timeout=TIMEOUT)
-        for steps in ([["silent"]], [["drip", OK, 0.05]]):
-            try:
-                await wait.run_async(session.exchange("GET", say(server, *steps)))
-            except TransportError as e:
-                assert "0.2 s" in str(e)
-            else:
-                assert False
+        session = http.Session()
+        for steps in ([["wait"], OK], [OK[:9], ["wait"], OK[9:]], [OK[:-1], ["wait"], OK[-1:]]):
+            # A call that blocked would never see the end of it.
+            turning = asyncio.create_task(turn())
+            assert (await wait.run_async(session.exchange("GET", say(server, *steps)))).text == "ok"
+            await turning
         response = await wait.run_async(session.exchange("POST", server["url"], b"x"))
         assert response.json()["body"] == "x"
+        try:
+            await wait.run_async(session.exchange("GET", say(server, ["silent"]), timeout=TIMEOUT))
+        except TransportError as e:
+            assert "0.2 s" in str(e)
+        else:
+            assert False
         session.close()
-        ticking.cancel()
 
     asyncio.run(main())
-    # A call that blocked would stall it for the whole timeout; a busy machine may, for a part of it.
-    assert len(stalls) > 30 and max(stalls) < 180, (len(stalls), max(stalls))
     until_left(server)
 
 
@@ -204,11 +213,15 @@ def test_a_large_body_lets_others_have_a_turn(server):
 
 def test_a_cancelled_exchange_closes_its_connection(server):
     async def main():
+        exchange = asyncio.create_task(
+            wait.run_async(http.Session().exchange("GET", say(server, ["silent"])))
+        )
+        while requests(server) != [1]:
+            await asyncio.sleep(0.005)
+        exchange.cancel()
         try:
-            await asyncio.wait_for(
-                wait.run_async(http.Session().exchange("GET", say(server, ["silent"]))), 0.1
-            )
-        except asyncio.TimeoutError:
+            await exchange
+        except asyncio.CancelledError:
             pass
         else:
             assert False

@@ -3,16 +3,16 @@
 import asyncio
 import binascii
 import hashlib
-import time
 
 from helpers import raises
 from muster import http, wait
-from muster.clock import ticks_diff, ticks_ms
 from muster.connection import MICROPYTHON
-from muster.errors import ConfigError, TransportError
-from told import OK, answer, refused, requests, say, say_in_turn, seen, tick, until_left
+from muster.errors import ConfigError
+from told import OK, answer, go, refused, requests, say, say_in_turn, seen, until_left, until_said
 
+# In seconds. What is to be reached within a timeout, and not only to be ended by it, has more of it.
 TIMEOUT = 0.2
+AMPLE = 1
 
 
 def test_a_good_certificate(tls, named_tls):
@@ -173,14 +173,14 @@ def test_a_megabyte_in_little_memory(tls):
 
 
 def test_lines_come_as_they_arrive(tls):
-    url = say(tls, "HTTP/1.1 200 OK\r\n\r\none\ntw", 0.2, "o\nthree\n", 0.2, "four", ["close"])
-    begin = ticks_ms()
+    url = say(tls, "HTTP/1.1 200 OK\r\n\r\none\ntw", ["wait"], "o\nthree\n", ["wait"], "four", ["close"])
     came = []
     with http.get(url, ca=tls["ca"], stream=True) as r:
         for line in r.iter_lines():
-            came.append((line, ticks_diff(ticks_ms(), begin)))
-    assert [line for line, _ in came] == [b"one", b"two", b"three", b"four"]
-    assert came[0][1] < 200 <= came[1][1] <= came[2][1] < 400 <= came[3][1], came
+            came.append(line)
+            if line != b"two":
+                go(tls)
+    assert came == [b"one", b"two", b"three", b"four"]
 
 
 def test_an_answer_is_whole_though_the_connection_is_cut(tls):
@@ -209,7 +209,7 @@ def test_what_follows_an_answer_is_never_taken_for_the_next(tls):
             [OK, "HTTP/1.1 666 Evil\r\nContent-Length: 4\r\n\r\nevil"],
         ):
             assert session.get(say(tls, *steps)).text[:2] == "ok"
-            time.sleep(0.02)
+            until_said(tls)
     assert requests(tls) == [1, 1, 1]
     until_left(tls)
 
@@ -218,7 +218,7 @@ def test_a_kept_connection_that_was_closed_is_replaced(tls):
     for end in ("close", "cut", "reset"):
         with http.Session(tls["ca"]) as session:
             session.get(say(tls, OK, [end]))
-            time.sleep(0.03)
+            until_said(tls)
             assert session.post(say(tls, OK), data=b"x").text == "ok"
             # This one it closes only when the request is there.
             assert session.post(say_in_turn(tls, [[end]], [OK]), data=b"x").text == "ok"
@@ -239,10 +239,8 @@ def test_a_redirect_into_tls(tls, server):
 
 
 def test_a_handshake_that_drips(dripping_tls):
-    text = refused(
-        dripping_tls["url"], http.Session(dripping_tls["ca"]), within=TIMEOUT + 0.5, timeout=TIMEOUT
-    )
-    assert "the TLS handshake did not end within 0.2 s" in text
+    text = refused(dripping_tls["url"], http.Session(dripping_tls["ca"]), timeout=AMPLE)
+    assert "the TLS handshake did not end within 1 s" in text
     until_left(dripping_tls)
 
 
@@ -250,7 +248,7 @@ def test_a_handshake_that_is_all_warnings(warning_url, tls):
     session = http.Session(tls["ca"])
     turns = []
     session.idle = lambda: turns.append(1)
-    text = refused(warning_url, session, within=TIMEOUT + 0.5, timeout=TIMEOUT)
+    text = refused(warning_url, session, timeout=AMPLE)
     assert "the TLS handshake" in text
     # mbedTLS would read them for ever; OpenSSL has enough of them soon.
     assert not MICROPYTHON or len(turns) >= 3, turns
@@ -261,25 +259,27 @@ def test_handshakes_that_go_wrong(server, deaf_url, tls):
     turns = []
     session.idle = lambda: turns.append(1)
     # A server without TLS that says nothing, and one that answers in plain text.
-    text = refused(deaf_url.replace("http", "https"), session, within=TIMEOUT + 0.5, timeout=TIMEOUT)
+    text = refused(deaf_url.replace("http", "https"), session, timeout=AMPLE)
     assert "the TLS handshake did not end" in text
     assert len(turns) < 20, "it does not wait but spin"
     with http.Session(tls["ca"]) as plain:
-        text = refused(server["url"].replace("http", "https"), plain, within=TIMEOUT + 0.5, timeout=TIMEOUT)
+        text = refused(server["url"].replace("http", "https"), plain, timeout=AMPLE)
         assert "TLS handshake" in text
     # And plain HTTP spoken to a TLS server.
-    refused(tls["url"].replace("https", "http"), within=TIMEOUT + 0.5, timeout=TIMEOUT)
+    refused(tls["url"].replace("https", "http"), timeout=TIMEOUT)
 
 
 def test_a_timeout_bounds_the_whole_exchange(tls):
-    session = http.Session(tls["ca"], timeout=TIMEOUT)
+    session = http.Session(tls["ca"])
     for steps in (
         [["silent"]],
         [["drip", answer("x" * 50), 0.1]],
         ["HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", ["drip", "x" * 50, 0.1]],
     ):
-        text = refused(say(tls, *steps), session, within=TIMEOUT + 0.5)
-        assert "the answer did not end within 0.2 s" in text
+        # Without a handshake to make first.
+        assert session.get(say(tls, OK)).text == "ok"
+        text = refused(say(tls, *steps), session, timeout=TIMEOUT)
+        assert "did not end within 0.2 s" in text
     until_left(tls)
 
 
@@ -294,39 +294,23 @@ def test_an_interrupt_closes_the_connection(tls, dripping_tls):
     until_left(tls)
 
 
-def test_a_loop_keeps_turning(tls, dripping_tls):
-    stalls = []
-
+def test_a_loop_keeps_turning_and_a_cancelled_exchange_closes_its_connection(tls, dripping_tls):
     async def main():
-        ticking = asyncio.create_task(tick(stalls))
-        session = http.Session(tls["ca"], timeout=TIMEOUT)
+        session = http.Session(tls["ca"])
         for url in (say(tls, ["silent"]), dripping_tls["url"]):
+            exchange = asyncio.create_task(wait.run_async(session.exchange("GET", url)))
+            # A call that blocked would not come back before it had failed.
+            for _ in range(30):
+                await asyncio.sleep(0.005)
+            exchange.cancel()
             try:
-                await wait.run_async(session.exchange("GET", url))
-            except TransportError as e:
-                assert "0.2 s" in str(e)
+                await exchange
+            except asyncio.CancelledError:
+                pass
             else:
                 assert False
         assert (await wait.run_async(session.exchange("GET", say(tls, OK)))).text == "ok"
         session.close()
-        ticking.cancel()
-
-    asyncio.run(main())
-    # Calls that block would stall it twice, each for the whole timeout; a busy machine does so rarely.
-    assert len(stalls) > 10 and sum(stall > 180 for stall in stalls) < 2, stalls
-    until_left(tls)
-
-
-def test_a_cancelled_exchange_closes_its_connection(tls, dripping_tls):
-    async def main():
-        session = http.Session(tls["ca"])
-        for url in (say(tls, ["silent"]), dripping_tls["url"]):
-            try:
-                await asyncio.wait_for(wait.run_async(session.exchange("GET", url)), 0.15)
-            except asyncio.TimeoutError:
-                pass
-            else:
-                assert False
 
     asyncio.run(main())
     until_left(tls)

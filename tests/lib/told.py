@@ -3,7 +3,6 @@
 An answer is a list of steps, which are explained there.
 """
 
-import asyncio
 import binascii
 import json
 import time
@@ -12,6 +11,9 @@ from helpers import raises
 from muster import http
 from muster.clock import ticks_diff, ticks_ms
 from muster.errors import TransportError
+
+# Milliseconds: what ends by its deadline ends before, however busy the machine; what hangs does not.
+LONG = 10000
 
 OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -41,7 +43,7 @@ def to(server, location, status="302 Found", body=""):
 
 
 def seen(server):
-    """A dict for each connection: received (a list of str), requests, handshake, client_left, over."""
+    """What it saw: a dict for each connection, explained in tools/chaos/servers.py."""
     return http.get(server["seen"]).json()
 
 
@@ -52,27 +54,30 @@ def requests(server):
 
 def until_left(server):
     """Waits until the server has seen its last client leave."""
-    for _ in range(100):
-        if all(connection["client_left"] for connection in seen(server)):
-            return
-        time.sleep(0.02)
-    raise AssertionError("a connection was left open")
+    _until(server, lambda connection: connection["client_left"], "a connection was left open")
 
 
-def refused(url, session=None, method="GET", within=2, **kw):
-    """The text of the TransportError that must come within so many seconds."""
+def until_said(server):
+    """Waits until the server has said all that it has to say."""
+    _until(server, lambda c: c["over"] or c["answers"] == c["requests"], "an answer was not taken")
+
+
+def _until(server, true, otherwise):
+    start = ticks_ms()
+    while not all(true(connection) for connection in seen(server)):
+        assert ticks_diff(ticks_ms(), start) < LONG, otherwise
+        time.sleep(0.01)
+
+
+def refused(url, session=None, method="GET", **kw):
+    """The text of the TransportError that must come."""
     start = ticks_ms()
     error = raises(TransportError, (session or http).request, method, url, **kw)
     took = ticks_diff(ticks_ms(), start)
-    assert took < within * 1000, "%d ms: %s" % (took, error)
+    assert took < LONG, "%d ms: %s" % (took, error)
     return str(error)
 
 
-async def tick(stalls):
-    """Notes how long a loop takes for each turn of 5 ms, in milliseconds."""
-    last = ticks_ms()
-    while True:
-        await asyncio.sleep(0.005)
-        now = ticks_ms()
-        stalls.append(ticks_diff(now, last))
-        last = now
+def go(server):
+    """Ends one ["wait"] of the server's; a later one, if none has begun."""
+    http.get(server["seen"] + "/go")

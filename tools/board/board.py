@@ -254,7 +254,7 @@ class Board:
         with self._lock:
             return self._said.decode(errors="replace").replace("\r\n", "\n")
 
-    def wait_for(self, what: str | re.Pattern, timeout: float = 10) -> re.Match:
+    def wait_for(self, what: str | re.Pattern, timeout: float = 20) -> re.Match:
         """Waits until the board prints what: a text, or a compiled pattern.
 
         Looks from where the last wait_for() ended. Raises BoardError after timeout seconds.

@@ -41,8 +41,8 @@ TELLS_WHO_CATCHES = sys.platform == "linux"
 # How long typed characters wait for a prompt that may never come.
 AFTER_LINE_S = 0.25
 AFTER_CTRL_C_S = 5
-# A second SIGINT before the first was handled ends the VM.
-BETWEEN_CTRL_C_S = 0.1
+# A second SIGINT before the first was handled ends the VM, and a busy machine takes its time.
+BETWEEN_CTRL_C_S = 0.5
 
 
 class Console:

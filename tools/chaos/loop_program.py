@@ -40,7 +40,8 @@ async def exchange(session, url, kilobytes):
     return ""
 
 
-async def ask_time(server):
+async def ask_time(server, seconds):
+    clock.NTP_TIMEOUT_MS = int(seconds * 1000)
     return str(await wait.run_async(clock.synchronise([server])))
 
 
@@ -50,7 +51,7 @@ async def measure(phases, ca, seconds):
         session = http.Session(ca, timeout=seconds)
         gc.collect()
         bare = await longest_stall(asyncio.create_task(nothing(seconds)))
-        task = asyncio.create_task(exchange(session, url, what) if url else ask_time(what))
+        task = asyncio.create_task(exchange(session, url, what) if url else ask_time(what, seconds))
         stall = await longest_stall(task)
         told.append((stall, bare, await task))
         session.close()

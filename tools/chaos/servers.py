@@ -12,7 +12,16 @@ the path is asked for, the last of which stays. Steps:
     ["close"]                  closes the connection, over TLS with its goodbye
     ["cut"]                    closes it without one
     ["reset"]                  closes it by a TCP reset
+    ["wait"]                   waits until go() is called; each call ends one wait, also a later one
 Any other path is answered with the request as it came, in JSON.
+
+What it saw is a dict for each connection:
+    received      what came, as ISO 8859-1: 500 characters each of the first twenty records or pieces
+    requests      how many came
+    answers       how many were said to their end
+    handshake     why TLS failed, or ""
+    client_left   the client closed the connection, or was given no choice
+    over          so did the server
 """
 
 from __future__ import annotations
@@ -37,6 +46,7 @@ class Server:
         self._asked = {}
         self._streams = []
         self._stop = threading.Event()
+        self._go = threading.Semaphore(0)
         self._listener = socket.create_server(
             ("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family
         )
@@ -51,6 +61,7 @@ class Server:
 
     def __exit__(self, *_):
         self._stop.set()
+        self._go.release(len(self._streams) + 1)
         for s in (self._listener, *self._streams):
             with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_RDWR)
@@ -61,6 +72,9 @@ class Server:
     def seen(self):
         return self._seen
 
+    def go(self):
+        self._go.release()
+
     def _accept(self):
         with contextlib.suppress(OSError):
             while True:
@@ -70,7 +84,14 @@ class Server:
                     stream = self._context.wrap_socket(
                         stream, server_side=True, do_handshake_on_connect=False
                     )
-                seen = {"received": [], "requests": 0, "handshake": "", "client_left": False, "over": False}
+                seen = {
+                    "received": [],
+                    "requests": 0,
+                    "answers": 0,
+                    "handshake": "",
+                    "client_left": False,
+                    "over": False,
+                }
                 self._seen.append(seen)
                 self._streams.append(stream)
                 thread = threading.Thread(target=self._serve, args=(stream, seen), daemon=True)
@@ -95,8 +116,8 @@ class Server:
                         pass
             seen["client_left"] = True
         finally:
-            seen["over"] = True
             stream.close()
+            seen["over"] = True
 
     def _receive(self, stream, seen):
         """What one recv() gives: with TLS, one record."""
@@ -126,6 +147,7 @@ class Server:
     def _answer(self, stream, seen, head, body):
         for step in self.script(head, body):
             self._step(stream, seen, step)
+        seen["answers"] += 1
 
     def script(self, head, body):
         """The steps of the answer to a request."""
@@ -162,6 +184,8 @@ class Server:
         elif name == "count":
             text, count = rest
             stream.sendall("".join(text % n for n in range(count)).encode("latin-1"))
+        elif name == "wait":
+            self._go.acquire()
         elif name == "silent":
             while True:
                 self._receive(stream, seen)
@@ -172,6 +196,7 @@ class Server:
                     stream.unwrap()
                 stream.settimeout(None)
             stream.shutdown(socket.SHUT_WR)
+            seen["answers"] += 1
             while stream.recv(65536):
                 pass
             seen["client_left"] = True

@@ -26,7 +26,7 @@ def test_delay(cloud, post):
 def test_a_caller_that_leaves_within_the_delay_is_logged(cloud, post):
     cloud.misbehave(delay=30)
     with pytest.raises(requests.ReadTimeout):
-        requests.post(cloud.url + SECRET_INFO, json=ASK, verify=str(cloud.ca_pem), timeout=0.3)
+        requests.post(cloud.url + SECRET_INFO, json=ASK, verify=str(cloud.ca_pem), timeout=(10, 0.3))
     wait_until(lambda: last(cloud)["reason"])
     assert "left" in last(cloud)["reason"]
 

@@ -170,8 +170,8 @@ def boot():
     sys.path[:] = ["", ".frozen", "/lib"]
     sys.argv[:] = []
 
-    print(STARTED, end="")
     try:
+        print(STARTED, end="")  # from here on there may be Ctrl-C
         mount(flash)
         gc.collect()
         if run("boot.py") and os.getenv("BOARD_MAIN") == "1":

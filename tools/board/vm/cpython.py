@@ -6,6 +6,7 @@ and the heap is the laptop's.
 
 import builtins
 import code
+import contextlib
 import gc
 import os
 import signal
@@ -72,11 +73,12 @@ def boot() -> None:
     os.chdir(flash)
     names = {"__name__": "__main__"}
 
-    print(STARTED, end="", flush=True)
     # _board keeps the open() and rename() of the host.
     confine(flash)
-    if run("boot.py", names) and os.environ["BOARD_MAIN"] == "1":
-        run("main.py", names)
+    with contextlib.suppress(KeyboardInterrupt):
+        print(STARTED, end="", flush=True)  # from here on there may be Ctrl-C
+        if run("boot.py", names) and os.environ["BOARD_MAIN"] == "1":
+            run("main.py", names)
     print(PROMPT, end="", flush=True)
     code.interact(banner=f"CPython {sys.version.split()[0]}", local=names, exitmsg="")
 
