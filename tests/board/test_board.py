@@ -56,6 +56,10 @@ def test_an_erased_flash_is_formatted_and_other_contents_are_not(tmp_path):
         assert board.operations > 0
     with Board(tmp_path / "other", b"\x55" * BLOCKS * 4096) as board:
         board.wait_for("The filesystem appears to be corrupted")
+        board.write(b"\x03")
+        board.wait_for(">>> ")
+        board.write(b"open('/etc/passwd')\r")  # neither its own files nor the host's
+        board.wait_for("OSError")
         board.cut_power()
         assert board.image() == b"\x55" * BLOCKS * 4096
 

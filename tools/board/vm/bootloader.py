@@ -97,11 +97,11 @@ class Flash:
 
 
 def mount(flash):
+    vfs.umount("/")  # the host's files
     try:
         filesystem = vfs.VfsLfs2(flash)
     except OSError:
         filesystem = set_up(flash)
-    vfs.umount("/")
     vfs.mount(filesystem, "/")
     os.chdir("/")
 
@@ -110,7 +110,7 @@ def set_up(flash):
     first = bytearray(BLOCK)
     flash.readblocks(0, first)
     while bytes(first) != flash.erased:
-        print(CORRUPTED)
+        print(STARTED + CORRUPTED)  # for ever, but for a Ctrl-C
         _board.sleep_ms(3000)
     print("Performing initial setup")
     vfs.VfsLfs2.mkfs(flash)
@@ -171,9 +171,9 @@ def boot():
     sys.argv[:] = []
 
     try:
-        print(STARTED, end="")  # from here on there may be Ctrl-C
         mount(flash)
         gc.collect()
+        print(STARTED, end="")  # from here on there may be Ctrl-C
         if run("boot.py") and os.getenv("BOARD_MAIN") == "1":
             run("main.py")
     except KeyboardInterrupt:
