@@ -61,7 +61,7 @@ def run_on_vm(module, function, arguments):
         env=dict(os.environ, MICROPYPATH=f"{LIBRARY_TESTS}:{ROOT / 'lib'}:.frozen"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
     if done.returncode != 0 or not done.stdout.endswith("passed\n"):
         pytest.fail(f"in the MicroPython VM:\n{done.stdout}{done.stderr}", pytrace=False)

@@ -13,7 +13,7 @@ CONFIG = '{"productId": "1", "productKey": "k3y", "deviceNo": "2", "cmei": "", "
 
 def tools(*arguments):
     command = [sys.executable, "-m", "tools.cli", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
 
 
 @pytest.mark.parametrize("command", [(), *[(name,) for name in cli.main.list_commands(None)]])

@@ -77,7 +77,7 @@ def cold(tmp_path):
             ),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=100,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         answer = json.loads(done.stdout)

@@ -297,7 +297,7 @@ def test_ctrl_c_stops_all_and_leaves_no_process(tmp_path, platform, firmware_fil
             assert time.monotonic() < until and flashing.poll() is None
             time.sleep(0.01)
         os.killpg(flashing.pid, signal.SIGINT)
-        said, _ = flashing.communicate(timeout=20)
+        said, _ = flashing.communicate(timeout=100)
         assert flashing.returncode == 130, said
         assert "stopped: flash the boards that are not done again" in said and "Traceback" not in said
         with pytest.raises(ProcessLookupError):

@@ -74,7 +74,7 @@ def on_vm(program, **environment):
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
     )
 
 
@@ -106,7 +106,7 @@ def test_a_board_that_mpremote_installed_chinamobile_json_on_enrols(server, clou
             [sys.executable, "-m", "mpremote", "connect", board.port, *mip, "+", "reset"],
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=100,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         board.wait_for("enrolled")

@@ -68,7 +68,7 @@ def tool(name):
 
 
 def call(*command):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout.replace("\r\n", "\n")
 

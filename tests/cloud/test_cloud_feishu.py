@@ -386,7 +386,7 @@ def test_serve_gives_examples_of_every_account(tmp_path):
         try:
             lines = list(iter(process.stdout.readline, "\n"))
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=10)
+            process.communicate(timeout=100)
         finally:
             process.kill()
             process.wait()

@@ -34,7 +34,7 @@ def test_ctrl_c_ends_what_was_begun_and_no_more(operator):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=20)
+    out, errors = process.communicate(timeout=100)
     assert process.returncode == 130 and "it goes on where it stopped" in errors, errors
     assert "Traceback" not in errors and "not sent" in out and "unknown" not in out
     banned = sum(device["state"] == "BAN" for device in operator.devices().values())
@@ -57,7 +57,7 @@ def killed_until_done(operator, moments, *command):
             process.communicate()
     operator.box.behave()
     process = operator.start(*command)
-    out, errors = process.communicate(timeout=40)
+    out, errors = process.communicate(timeout=100)
     assert process.returncode == 0, out + errors
 
 
