@@ -15,11 +15,13 @@ def start():
 
     clock.at_least_as_late_as("/config.json")
     log.level = log.WARNING + 1  # the agent says it all
-    settings = config.load()
-    networks = settings["wifi"][:2]
-    if networks and not hardware.connected():
-        wait.run(hardware.join(networks, settings["hostname"], WAIT_MS // len(networks)))
-    log.level = log.INFO
+    try:
+        settings = config.load()
+        networks = settings["wifi"][:2]
+        if networks and not hardware.connected():
+            wait.run(hardware.join(networks, settings["hostname"], WAIT_MS // len(networks)))
+    finally:
+        log.level = log.INFO
 
 
 try:

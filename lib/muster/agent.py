@@ -72,6 +72,7 @@ class Agent:
         self._wake = 0  # Unix time before which nothing is to be done
         self._knows_time = False
         self._seen = None  # (Unix time, ticks) when the clock was last looked at
+        self._sets = 0  # how often muster.clock had set it by then
         self._failures = 0
         self._unreached = 0
         self._last_error = None
@@ -87,11 +88,11 @@ class Agent:
 
         A dict with deviceId, deviceNo, productId and deviceSecret, the last masked when printed.
         """
-        return self._run(self._enrol())
+        return self._run(self._closing(self._enrol()))
 
     def report(self):
         """Reports a heartbeat now, having enrolled if need be. Returns the answer's data."""
-        return self._run(self._report())
+        return self._run(self._closing(self._report()))
 
     def step(self):
         """Does what is due now. Returns the seconds until something is due.
@@ -125,9 +126,10 @@ class Agent:
         today = _day(now)
         if self._config["policy"] != "daily" or self._in_use:
             return
-        if today not in (self._used_day, _day(self._schedule.last)):
-            self._used_day = today
+        # After a start what is known of the last use is the last report.
+        if today != (self._used_day or _day(self._schedule.last)):
             self._schedule.next = self._wake = now
+        self._used_day = today
 
     def status(self):
         """How the device is, for people: times are Unix seconds, None where nothing is known."""
@@ -184,7 +186,7 @@ class Agent:
     def _step(self):
         jump = self._look_at_clock()
         if jump and self._clock is system_clock and system_clock.trusted():
-            # Somebody else has set it, and a certificate may seem to have expired by it.
+            # A certificate may seem to have expired by it.
             system_clock.move(-jump)
             self._look_at_clock()
         now = self._clock.now()
@@ -192,9 +194,8 @@ class Agent:
             self._wake = self._schedule.first(now)
         if now >= self._wake:
             try:
-                yield from self._work()
-                self._failures = self._unreached = self._schedule.failures = 0
-                self._last_error = None
+                yield from self._closing(self._work())
+                self._succeeded()
             # Whatever it is, a device in the field can only try again.
             except Exception as e:
                 self._fail(e)
@@ -204,24 +205,31 @@ class Agent:
     def _work(self):
         """Reports, if that is due by a clock that is worth asking."""
         yield from self._join()
+        if not self._clock.trusted():
+            yield from self._sync()
+        if self._knows_time:
+            self._look_at_clock()
+        else:
+            yield from self._learn_time()
+        now = self._clock.now()
+        # Without the time nobody knows how long it was off: early is better than after 24 hours.
+        if not self._knows_time or now >= self._schedule.next:
+            yield from self._report()
+        else:
+            log.info("the next report is due in " + _duration(self._schedule.next - now))
+        self._wake = self._schedule.next
+
+    def _closing(self, generator):
+        """TLS holds tens of kilobytes, and the next report is half a day away."""
         try:
-            if not self._clock.trusted():
-                yield from self._sync()
-            if self._knows_time:
-                self._look_at_clock()
-            else:
-                yield from self._learn_time()
-            now = self._clock.now()
-            # Without the time nobody knows how long it was off: early is better than after 24 hours.
-            if not self._knows_time or now >= self._schedule.next:
-                yield from self._report()
-            else:
-                log.info("the next report is due in " + _duration(self._schedule.next - now))
+            return (yield from generator)
         finally:
-            # TLS holds tens of kilobytes, and the next report is half a day away.
             if hasattr(self._session, "close"):
                 self._session.close()
-        self._wake = self._schedule.next
+
+    def _succeeded(self):
+        self._failures = self._unreached = self._schedule.failures = 0
+        self._last_error = None
 
     def _join(self):
         networks = self._config["wifi"]
@@ -303,7 +311,10 @@ class Agent:
         now = self._clock.now()
         self._wake = self._schedule.after_success(now)
         self._knows_time = True
-        self._seen = self._used_day = None  # from here on the day is the schedule's
+        self._seen = None
+        if (self._used_day or 0) > _day(now):
+            self._used_day = None  # of a clock that was wrong
+        self._succeeded()
         self._save_schedule()
         log.info("reported; the next report is due in " + _duration(self._wake - now))
         return data
@@ -337,8 +348,8 @@ class Agent:
         if isinstance(e, TransportError):
             self._unreached += 1
             if self._clock is system_clock:
-                # A certificate that seems to have expired may be a clock that lies.
-                system_clock.doubt()
+                # A certificate that does not fit may be a clock that lies.
+                system_clock.doubt(hasattr(e, "starts"))
         due = self._schedule.next
         was_due = self._knows_time and due is not None and due <= now
         self._wake = self._schedule.after_failure(now) if was_due else now + self._schedule.backoff()
@@ -351,10 +362,11 @@ class Agent:
     def _look_at_clock(self):
         """Notices a clock that was set, by what the ticks say has passed, and moves what is due along.
 
-        Returns by how many seconds it was set.
+        Returns by how many seconds it was set, if somebody else than muster.clock set it.
         """
         if not self._ticks:
             return 0
+        sets, self._sets = self._sets, system_clock.sets
         jump = 0
         now, ticks = self._clock.now(), self._ticks()
         if self._seen:
@@ -370,7 +382,7 @@ class Agent:
             # Anchored anew each time, since ticks wrap after days; the odd milliseconds stay.
             ticks = system_clock.ticks_add(then, passed * 1000)
         self._seen = now, ticks
-        return jump
+        return jump if sets == self._sets else 0
 
     def _new_schedule(self):
         config = self._config

@@ -1,9 +1,11 @@
 """Unix time on a board that wakes up in the year 2000.
 
 In order of trust: NTP, or the Date of a verified HTTPS answer; else a floor, a
-time that has certainly passed. mbedTLS reads the system's clock when it checks
-a certificate, so what is learned here goes into machine.RTC. Where there is no
-such clock to set (a laptop), the system's time is taken as it is.
+time that has certainly passed. Nothing vouches for NTP: where a certificate's
+dates do not fit its time, other servers are asked, and in the end none. mbedTLS
+reads the system's clock when it checks a certificate, so what is learned here
+goes into machine.RTC. Where there is no such clock to set (a laptop), the
+system's time is taken as it is.
 
 Seconds are integers everywhere: a 32-bit float counts Unix time in steps of 128.
 """
@@ -35,8 +37,10 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _EPOCH = 946684800 if time.gmtime(0)[0] == 2000 else 0
 _NTP_EPOCH = 2208988800  # from 1900 to 1970
 
-_floor = RELEASED
+_floor = _built = RELEASED
 _trusted = False
+_misfits = 0  # how often in a row NTP's time did not fit a certificate, and no server was left to ask
+sets = 0  # how often this module has set the clock: what moved it otherwise was somebody else
 
 
 def _rtc():
@@ -77,11 +81,12 @@ def at_least_as_late_as(path):
     """
     import os
 
+    global _built
     try:
-        written = os.stat(path)[8] + _EPOCH
+        _built = os.stat(path)[8] + _EPOCH
     except OSError:
         return False
-    return now() < written and _set(written)
+    return now() < _built and _set(_built)
 
 
 def refine(date, latest=None):
@@ -91,12 +96,13 @@ def refine(date, latest=None):
              beyond it is the server's mistake, and would lock the device out
     Returns True if the clock is now known to be right.
     """
-    global _trusted
+    global _trusted, _floor
     seconds = parse_date(date)
     if seconds is None or seconds < RELEASED or (latest and seconds > latest):
         return False
     if not trusted() or abs(seconds - now()) > TOLERANCE_S:
         _set(seconds)
+    _floor = seconds
     _trusted = True
     return True
 
@@ -106,10 +112,15 @@ def move(seconds):
     _set(now() + seconds)
 
 
-def doubt():
-    """Forgets that the clock was trusted, so that the next step asks again."""
-    global _trusted
+def doubt(misfit=False):
+    """Forgets that the clock was trusted, so that the next step asks again.
+
+    misfit   a certificate's dates were what did not fit: the next NTP server is asked first,
+             and after the last of them none, for all of them may be wrong
+    """
+    global _trusted, _misfits
     _trusted = False
+    _misfits += misfit
 
 
 def sync(servers=SERVERS):
@@ -121,8 +132,14 @@ def sync(servers=SERVERS):
 
 def synchronise(servers=SERVERS):
     """sync() as a generator for the drivers of muster.wait."""
-    global _trusted
-    for server in servers:
+    global _trusted, _misfits
+    first = _misfits % (len(servers) + 1)
+    if servers and first == len(servers):
+        # An attacker gains nothing: NTP can be forged down to the floor as it is.
+        _misfits = 0
+        _set(max(_floor, _built))
+        return False
+    for server in servers[first:] + servers[:first]:
         yield False
         try:
             seconds = yield from _ask(server)
@@ -163,6 +180,8 @@ def _set(seconds):
         return False
     year, month, day, hour, minute, second, weekday = time.gmtime(seconds - _EPOCH)[:7]
     rtc.datetime((year, month, day, weekday, hour, minute, second, 0))
+    global sets
+    sets += 1
     return True
 
 
@@ -199,6 +218,8 @@ def _ask(server):
     if answer[0] & 7 != 4 or answer[0] >> 6 == 3 or not 1 <= answer[1] <= 15:
         return None
     seconds = struct.unpack("!I", answer[40:44])[0]
+    if not seconds:
+        return None
     if seconds < 0x80000000:  # counted anew since 2036
         seconds += 1 << 32
     return seconds - _NTP_EPOCH

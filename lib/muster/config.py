@@ -239,7 +239,11 @@ def _read(path):
         data = data[3:]  # a mark that Windows' Notepad writes
     stream = io.BytesIO(data)
     try:
-        str(data, "utf-8")
+        text = str(data, "utf-8")
+        if "\\ud" in text or "\\uD" in text:
+            from .sse import whole
+
+            stream = io.BytesIO(whole(text).encode())
         return json.load(stream), None
     except UnicodeError:
         return None, "%s is not UTF-8; save it in that encoding" % path

@@ -103,11 +103,12 @@ _RECORD = const(16384)  # what TLS can send at once
 _BROKEN = select.POLLERR | select.POLLHUP
 
 _NOT_YET_VALID = "it is not valid yet by this device's clock"
+_EXPIRED = "it has expired"
 
 # What a refusal says on each machine: mbedTLS in words, OpenSSL in codes.
 _REFUSALS = (
     ("starts in the future", (9,), _NOT_YET_VALID),
-    ("validity has expired", (10,), "it has expired"),
+    ("validity has expired", (10,), _EXPIRED),
     ("Common Name", (62, 64), "it is for another name"),
     ("not correctly signed", (18, 19, 20, 21), "no trusted root has signed it"),
 )
@@ -117,10 +118,10 @@ class Closed(Exception):
     """The server closed a kept connection before a request reached it."""
 
 
-class NotYetValid(TransportError):
-    """The certificate is good but for its first day, which this clock has not seen."""
+class Misfit(TransportError):
+    """The certificate is good but for its dates: not yet valid, or ended, by this clock."""
 
-    starts = 0  # Unix time of that day
+    starts = 0  # Unix time of its first day, if that is what this clock has not seen
 
 
 class Deadline:
@@ -352,11 +353,12 @@ class Connection:
         reasons = [words for part, codes, words in _REFUSALS if part in text or code in codes]
         why = ", ".join(reasons) or text.strip()
         sentence = "%s: its certificate was refused: %s" % (self.origin[1], why)
-        if validity and why == _NOT_YET_VALID and len(text.strip().split("\n")) == 1:
-            early = NotYetValid(sentence)
-            early.starts = validity[0]
-            return early
-        return TransportError(sentence)
+        if why not in (_NOT_YET_VALID, _EXPIRED) or len(text.strip().split("\n")) > 1:
+            return TransportError(sentence)
+        misfit = Misfit(sentence)
+        if validity and why == _NOT_YET_VALID:
+            misfit.starts = validity[0]
+        return misfit
 
 
 def _load(ca, load):

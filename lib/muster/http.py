@@ -9,7 +9,7 @@ server drips. A Session keeps its connections.
 """
 
 from . import clock, wait
-from .connection import Closed, Connection, Deadline, NotYetValid, Trust
+from .connection import Closed, Connection, Deadline, Misfit, Trust
 from .errors import TransportError
 from .response import Response
 
@@ -153,9 +153,9 @@ class Session:
             try:
                 yield from connection.open()
                 return (yield from self._converse(connection, method, head, data, parse_headers))
-            except NotYetValid as e:
+            except Misfit as e:
                 # A CA signed that time for this very name, so it has passed and the clock was behind.
-                if moved or not clock.at_least(e.starts):
+                if moved or not e.starts or not clock.at_least(e.starts):
                     raise
                 moved = True
             except BaseException:

@@ -61,10 +61,10 @@ def decode(token, key, alg="HS256", now=None, leeway=0):
     verify = _verifier(key, alg)
     if not isinstance(token, str) or len(token) > _LONGEST:
         raise JWTError("expected a JWT in a str of at most %d characters" % _LONGEST)
-    parts = token.split(".")
-    if len(parts) != 3:
-        raise JWTError("expected a JWT of three parts with dots between them, got %d" % len(parts))
-    header, claims, signature = [_unbase64(part) for part in parts]
+    dots = token.count(".")  # before it is split: of dots alone, a board would run out of memory
+    if dots != 2:
+        raise JWTError("expected a JWT of three parts with dots between them, got %d" % (dots + 1))
+    header, claims, signature = [_unbase64(part) for part in token.split(".")]
     if not verify(token[: token.rfind(".")].encode(), signature):
         raise JWTError("the JWT's signature does not fit: it has another key or algorithm, or was changed")
     header = _object(header)

@@ -49,6 +49,9 @@ class Masked(dict):
     def __str__(self):
         return repr(masked(self))
 
+    def copy(self):
+        return Masked(self)
+
     def plain(self):
         """Returns an ordinary dict with the secrets in it, at any depth."""
         return _copy(self, False)

@@ -88,7 +88,12 @@ class Response:
     def json(self):
         """The body as JSON; ValueError if it is not."""
         try:
-            return json.loads(self.content)
+            content = self.content
+            if b"\\ud" in content or b"\\uD" in content:
+                from .sse import whole
+
+                content = whole(str(content, "utf-8"))
+            return json.loads(content)
         except (MemoryError, RuntimeError):
             raise ValueError("the answer's JSON is too large, or nested too deeply")
 

@@ -20,7 +20,8 @@ class Schedule:
     period_s    from one report to the next
     jitter_s    the period is uniform within this much of it on either side
     deadline_s  never longer than this without a report
-    spread_s    the first interval is uniform in (0, spread_s]; 0 makes it like the others
+    spread_s    the first interval is uniform in (0, spread_s]; 0 makes it like the others; it is kept under
+                the deadline
     random      a function of n that returns n random bytes
     """
 
@@ -33,7 +34,7 @@ class Schedule:
         self._period = period_s
         self._jitter = jitter_s
         self._deadline = deadline_s
-        self._spread = spread_s
+        self._spread = min(spread_s, deadline_s - 1)
         self._random = random
         self.last = None
         self.next = None

@@ -13,7 +13,9 @@ def events(lines):
 
     lines   bytes without their ends: iter_lines() of a response
     event and data are str, event "" when the server gave none; id is str or None.
-    Comments and unknown fields are passed over. An event that the stream breaks off in is dropped.
+    Without data there is no event, and its name stays for the data: PyPI's requests gives an empty
+    line too many where a piece of the answer ends between CR and LF. Comments and unknown fields
+    are passed over. An event that the stream breaks off in is dropped.
     Raises TransportError for what is not UTF-8, and for an event that would take more than 65536 bytes.
     """
     event, data, identity = "", [], None
@@ -21,10 +23,10 @@ def events(lines):
     try:
         for line in lines:
             if not line:
-                if data or event:
+                if data:
                     yield event, "\n".join(data), identity
-                event, data = "", []
-                left = _MAX_EVENT
+                    event, data = "", []
+                    left = _MAX_EVENT
                 continue
             field, _, value = line.decode().partition(":")
             if value[:1] == " ":
@@ -46,15 +48,19 @@ def events(lines):
 
 def parse(data):
     """The JSON in an event's data; ValueError if it is none."""
-    # MicroPython's json takes an escaped emoji for two characters, neither of which is one.
     try:
-        return json.loads(_whole(data) if "\\ud" in data or "\\uD" in data else data)
+        return json.loads(whole(data))
     except (MemoryError, RuntimeError):
         raise ValueError("the event's JSON is too large, or nested too deeply")
 
 
-def _whole(text):
-    """Puts the character itself in the place of each escaped pair of surrogates."""
+def whole(text):
+    """JSON with the character itself in the place of each escaped pair of surrogates.
+
+    MicroPython's json takes an escaped emoji for two characters, neither of which is one.
+    """
+    if "\\ud" not in text and "\\uD" not in text:
+        return text
     parts = []
     start = 0
     while True:

@@ -106,7 +106,7 @@ def _erase(read, remove):
 class FileStore:
     """A record in two files, path.0 and path.1, on LittleFS, FAT or a laptop's disk. The default.
 
-    path   without the suffix; its directory is made when missing
+    path   without the suffix; its directories are made when missing
 
     Up to 118 bytes of JSON LittleFS keeps within the directory, and a save
     costs it no block of its own; the limit is 1014.
@@ -167,10 +167,13 @@ def _put(path, raw):
 
 
 def _make_room(path):
-    try:
-        os.mkdir(path.rpartition("/")[0])
-    except OSError:
-        pass  # it is there
+    at = path.find("/", 1)
+    while at > 0:
+        try:
+            os.mkdir(path[:at])
+        except OSError:
+            pass  # it is there
+        at = path.find("/", at + 1)
     try:
         # On LittleFS rmdir() would take a file as well.
         if os.stat(path)[0] & 0x4000:

@@ -9,7 +9,7 @@ import json
 
 from ..errors import CloudError
 from ..masked import Masked
-from . import accept, json_object, may_pass, said
+from . import accept, json_object, may_pass, said, seconds
 
 PRODUCTION = "https://ivs.chinamobiledevice.com:11443"
 TEST = "https://62b98tux.cxzfdm.com:30101"
@@ -81,7 +81,10 @@ class ChinaMobile:
         return self.secret_info_answer(self._send(request))
 
     def report(self, device_id, device_secret, params):
-        """Reports a heartbeat; params as params() makes them. Returns {"deviceId", "protocolTypeTime"}."""
+        """Reports a heartbeat; params as params() makes them.
+
+        Returns {"deviceId", "protocolTypeTime"}, either None if the platform left it out.
+        """
         request = self.report_request(device_id, device_secret, params)
         return self.report_answer(self._send(request), device_secret)
 
@@ -112,13 +115,17 @@ class ChinaMobile:
         url = self._llm_url + "/llm/v1/chat/completions"
         response = self._session.request("POST", url, data=body, headers=headers, stream=True)
         try:
-            if not (response.headers.get("content-type") or "").startswith("text/event-stream"):
+            if not (response.headers.get("content-type") or "").lower().startswith("text/event-stream"):
                 raise self._model_refuses(response, ai_token)
             for _, data, _ in events(response.iter_lines()):
                 if data == "[DONE]":
                     return
                 try:
-                    piece = parse(data)["choices"][0]["delta"].get("content")
+                    event = parse(data)
+                    if "error" in event:
+                        raise self._model_error(response, event, ai_token)
+                    # The last piece may hold nothing but what it costs.
+                    piece = event["choices"] and event["choices"][0]["delta"].get("content")
                 except (ValueError, KeyError, IndexError, TypeError, AttributeError):
                     raise _broken(response, "an event of the stream is not a piece of an answer")
                 if piece and isinstance(piece, str):
@@ -128,15 +135,18 @@ class ChinaMobile:
             response.close()
 
     def _model_refuses(self, response, ai_token):
-        """OpenAI's form of an error, or the platform's own."""
-        try:
-            body = response.json()
-            error = body.get("error") or body
-            message = error.get("message") or error.get("msg")
-            code = error.get("code")
-        except (ValueError, RuntimeError, MemoryError, AttributeError):
+        body = json_object(response)
+        if body is None:
             return _broken(response, "it is not JSON")
-        return self._refusal(response, code, message, ai_token)
+        return self._model_error(response, body, ai_token)
+
+    def _model_error(self, response, body, ai_token):
+        """OpenAI's form of an error, or the platform's own."""
+        error = body.get("error") or body
+        if not isinstance(error, dict):
+            error = {"message": error}
+        message = error.get("message") or error.get("msg")
+        return self._refusal(response, error.get("code"), message, ai_token)
 
     def secret_info_request(self, device_no, device_no_type="SN"):
         """(method, url, body, headers) of secret_info."""
@@ -153,12 +163,12 @@ class ChinaMobile:
     def secret_info_answer(self, response):
         """What secret_info returns, from the answer."""
         names = ("deviceId", "deviceNo", "productId", "deviceSecret")
-        data = self._read(response, names)
+        data = self._read(response)
         for name in names:
-            value = data[name]
+            value = data.get(name)
             if not isinstance(value, str) or not value or any(c < " " for c in value):
-                raise _broken(response, "%s is not a line of text with something in it" % name)
-        return data
+                raise _broken(response, "data.%s is not a line of text with something in it" % name)
+        return Masked({name: data[name] for name in names})
 
     def report_request(self, device_id, device_secret, params):
         """(method, url, body, headers) of report."""
@@ -175,7 +185,8 @@ class ChinaMobile:
 
     def report_answer(self, response, device_secret=""):
         """What report returns, from the answer; the secret is masked in a refusal that repeats it."""
-        return self._read(response, ("deviceId", "protocolTypeTime"), device_secret)
+        data = self._read(response, device_secret)
+        return Masked({name: data.get(name) for name in ("deviceId", "protocolTypeTime")})
 
     def _send(self, request):
         method, url, body, headers = request
@@ -185,8 +196,8 @@ class ChinaMobile:
         body = json.dumps(body, separators=(",", ":")).encode()
         return "POST", self._base_url + "/v2/customer/device/" + call, body, self._headers
 
-    def _read(self, response, names, device_secret=""):
-        """The named fields of the answer's data. The code in the body decides, whatever the HTTP status."""
+    def _read(self, response, device_secret=""):
+        """The answer's data, a dict. The code in the body decides, whatever the HTTP status."""
         body = json_object(response)
         if body is None:
             raise _broken(response, "it is not a JSON object")
@@ -195,16 +206,13 @@ class ChinaMobile:
             message = body.get("message") or body.get("msg")
             raise self._refusal(response, code, message, device_secret)
         data = body.get("data")
-        for name in names:
-            if not isinstance(data, dict) or name not in data:
-                raise _broken(response, "data.%s is missing" % name)
-        return Masked({name: data[name] for name in names})
+        return data if isinstance(data, dict) else {}
 
     def _refusal(self, response, code, message, secret):
         secrets = (self._product_key, secret)
         message, code = said(message, secrets) or "no reason given", said(code, secrets)
-        status = response.status_code
-        return CloudError("chinamobile", message, status, code, retryable=may_pass(status))
+        status, wait = response.status_code, seconds(response, "retry-after")
+        return CloudError("chinamobile", message, status, code, None, may_pass(status), wait)
 
 
 def _broken(response, why):

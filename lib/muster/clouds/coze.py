@@ -7,12 +7,13 @@ and Coze's public documentation of OAuth JWT (channel) and of each call.
 import binascii
 import json
 import os
+import sys
 
 from .. import clock
 from ..errors import CloudError
 from ..masked import Masked
 from ..sse import events, parse
-from . import accept, header, is_token, json_object, may_pass, said
+from . import accept, header, is_token, json_object, may_pass, said, seconds
 
 PRODUCTION = "https://api.coze.cn"
 
@@ -60,7 +61,7 @@ class Coze:
         custom_consumer=None, session_name=None, duration_s=900, scope=None, base_url=PRODUCTION,
         alg="RS256", now=clock.now,
     ):  # fmt: skip
-        if token is None and not (client_id and private_key):
+        if not token and not (client_id and private_key and (key_id or alg != "RS256")):
             raise ValueError("Coze needs client_id, key_id and private_key, or a token")
         if not 1 <= duration_s <= 86399:
             raise ValueError("duration_s is from 1 to 86399 seconds, unlike %r" % duration_s)
@@ -107,7 +108,12 @@ class Coze:
             "sample_rate": sample_rate,
         }
         pieces = _pieces(self._renewing(lambda: self._open("/v1/audio/speech", body, "audio/")))
-        return pieces if into is None else sum(into.write(piece) for piece in pieces)
+        if into is None:
+            return pieces
+        try:
+            return sum(into.write(piece) for piece in pieces)
+        finally:
+            pieces.close()  # without reference counts a write that fails would leave the connection open
 
     def transcribe(self, audio, name="audio.wav"):
         """Returns the text that is spoken in an open binary file, at most 10 MB and 30 minutes of it."""
@@ -144,7 +150,7 @@ class Coze:
         body["additional_messages"] = _messages(messages, _MAX_CHAT_MESSAGES)
         path = "/v3/chat"
         if conversation_id:
-            path += "?conversation_id=" + conversation_id
+            path += "?conversation_id=" + _in_url("conversation_id", conversation_id)
         return self._stream(path, body, _CHAT_ENDS)
 
     def chat_text(self, bot_id, user_id, messages, conversation_id=None, **options):
@@ -189,12 +195,18 @@ class Coze:
         devices = list(devices)
         if not devices:
             raise ValueError("there are no devices to bind")
-        batch = batch or len(devices)
+        for label, value in devices:
+            if not (isinstance(label, str) and label and isinstance(value, str) and value):
+                raise ValueError("a device is a label and a value, both text, unlike %r" % ((label, value),))
+        batch = len(devices) if batch is None else batch
+        if batch < 1:
+            raise ValueError("batch is at least 1, unlike %r" % batch)
+        path = "/v1/connectors/%s/user_configs" % _in_url("connector_id", connector_id)
         for start in range(0, len(devices), batch):
             enums = [{"label": label, "value": value} for label, value in devices[start : start + batch]]
             body = {"configs": [{"key": key, "enums": enums}], "user_id": user_id}
             try:
-                self._call("/v1/connectors/%s/user_configs" % connector_id, body, bills=False)
+                self._call(path, body, bills=False)
             except CloudError as e:
                 # Coze's words are cut rather than the hint.
                 words = e.message[:60] + _BIND_HINT % key
@@ -242,7 +254,7 @@ class Coze:
         while True:
             response = self._renewing(lambda: self._open(path, body, "text/event-stream"))
             try:
-                for event, data in self._events(response, ends):
+                for event, data in self._events(response, ends, self._sent):
                     final = True  # what has been received must not come twice
                     yield event, data
                 return
@@ -258,10 +270,11 @@ class Coze:
         """A call whose answer is streamed, and is of that kind."""
         response = self._post(path, body, stream=True)
         found = response.headers.get("content-type", "")
-        if response.status_code == 200 and found.startswith(kind):
+        if response.status_code == 200 and found.lower().startswith(kind):
             return response
         self._answer(response)
-        raise CloudError("coze", "the answer is %s, not %s" % (found or "of no kind", kind), 200)
+        found = said(found, (self._sent,)) or "of no kind"
+        raise CloudError("coze", "the answer is %s, not %s" % (found, kind), 200)
 
     def _renewing(self, attempt):
         """attempt(), once more with a new token if the old one had expired."""
@@ -274,7 +287,8 @@ class Coze:
         return attempt()
 
     def _expired(self, e):
-        return not self._given and (e.status == 401 or e.code in _EXPIRED)
+        """Whether a token that was bought has expired; a JWT that is refused will be again."""
+        return self._sent == self._token and (e.status == 401 or e.code in _EXPIRED)
 
     def _post(self, path, body, bearer=None, headers=None, bills=True, stream=False):
         """Sends an object as JSON, or an _Upload. bills: whether the call carries the device."""
@@ -285,6 +299,9 @@ class Coze:
             headers["X-Coze-DeviceInfo"] = _ascii(json.dumps(self._device))
         if isinstance(body, dict):
             body = json.dumps({k: v for k, v in body.items() if v is not None}).encode()
+        elif sys.implementation.name == "micropython" and not hasattr(self._session, "exchange"):
+            body = iter(body)  # its stock requests sends that in chunks, and nothing with a length
+            del headers["Content-Length"]
         more = {"stream": True} if stream else {}
         return self._session.request("POST", self._base_url + path, data=body, headers=headers, **more)
 
@@ -298,39 +315,40 @@ class Coze:
                 "coze", "the answer is not a JSON object", status, log_id=log_id, retryable=may_pass(status)
             )
         if body.get("error_code") or body.get("code") or status >= 400:
-            raise self._failure(body, status, log_id)
+            raise self._failure(body, self._sent, status, log_id, seconds(response, "retry-after"))
         return body
 
-    def _events(self, response, ends):
-        """Yields (event, data) until one of ends has come."""
-        log_id = said(header(response, "x-tt-logid"), (self._sent,))
-        expected = 0
+    def _events(self, response, ends, sent):
+        """Yields (event, data) until one of ends has come. sent: the token that another may follow."""
+        log_id = said(header(response, "x-tt-logid"), (sent,))
+        expected, before = 0, None
         for event, data, identity in events(response.iter_lines()):
-            if identity is not None:
+            # An event without an id has the one before it.
+            if identity != before:
                 if identity != str(expected):
                     raise CloudError("coze", "event %d of the stream is missing" % expected, log_id=log_id)
-                expected += 1
+                expected, before = expected + 1, identity
             if event == "PING":
                 continue
             # The last event of a chat says nothing but [DONE], with or without quotes.
             data = _parsed(data)
             if event in ("error", "Error", "conversation.chat.failed"):
                 error = data.get("last_error")
-                raise self._failure(error if isinstance(error, dict) else data, log_id=log_id)
+                raise self._failure(error if isinstance(error, dict) else data, sent, log_id=log_id)
             yield event, data
             if event in ends:
                 return
         raise CloudError("coze", "the stream ended before it was complete", log_id=log_id, retryable=True)
 
-    def _failure(self, body, status=None, log_id=None):
+    def _failure(self, body, sent, status=None, log_id=None, wait=None):
         """The CloudError for an answer or an event that says what failed, in one of Coze's three ways."""
-        secrets = (self._sent,)
+        secrets = (sent,)
         code = said(body.get("error_code") or body.get("code"), secrets)
         message = said(body.get("error_message") or body.get("msg"), secrets) or "no reason given"
         detail = body.get("detail")
         if isinstance(detail, dict):
             log_id = said(detail.get("logid"), secrets) or log_id
-        return CloudError("coze", message, status, code, log_id, may_pass(status))
+        return CloudError("coze", message, status, code, log_id, may_pass(status), wait)
 
 
 def text(stream):
@@ -399,6 +417,12 @@ def _field(answer, name):
     value = answer.get(name)
     if not isinstance(value, dict):
         raise CloudError("coze", "the answer has no %s" % name)
+    return value
+
+
+def _in_url(name, value):
+    if not is_token(value) or any(c in value for c in "/?#&%"):
+        raise ValueError("%s is an id as Coze gave it, unlike %r" % (name, value))
     return value
 
 
