@@ -249,6 +249,7 @@ def ntp():
         "a client": {"first": 0x23},
         "short": {"size": 47},
         "past": {"time": 1600000000},
+        "nothing": {"time": -NTP_EPOCH},
         "2036": {"time": 2090000000},
         "silent": None,
     }

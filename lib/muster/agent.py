@@ -126,8 +126,7 @@ class Agent:
         today = _day(now)
         if self._config["policy"] != "daily" or self._in_use:
             return
-        # After a start what is known of the last use is the last report.
-        if today != (self._used_day or _day(self._schedule.last)):
+        if today != self._used_day:
             self._schedule.next = self._wake = now
         self._used_day = today
 
@@ -168,6 +167,7 @@ class Agent:
             # Another device's schedule must not hold up this one's first report.
             if schedule and schedule.get("of") == self._mark():
                 self._schedule.restore(schedule)
+                self._used_day = _day(self._schedule.last)  # as far as is known
         if self._clock is system_clock:
             system_clock.at_least(self._schedule.last or system_clock.RELEASED)
 
@@ -312,8 +312,8 @@ class Agent:
         self._wake = self._schedule.after_success(now)
         self._knows_time = True
         self._seen = None
-        if (self._used_day or 0) > _day(now):
-            self._used_day = None  # of a clock that was wrong
+        if self._used_day is None or self._used_day > _day(now):  # the latter by a clock that was wrong
+            self._used_day = _day(now)
         self._succeeded()
         self._save_schedule()
         log.info("reported; the next report is due in " + _duration(self._wake - now))

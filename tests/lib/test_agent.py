@@ -573,6 +573,28 @@ def test_daily_forgets_the_day_of_a_clock_that_was_wrong():
     assert world.platform.calls.count("report") == reports + 1
 
 
+def test_daily_reports_a_first_use_though_the_deadline_has_made_it_report_that_day():
+    world = World(policy="daily")
+    world.clock.time = NOW + 12 * HOUR  # 20:00 in Beijing
+    agent = world.agent()
+    agent.step()
+    for day in range(1, 8):
+        world.clock.time += 22 * HOUR
+        agent.step()
+        reports = world.platform.calls.count("report")
+        world.clock.time += 2 * HOUR
+        for _ in range(2):
+            agent.used()
+            agent.step()
+        assert world.platform.calls.count("report") == reports + 1, day
+    # Switched on again, it knows when it last reported, and not why.
+    agent = world.agent()
+    agent.step()
+    agent.used()
+    agent.step()
+    assert world.platform.calls.count("report") == reports + 1
+
+
 def test_daily_without_any_use_still_keeps_the_deadline():
     world = World(policy="daily")
     agent = world.agent()
@@ -605,6 +627,31 @@ def test_a_wrong_configuration_is_refused():
     assert "productId" in str(raises(ConfigError, Agent, dict(CONFIG, productId="")))
 
 
+def test_a_report_by_hand_ends_a_row_of_failures():
+    world = World()
+    agent = world.agent()
+    world.platform.fault = TransportError("no route")
+    agent.step()
+    assert agent.status()["failures"] == 1
+    world.platform.fault = None
+    agent.report()
+    assert agent.status()["failures"] == 0 and agent.status()["last_error"] is None
+
+
+def test_no_connection_is_kept_from_one_report_to_the_next():
+    world = World()
+    agent = world.agent()
+    closed = []
+    world.platform.close = lambda: closed.append(len(world.platform.calls))
+    agent.enrol()
+    agent.report()
+    world.platform.fault = TransportError("no route")
+    raises(TransportError, agent.report)
+    world.clock.time += 13 * HOUR
+    agent.step()
+    assert closed == [1, 2, 3, 4]
+
+
 def test_status_tells_a_person_without_secrets():
     world = World()
     agent = world.agent()
@@ -630,3 +677,14 @@ def test_no_secret_is_ever_logged():
     assert "wrong" in text and "reported" in text
     assert "s3cret" not in text and "k3y" not in text
     assert "s3cret" not in repr(agent.enrol())
+
+
+def test_a_clock_that_the_program_asks_about_is_not_put_back(ntp):
+    world = World()
+    with Board(NOW) as board:
+        agent = Agent(world.config, world.platform, world.store, hardware=world.hardware)
+        agent.step()
+        for _ in range(2):
+            assert clock.sync([ntp["good"]])
+            agent.step()
+            assert abs(board.now - ntp["time"]) <= 2

@@ -49,7 +49,7 @@ class Board:
         self._was = sys.modules.get("machine"), clock.time, clock._EPOCH, clock.NTP_TIMEOUT_MS
         sys.modules["machine"] = clock.time = self
         clock._EPOCH, clock.NTP_TIMEOUT_MS = self.epoch, self.wait
-        clock._floor, clock._trusted = clock.RELEASED, False
+        clock._floor, clock._trusted, clock._misfits = clock.RELEASED, False, 0
         return self
 
     def __exit__(self, *_):
@@ -185,6 +185,7 @@ def test_sync_believes_no_bad_answer(ntp):
             "a client",
             "short",
             "past",
+            "nothing",
         ):
             start = ticks_ms()
             assert not clock.sync([ntp[name]]), name
@@ -204,6 +205,33 @@ def test_sync_goes_on_to_the_next_server(ntp, dead_url):
         assert not clock.sync([]) and not clock.sync([nobody, "127.0.0.1:x", "nowhere.invalid", "a..b"])
         assert clock.sync([nobody, ntp["silent"], ntp["past"], ntp["good"], ntp["2036"]])
         assert board.now == ntp["time"]
+
+
+def test_where_certificates_do_not_fit_the_next_server_is_asked_and_in_the_end_none(ntp):
+    servers = [ntp["2036"], ntp["good"]]
+    with Board(946684800, wait=1000) as board:
+        clock.at_least(NEW_YEARS_EVE)
+        for told in (2090000000, ntp["time"]):
+            assert clock.sync(servers) and board.now == told
+            clock.doubt()
+            assert clock.sync(servers) and board.now == told  # it was not the clock
+            clock.doubt(True)
+        assert not clock.sync(servers) and board.now == NEW_YEARS_EVE and not clock.trusted()
+        assert clock.at_least(NEW_YEARS_EVE + 60)  # what a certificate says then
+        clock.doubt()
+        assert clock.sync(servers) and board.now == 2090000000
+        # Without servers there is nobody to do without.
+        clock.doubt(True)
+        assert not clock.sync([]) and board.now == 2090000000
+
+
+def test_a_verified_date_is_what_has_certainly_passed(ntp):
+    with Board(946684800) as board:
+        clock.at_least(2090000000)
+        assert not clock.sync([ntp["good"]])
+        assert clock.refine("Thu, 31 Dec 2026 00:00:00 GMT")
+        clock.doubt()
+        assert clock.sync([ntp["good"]]) and board.now == ntp["time"]
 
 
 def test_a_cancelled_sync_ends_at_once(ntp):
