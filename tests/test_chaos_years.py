@@ -218,3 +218,14 @@ def test_a_first_use_that_does_not_report():
     life.after(22).judge.used()
     life.after(0.2).report()
     assert life.verdict() == {"daily"}
+
+
+def test_the_first_use_of_a_day_reports_whatever_came_before_and_a_second_does_not():
+    life = Life("daily")
+    life.after(22).report()
+    life.after(1).judge.used()
+    life.after(0.01).report()
+    assert life.verdict() == set()
+    life.after(0.1).judge.used()
+    life.after(0.01).report()
+    assert life.verdict() == {"early"}

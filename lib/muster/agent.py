@@ -312,8 +312,9 @@ class Agent:
         self._wake = self._schedule.after_success(now)
         self._knows_time = True
         self._seen = None
-        if self._used_day is None or self._used_day > _day(now):  # the latter by a clock that was wrong
-            self._used_day = _day(now)
+        if self._in_use or self._used_day is None or self._used_day > _day(now):
+            # That was the first use of a day not known until now, or known by a clock that was wrong.
+            self._in_use, self._used_day = False, _day(now)
         self._succeeded()
         self._save_schedule()
         log.info("reported; the next report is due in " + _duration(self._wake - now))

@@ -115,6 +115,7 @@ class Judge:
         self.expected: int | None = None
         self.lied = False
         self.last_use = self.ahead = 0
+        self.use_days: tuple[int, int] | None = None  # reported for last
 
     def watch(self, watched: World) -> None:
         self.world = watched
@@ -220,6 +221,8 @@ class Judge:
     def used(self) -> None:
         now = self.world.now
         self.used_since_boot = True
+        if not self.told:
+            self.use_days = None  # of what day it is, the device learns later
         self.last_use, self.ahead = now, self.world.device_time() - now
         sure = self.known and not self.lied and abs(self.world.device_time() - now) < 60 * SECOND
         long_up = self.good_since is not None and now - self.good_since > HOUR + ENOUGH
@@ -267,6 +270,9 @@ class Judge:
         report = Report(now, self.boot, self.firm == 0)
         if self.last:
             self.look_whether_early(self.last, report)
+            # A use before the boot nobody remembers.
+            if self.last_use >= self.last.at and self.used_since_boot:
+                self.use_days = self.days_of_use()
         self.last, self.since = report, now
         if self.good_since is not None:
             self.all_up(False)
@@ -300,7 +306,7 @@ class Judge:
         need = self.nearest - 5 * SECOND - self.nearest * abs(self.world.ppm) // 1_000_000
         if gap >= need or (last.first and last.delivered):
             return
-        if self.world.policy == "daily" and self.another_day(last.at, report.at):
+        if self.world.policy == "daily" and self.last_use >= last.at and self.days_of_use() != self.use_days:
             return
         hours = f"{gap / HOUR:.3f} h after the one before"
         if last.delivered is None:
@@ -320,10 +326,9 @@ class Judge:
         """Whether all has been up since the boot, the platform's Date with it."""
         return self.good_since == self.booted_at and self.world.sends_dates
 
-    def another_day(self, then: int, now: int) -> bool:
-        """Whether it is the first use of another Beijing day, by the world's clock or the device's."""
-        by_device = day(then + self.ahead) != day(now + self.ahead)
-        return self.last_use >= then and (day(then) != day(now) or by_device)
+    def days_of_use(self) -> tuple[int, int]:
+        """The Beijing day of the last use, by the world's clock and by the device's."""
+        return day(self.last_use), day(self.last_use + self.ahead)
 
     def over(self) -> None:
         self.look_whether_late()
