@@ -170,6 +170,28 @@ def test_its_own_configuration_stays_and_says_which_clouds_are_wanted(make, root
     assert 'did you mean "productId"?' in run(board, "--config", other, status=1)
 
 
+def test_every_root_of_a_bundle_arrives_and_a_folder_without_any_removes_none(running, root, tmp_path):
+    before = running.files()
+    (tmp_path / "roots").mkdir()
+    said = run(running, "--prune", "--roots", tmp_path / "roots", status=1)
+    assert "roots has no CA roots: expected files in it" in said
+    runs(running)
+    assert running.files() == before
+    pems = [trustme.CA().cert_pem.bytes() for _ in range(2)]
+    (tmp_path / "bundle.pem").write_bytes(b"".join(pems))
+    said = run(running, "--dry-run", "--roots", tmp_path / "bundle.pem")
+    assert said.count("  /roots/bundle-") == 2 and "\n2 files, " in said
+    runs(running)
+
+
+def test_a_file_of_ones_own_goes_along(running, root):
+    (root / "lib/own").mkdir()
+    (root / "lib/own/data.txt").write_text("mine")
+    said = run(running, "--dry-run")
+    assert said.endswith("        4  /lib/own/data.txt\n1 file, 4 bytes to send\n")
+    runs(running)
+
+
 def test_ampy_carries_it_as_well(make, root, monkeypatch):
     board = make()
     monkeypatch.delattr(raw_repl.Mpremote, "run")
@@ -277,7 +299,7 @@ def test_a_full_flash_is_found_out_first(plain, root):
             "runs MicroPython 1.25, and muster needs MicroPython 1.26 or later",
         ),
         (("circuitpython", (10, 1, 0), 6), "runs circuitpython 10.1, and muster needs MicroPython"),
-        (("micropython", (1, 40, 0, ""), 0x2B07), "takes .mpy files of version 7, and mpy-cross makes 6"),
+        (("micropython", (1, 40, 0, ""), 0x2B07), "takes .mpy files of version 7, and /lib/muster/"),
     ],
 )
 def test_a_board_that_cannot_run_it_is_refused(plain, monkeypatch, who, words):

@@ -1,5 +1,6 @@
 """What goes onto a board."""
 
+import hashlib
 import json
 import subprocess
 
@@ -14,8 +15,13 @@ from tools.factory.product import CLOUDS, ROOT, board_files, board_image, librar
 
 
 @pytest.fixture(scope="module")
-def root():
-    return trustme.CA().cert_pem.bytes()
+def authorities():
+    """Three CA certificates, as PEM."""
+    return [trustme.CA().cert_pem.bytes() for _ in range(3)]
+
+
+def der_of(pem):
+    return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
 
 
 @pytest.fixture
@@ -75,30 +81,72 @@ def test_all_clouds_are_the_whole_library():
     assert "chinamobile.py" in small and not small & {"coze.py", "baidu.py", "feishu.py", "jwt.py", "rsa.py"}
 
 
-def test_a_board_gets_its_program_its_configuration_and_der_roots(tree, root):
-    (tree / "box.pem").write_bytes(root)
+def test_a_board_gets_its_program_its_configuration_and_der_roots(tree, authorities):
+    (tree / "box.pem").write_bytes(authorities[0])
     (tree / "roots").mkdir()
-    (tree / "roots" / "inside.pem").write_bytes(root)
-    der = x509.load_pem_x509_certificate(root).public_bytes(Encoding.DER)
+    (tree / "roots" / "inside.pem").write_bytes(authorities[1])
+    ders = [der_of(pem) for pem in authorities]
 
     files = board_files(
         {"productKey": "秘", "clouds": ["coze"]},
-        {"pem": root, "der": der, "path": tree / "box.pem"},
+        {"path": tree / "box.pem", "pem": authorities[1], "der": ders[2]},
         root=tree,
     )
     library = {f"/lib/{name.removesuffix('.py')}.mpy" for name in AGENT}
     library |= {"/lib/muster/clouds/coze.mpy", "/lib/muster/jwt.mpy"}
-    roots = {"/roots/der.der", "/roots/path.der", "/roots/pem.der"}
-    assert set(files) == {"/boot.py", "/main.py", "/config.json"} | library | roots
-    assert {files[name] for name in roots} == {der}
+    roots = ["/roots/path.der", "/roots/pem.der", "/roots/der.der"]
+    assert set(files) == {"/boot.py", "/main.py", "/config.json"} | library | set(roots)
+    assert [files[name] for name in roots] == ders
     assert json.loads(files["/config.json"]) == {"productKey": "秘", "clouds": ["coze"]}
 
     (tree / "config.json").write_text('{"a": 1}')
     files = board_files(tree / "config.json", [tree / "box.pem", tree / "roots"], root=tree, source=True)
     assert files["/config.json"] == b'{"a": 1}'
-    assert files["/roots/box.der"] == files["/roots/inside.der"] == der
+    assert [files["/roots/box.der"], files["/roots/inside.der"]] == ders[:2]
     assert files["/lib/own.py"] == b"from muster import extra"
     assert "/lib/muster/clouds/coze.py" not in files
+
+
+def roots_of(tree, *paths):
+    files = board_files({}, [tree / path for path in paths], root=tree)
+    return {path: data for path, data in files.items() if path.startswith("/roots/")}
+
+
+def test_no_root_is_lost_to_another_of_its_name(tree, authorities):
+    for folder, pem in zip("abc", authorities, strict=True):
+        (tree / folder).mkdir()
+        (tree / folder / "ca.pem").write_bytes(pem)
+    (tree / "a" / "twice.pem").write_bytes(authorities[0])
+    (tree / "bundle.pem").write_bytes(b"# two\n" + authorities[1] + b"# of them\n" + authorities[2])
+
+    a, b, c = (der_of(pem) for pem in authorities)
+    distinct = {
+        f"/roots/{name}-{hashlib.sha256(der).hexdigest()[:8]}.der": der
+        for name, der in (("ca", a), ("ca", b), ("ca", c), ("bundle", b), ("bundle", c))
+    }
+    cas = {path: der for path, der in distinct.items() if path.startswith("/roots/ca-")}
+    assert roots_of(tree, "a/ca.pem", "b/ca.pem", "c/ca.pem") == cas
+    assert roots_of(tree, "c", "b", "a", "bundle.pem") == cas
+    bundled = {path: der for path, der in distinct.items() if path not in cas}
+    assert roots_of(tree, "bundle.pem") == bundled
+    assert roots_of(tree, "bundle.pem", "a") == bundled | {"/roots/ca.der": a}
+
+
+def test_a_folder_without_roots_is_a_sentence(tree, authorities):
+    (tree / "roots" / "inside").mkdir(parents=True)
+    (tree / "roots" / "inside" / "ca.pem").write_bytes(authorities[0])
+    with pytest.raises(ValueError, match=r"roots has no CA roots: expected files in it, not in folders"):
+        roots_of(tree, "roots")
+
+
+def test_what_else_lies_in_lib_goes_along_as_it_is(tree):
+    for path in ("lib/own/data.txt", "lib/own/__pycache__/x.pyc", "lib/__pycache__/own.pyc"):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_bytes(b"as it is")
+    for source in (False, True):
+        files = board_files({}, root=tree, source=source)
+        assert [path for path, data in files.items() if data == b"as it is"] == ["/lib/own/data.txt"]
+        assert not [path for path in files if "notes" in path]
 
 
 def test_a_root_that_is_no_certificate_is_a_sentence(tree):
@@ -144,6 +192,13 @@ def test_source_date_epoch_makes_the_same_bytes_everywhere(monkeypatch):
     assert board_image({"deviceNo": "1"}) == first
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1790000001")
     assert board_image({"deviceNo": "1"}) != first
+
+
+@pytest.mark.parametrize("wrong", ["99999999999999999999", "yesterday", "-1", "1.5"])
+def test_a_source_date_epoch_that_is_none_is_a_sentence(monkeypatch, wrong):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
+    with pytest.raises(ValueError, match="expected seconds since 1970"):
+        board_image({})
 
 
 def test_the_device_keeps_its_own_records_and_nothing_else():

@@ -289,11 +289,11 @@ def _check_version(board: Mpremote | Ampy) -> int:
 
 
 def _check_bytecode(files: Mapping[str, bytes], version: int) -> None:
-    made = {data[1] for path, data in files.items() if path.endswith(".mpy")}
-    if made - {version}:
+    wrong = [p for p, data in files.items() if p.endswith(".mpy") and data[1:2] != bytes([version])]
+    if wrong:
         raise ValueError(
-            f"the board takes .mpy files of version {version}, and mpy-cross makes {made.pop()}: "
-            "deploy without --mpy."
+            f"the board takes .mpy files of version {version}, and {wrong[0]} is none: deploy with --source, "
+            "and with the source of your own in its place."
         )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,12 +56,14 @@ def board_files(
 ) -> dict[str, bytes]:
     """The files of a board: path -> content.
 
-    config: the configuration, or the path of its JSON file. roots: certificates, PEM or DER, as paths (of
-    folders too) or as name -> bytes or path; each becomes /roots/<name>.der. source: .py in place of .mpy.
-    Raises ValueError for what is not a certificate, or does not compile.
+    config: the configuration, or the path of its JSON file. roots: certificates, PEM (of which a file may
+    hold several) or DER, as paths (of folders too) or as name -> bytes or path; each becomes a file of its
+    own, /roots/<name>.der. source: .py in place of .mpy.
+    Raises ValueError for what is not a certificate, a folder without any, and what does not compile.
     """
     content = config.read_bytes() if isinstance(config, Path) else _json(config)
     files = {f"/{name}": (root / name).read_bytes() for name in ("boot.py", "main.py")}
+    files |= {f"/{path.relative_to(root).as_posix()}": path.read_bytes() for path in _data(root)}
     sources = {
         f"/{path.relative_to(root).as_posix()}": path.read_bytes()
         for path in library(clouds_of(content), root)
@@ -70,8 +75,7 @@ def board_files(
             done = pool.map(compiled, sources.values(), [name.removeprefix("/lib/") for name in sources])
             files |= {name.removesuffix(".py") + ".mpy": mpy for name, mpy in zip(sources, done, strict=True)}
     files["/config.json"] = content
-    for name, certificate in _named(roots).items():
-        files[f"/roots/{name}.der"] = _der(name, certificate)
+    files |= {f"/roots/{name}.der": der for name, der in _certificates(roots).items()}
     return files
 
 
@@ -85,7 +89,7 @@ def clouds_of(config: bytes) -> list[str]:
 
 
 def library(clouds: Sequence[str] = CLOUDS, root: Path = ROOT) -> list[Path]:
-    """The files of lib/ that a board needs: what boot.py, main.py, the agent and these clouds import.
+    """The sources in lib/ that a board needs: what boot.py, main.py, the agent and these clouds import.
 
     Whatever else lies in lib/ is somebody's own, and goes along with what it imports.
     """
@@ -105,11 +109,27 @@ def library(clouds: Sequence[str] = CLOUDS, root: Path = ROOT) -> list[Path]:
 
 def built() -> int:
     """Unix seconds of the newest source, or SOURCE_DATE_EPOCH: what every file of an image carries."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if epoch.isdecimal():
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch:
+        if not re.fullmatch("[0-9]{1,10}", epoch):
+            raise ValueError(
+                f"SOURCE_DATE_EPOCH is {epoch!r}; expected seconds since 1970, ten digits at most."
+            )
         return int(epoch)
     sources = [ROOT / "boot.py", ROOT / "main.py", *(ROOT / "lib").rglob("*.py")]
     return int(max(path.stat().st_mtime for path in sources))
+
+
+def _data(root: Path) -> list[Path]:
+    """What lies in lib/, outside the library, and is no source: it goes along as it is."""
+    lib = root / "lib"
+    return [
+        path
+        for path in sorted(lib.rglob("*"))
+        if path.is_file()
+        and path.suffix != ".py"
+        and not {"__pycache__", "muster"} & set(path.relative_to(lib).parts[:-1])
+    ]
 
 
 def _imports(path: Path, lib: Path) -> Iterator[Path]:
@@ -161,21 +181,40 @@ def _json(config: Mapping) -> bytes:
     return json.dumps(config, ensure_ascii=False).encode()
 
 
-def _named(roots: Roots) -> Mapping[str, bytes | Path]:
-    if isinstance(roots, Mapping):
-        return roots
-    files: list[Path] = []
-    for path in roots:
-        files += sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-    return {path.stem: path for path in files}
+def _certificates(roots: Roots) -> dict[str, bytes]:
+    """Name -> DER. Each certificate is there once; several of one name get their fingerprints to it."""
+    given = roots.items() if isinstance(roots, Mapping) else _files(roots)
+    named: dict[bytes, str] = {}
+    for name, certificates in given:
+        for der in _ders(name, certificates):
+            named.setdefault(der, name)
+    count = Counter(named.values())
+    return {
+        name if count[name] == 1 else f"{name}-{hashlib.sha256(der).hexdigest()[:8]}": der
+        for der, name in named.items()
+    }
 
 
-def _der(name: str, certificate: bytes | Path) -> bytes:
-    data = certificate.read_bytes() if isinstance(certificate, Path) else certificate
+def _files(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    for path in paths:
+        found = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        if not found:
+            raise ValueError(
+                f"the folder {path} has no CA roots: expected files in it, not in folders of its own, each "
+                "with certificates in PEM or DER."
+            )
+        yield from ((file.stem, file) for file in found)
+
+
+def _ders(name: str, certificates: bytes | Path) -> list[bytes]:
+    data = certificates.read_bytes() if isinstance(certificates, Path) else certificates
     try:
-        loaded = x509.load_pem_x509_certificate(data) if PEM in data else x509.load_der_x509_certificate(data)
+        if PEM in data:
+            loaded = x509.load_pem_x509_certificates(data)
+        else:
+            loaded = [x509.load_der_x509_certificate(data)]
     except ValueError:
         raise ValueError(
             f"the CA root {name!r} is not a certificate in PEM or DER: {len(data)} bytes."
         ) from None
-    return loaded.public_bytes(Encoding.DER)
+    return [certificate.public_bytes(Encoding.DER) for certificate in loaded]
