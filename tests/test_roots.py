@@ -253,6 +253,12 @@ def test_a_server_that_drips_is_left_in_time(store, show):
     assert done.exit_code == 1 and "did not answer within 0.5 s" in done.stderr
 
 
+@pytest.mark.parametrize("wrong", ["inf", "nan", "0", "-1", "1e9"])
+def test_a_timeout_that_is_none_is_told(wrong):
+    done = run("localhost:1", "--timeout", wrong)
+    assert done.exit_code == 2 and "expected seconds, up to 3,600" in done.stderr
+
+
 def test_a_name_that_is_not_found_is_left_in_time(monkeypatch):
     found = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found.wait())

@@ -39,6 +39,7 @@ from OpenSSL import SSL, crypto
 from tools.factory.product import ROOT
 
 FOLDER = ROOT / "firmware" / "roots"
+LONGEST_S = 3600
 
 # What the four clouds' servers are likely to end in: the large CAs with their newer roots, and CAs in China.
 # A server's next certificate may end in another: only `roots HOST` knows.
@@ -281,6 +282,13 @@ def common(trusted: Sequence[bytes]) -> list[x509.Certificate]:
     return [found[each] for each in COMMON]
 
 
+def _seconds(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    # Nothing is more or less than "nan", which click's own range lets through.
+    if not 0 < value <= LONGEST_S:
+        raise click.BadParameter(f"{value:g} is no time to wait; expected seconds, up to {LONGEST_S:,}")
+    return value
+
+
 @click.command()
 @click.argument("hosts", nargs=-1, metavar="HOST[:PORT]...")
 @click.option(
@@ -299,7 +307,8 @@ def common(trusted: Sequence[bytes]) -> list[x509.Certificate]:
 @click.option("--common", "with_common", is_flag=True, help="Writes the roots that many servers end in.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=float,
+    callback=_seconds,
     default=10,
     show_default=True,
     help="Seconds for each host.",
