@@ -19,6 +19,7 @@ from muster import cmei as luhn
 
 from tools import cli
 from tools.__main__ import ROOT
+from tools.factory import ledger
 from tools.factory.ledger import Ledger, LedgerError
 
 KILLS, BOARDS = 30, 200
@@ -207,6 +208,31 @@ def test_an_output_that_is_there_is_only_added_to():
         assert book.left == 3
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_only_its_owner_reads_a_batch_and_its_journal_unless_somebody_said_otherwise():
+    def modes():
+        with Ledger("batch.csv"):
+            return [os.stat(name).st_mode & 0o777 for name in ("batch.csv", journal())]
+
+    make("--count", 1, "--serial", "A-1", "-o", "batch.csv")
+    assert modes() == [0o600, 0o600]
+    make("--count", 1, "--append", "-o", "batch.csv")
+    assert modes() == [0o600, 0o600]
+    journal().unlink()
+    os.chmod("batch.csv", 0o640)
+    make("--count", 1, "--append", "-o", "batch.csv")
+    assert modes() == [0o640, 0o640]
+
+
+def test_a_large_batch_is_not_checked_row_by_row_in_full(monkeypatch):
+    checked = []
+    check = ledger.config.check
+    monkeypatch.setattr(ledger.config, "check", lambda raw: checked.append(raw) or check(raw))
+    make("--count", 1000, "--serial", "AI-2611-0001", "--tui", "11123456", "-o", "batch.csv")
+    make("--count", 1000, "--append", "-o", "batch.csv")
+    assert len(rows_in("batch.csv")) == 2000 and len(checked) < 10
+
+
 def test_a_batch_that_cannot_be_written_leaves_the_old_one(monkeypatch):
     make("--count", 2, "--serial", "AI-01", "-o", "b.csv")
     monkeypatch.setattr(os, "fsync", full)
@@ -300,7 +326,15 @@ def test_a_link_to_the_csv_is_the_same_ledger():
         ("deviceNo,productKey\nA,s3cret\n", "productKey, a secret"),
         ("hostname\nA\n", "must name one of deviceNo"),
         ("deviceNo\n", "no devices under it"),
-        ("", "no devices"),
+        ("", "line 1 of .*batch.csv must name the columns, .* and it is empty"),
+        ("deviceNo,cmei\nAB,111234560000011\n00,11123456\n", "line 3: .*expected 15 digits"),
+        ("deviceNo,imei,cellular\nA,861234560000013,\n", "line 2: cellular is ''"),
+        ("deviceNo,imei\nA,861234560000013\nB,861234560000012\n", "line 3: .*should be 3"),
+        (
+            "cmei,deviceNo,deviceNoType\n111234560000011,111234560000011,CMEI\n"
+            "111234560000029,111234560000028,CMEI\n",
+            'line 3: .*what "cmei" holds',
+        ),
         ("deviceNo\n音箱\n".encode("gbk"), "not UTF-8"),
         ("deviceNo,cmei\nA\n", "1 field"),
     ],
@@ -309,7 +343,7 @@ def test_a_csv_that_is_wrong_is_refused_and_no_journal_begun(text, words):
     write(text)
     with pytest.raises(ValueError, match=words) as refused:
         Ledger("batch.csv")
-    assert "s3cret" not in str(refused.value)
+    assert "s3cret" not in str(refused.value) and "nothing was sent" not in str(refused.value)
     assert os.listdir() == ["batch.csv"]
 
 

@@ -230,7 +230,9 @@ def _write(path: Path, rows: list[Row]) -> None:
     path = path.resolve()
     part = path.with_name(path.name + ".part")
     try:
+        part.touch(0o600)
         with part.open("w", encoding="utf-8", newline="") as file:
+            part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o600)
             writer = csv.DictWriter(file, rows[0], lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)

@@ -19,11 +19,13 @@ class Kind:
     optional  may be
     check     takes a row's texts and returns the names of the device, none of which another has, and
               what is known of it; or raises ValueError
+    sent      whether it goes to a cloud
     """
 
     columns: tuple[str, ...]
     optional: tuple[str, ...]
     check: Callable[[dict[str, str]], tuple[list[str], dict[str, Any]]]
+    sent: bool = True
 
 
 def _pair(texts: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
@@ -96,7 +98,8 @@ def _read(reader: Any, name: str, kind: Kind, journal: Journal) -> list[str]:
         faults.append(f"line {reader.line_num}: not CSV ({e}); what follows was not read")
     if faults:
         rows = "one row is" if len(faults) == 1 else f"{len(faults):,} rows are"
-        raise ValueError(f"{rows} wrong in {name}, and nothing was sent:\n  " + "\n  ".join(faults))
+        sent = ", and nothing was sent" if kind.sent else ""
+        raise ValueError(f"{rows} wrong in {name}{sent}:\n  " + "\n  ".join(faults))
     if not devices:
         raise ValueError(f"{name} has a header, and no devices under it")
     return [column for column in header if column not in (*kind.columns, *kind.optional)]
@@ -123,6 +126,8 @@ def _header(reader: Any, name: str, kind: Kind) -> list[str]:
             f"line 1 of {name} must name the columns, separated by commas, "
             f"and {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among them"
         )
+    if not header:
+        raise ValueError(f"line 1 of {name} must name the columns, separated by commas, and it is empty")
     twice = {c for c in (*kind.columns, *kind.optional) if header.count(c) > 1}
     if twice:
         raise ValueError(f"line 1 of {name} has the column {min(twice)} twice")
@@ -134,7 +139,7 @@ def _row(header: list[str], cells: list[str]) -> dict[str, str]:
         fields = f"{len(cells)} field{'s' * (len(cells) != 1)}"
         raise ValueError(f"{fields}, and the header has {len(header)}")
     for column, cell in zip(header, cells, strict=True):
-        if any("\udc80" <= c <= "\udcff" for c in cell):
+        if not cell.isascii() and any("\udc80" <= c <= "\udcff" for c in cell):
             raise ValueError(f"{column} is not UTF-8; save the file as CSV UTF-8")
     return dict(zip(header, cells, strict=True))
 
