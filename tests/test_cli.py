@@ -1,10 +1,14 @@
 """The command line as a person types it."""
 
+import os
+import signal
 import subprocess
 import sys
 
+import click
 import pytest
 
+from tools import __main__ as start
 from tools import cli
 from tools.__main__ import ROOT
 
@@ -58,6 +62,54 @@ def test_a_state_that_is_damaged_is_named(tmp_path):
     (tmp_path / "ca.key").write_text("nothing")
     done = tools("cloud", "--data", str(tmp_path))
     assert done.returncode == 1 and "ca.pem" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps no signal waiting")
+def test_ctrl_c_while_a_command_is_loaded_is_status_130_without_a_word():
+    def interrupt():
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    command = [sys.executable, "-m", "tools.cli", "cmei", "11123456"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, preexec_fn=interrupt)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_ctrl_c_while_the_standard_library_is_loaded_is_status_130_without_a_word(tmp_path):
+    (tmp_path / "shutil.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    command = [sys.executable, "-m", "tools", "cmei", "11123456"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize(("answer", "status"), [(KeyboardInterrupt, 130), (EOFError, 1)])
+def test_ctrl_c_at_a_question_is_status_130(monkeypatch, answer, status):
+    def asked(prompt):
+        raise answer
+
+    monkeypatch.setattr("click.termui.visible_prompt_func", asked)
+    delete = click.Command("delete", callback=lambda: click.confirm("Delete it?", abort=True))
+    with pytest.raises(SystemExit) as ended:
+        cli.Sentences(commands={"delete": delete}).main(["delete"])
+    assert ended.value.code == status
+
+
+def test_a_finished_venv_needs_no_lock_and_another_that_cannot_be_made_is_a_sentence(tmp_path, monkeypatch):
+    def create(venv):
+        start.interpreter(venv).parent.mkdir(parents=True)
+        start.interpreter(venv).touch()
+
+    monkeypatch.setattr(start, "ROOT", tmp_path)
+    monkeypatch.setattr(start, "create", create)
+    monkeypatch.setattr(start, "install", lambda venv: None)
+    python = start.ready()
+    (tmp_path / ".venv.lock").unlink()
+    (tmp_path / ".venv.lock").mkdir()  # which nobody can write, not even root
+    assert start.ready() == python == start.interpreter(tmp_path / ".venv")
+    (tmp_path / ".venv" / "muster-requirements").write_text("others")
+    with pytest.raises(SystemExit, match=r"\.venv\.lock cannot be written .* let the owner of that folder"):
+        start.ready()
 
 
 def test_the_command_line_leaves_the_library_to_the_commands():

@@ -4,11 +4,16 @@ This file runs on whatever Python a stranger has, before anything is installed:
 only the standard library, and nothing newer than Python 3.10.
 """
 
+import os
+import signal
+
+if __name__ == "__main__" and os.name != "nt":
+    # While modules are loaded it would end in their tracebacks: Ctrl-C waits for tools/cli.py.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+
 import contextlib
 import hashlib
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,11 +104,16 @@ def ready() -> Path:
     wanted = hashlib.sha256(
         REQUIREMENTS.read_bytes() + repr(STUBS).encode() + sys.version.encode()
     ).hexdigest()
-    with alone(ROOT / ".venv.lock"):
-        if not (python.exists() and mark.exists() and mark.read_text() == wanted):
-            create(venv)
-            install(venv)
-            mark.write_text(wanted)
+
+    def made() -> bool:
+        return python.exists() and mark.exists() and mark.read_text() == wanted
+
+    if not made():
+        with alone(ROOT / ".venv.lock"):
+            if not made():
+                create(venv)
+                install(venv)
+                mark.write_text(wanted)
     return python
 
 
@@ -115,7 +125,15 @@ def alone(path: Path) -> "Iterator[None]":
         return
     import fcntl
 
-    with path.open("w") as lock:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    try:
+        lock = path.open("w")
+    except OSError as e:
+        fail(
+            f"{path} cannot be written ({e.strerror}), and .venv beside it must be made or renewed: "
+            "let the owner of that folder run the command once."
+        )
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

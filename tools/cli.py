@@ -45,9 +45,16 @@ class Sentences(click.Group):
 
         try:
             return super().invoke(context)
-        except (click.exceptions.Exit, click.Abort, click.ClickException):
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except (click.exceptions.Exit, click.ClickException):
             raise
         except (OSError, ValueError, RuntimeError, Error) as e:
+            # click makes an Abort of it at a question, CPython 3.11 a RuntimeError while it makes a class.
+            if isinstance(e.__context__, KeyboardInterrupt):
+                sys.exit(130)
+            if isinstance(e, click.Abort):
+                raise
             raise click.ClickException(str(e)) from None
 
 
@@ -59,6 +66,9 @@ def main() -> None:
     """
     # Ended politely, it switches its boards and clouds off.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if os.name != "nt":
+        # It was made to wait in tools/__main__.py.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 @main.command()
