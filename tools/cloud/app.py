@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
+from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
 from . import chinamobile, model, page
@@ -13,9 +14,11 @@ from .coze import router as coze
 from .feishu import router as feishu
 from .misbehave import GOOD, Misbehaviour, Switch
 from .state import State
+from .strict import sentence
 from .traffic import Traffic
 
 OWN = frozenset({"/", "/state", "/misbehave", "/favicon.ico"})
+HOW = TypeAdapter(Misbehaviour | None)
 
 
 def make_app(state: State, switch: Switch, on_call: Callable[[dict[str, Any]], None]) -> FastAPI:
@@ -29,7 +32,12 @@ def make_app(state: State, switch: Switch, on_call: Callable[[dict[str, Any]], N
         return {**state.summary(), "misbehaviour": told(switch)}
 
     @app.post("/misbehave")
-    async def misbehave(how: Misbehaviour | None = None) -> dict[str, Any]:
+    async def misbehave(request: Request) -> dict[str, Any]:
+        # JSON whatever its Content-Type is: curl -d says that it is a form.
+        try:
+            how = HOW.validate_json(await request.body() or b"null")
+        except ValidationError as error:
+            raise HTTPException(422, sentence(error.errors(), 0)) from None
         switch.set(how)
         return told(switch)
 

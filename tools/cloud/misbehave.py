@@ -17,7 +17,7 @@ from .certificates import Kind
 class Fault(BaseModel):
     """What goes wrong with a call."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     delay: float = Field(default=0, ge=0, description="seconds before the answer")
     pause: float = Field(default=0, ge=0, description="seconds before every part of a streamed answer")

@@ -119,6 +119,29 @@ def test_misbehave_from_another_process(cloud, post):
         assert post(SECRET_INFO, ASK).status_code == 200
 
 
+def test_misbehave_takes_what_a_person_types(cloud, post):
+    # curl -d calls it a form.
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert post("/misbehave", data='{"status": 500, "times": 1}', headers=form).json()["status"] == 500
+    assert [post(SECRET_INFO, ASK).status_code for _ in range(2)] == [500, 200]
+
+
+@pytest.mark.parametrize(
+    "typed, why",
+    [
+        ("status=500", "the body is not JSON"),
+        ("500", "the body must be a JSON object"),
+        ('{"delay": 1e309}', "delay must be a finite number"),
+        ('{"one_of": [{"pause": NaN}]}', "one_of.0.pause must be a finite number"),
+        ('{"stauts": 503}', "stauts is not a field of this call"),
+    ],
+)
+def test_misbehave_says_what_is_wrong_with_it(cloud, post, typed, why):
+    answer = post("/misbehave", data=typed)
+    assert answer.status_code == 422 and answer.json()["message"] == f"POST /misbehave: {why}"
+    assert cloud.state()["misbehaviour"] == {}
+
+
 def test_misbehave_names_what_it_does_not_know(cloud):
     with pytest.raises(ValueError, match="certifcate"):
         cloud.misbehave(certifcate="expired")
