@@ -90,6 +90,13 @@ class Cloud:
 
     def __enter__(self) -> "Cloud":
         with contextlib.ExitStack() as stack:
+            # First of all: without its port, it leaves nothing behind.
+            sockets = listen(self._host, self._port)
+            for listener in sockets:
+                stack.callback(listener.close)
+                # asyncio does it only for sockets that name TCP, which create_server()'s do not;
+                # every answer would wait 40 ms for an acknowledgement.
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             folder, file = self._folder(stack)
             try:
                 if isinstance(file, Path):
@@ -104,12 +111,6 @@ class Cloud:
             self._certificates = Certificates(folder, names, self._issued_days_ago)
             self.ca_pem, self.ca_der = self._certificates.pem, self._certificates.der
 
-            sockets = listen(self._host, self._port)
-            for listener in sockets:
-                stack.callback(listener.close)
-                # asyncio does it only for sockets that name TCP, which create_server()'s do not;
-                # every answer would wait 40 ms for an acknowledgement.
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             name = "localhost" if self._host == "127.0.0.1" else self._host
             port = sockets[0].getsockname()[1]
             self.url = f"https://[{name}]:{port}" if ":" in name else f"https://{name}:{port}"

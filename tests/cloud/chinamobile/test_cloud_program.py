@@ -19,10 +19,11 @@ from tools.cloud import Cloud, read_devices
 # As a program
 
 
-def test_a_port_in_use_is_a_sentence(cloud):
-    port = address(cloud)[1]
-    with pytest.raises(click.ClickException, match=f"port {port} of 127.0.0.1 is in use"), Cloud(port=port):
-        pass
+def test_a_port_in_use_is_a_sentence_and_nothing_more(cloud, tmp_path):
+    port, data = address(cloud)[1], tmp_path / "data"
+    with pytest.raises(click.ClickException, match=f"port {port} of 127.0.0.1 is in use"):
+        Cloud(port=port, data=data).__enter__()
+    assert not data.exists()
 
 
 def test_nothing_is_left_behind():
