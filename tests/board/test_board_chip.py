@@ -181,3 +181,8 @@ while True:
 def test_cut_at_needs_micropython(tmp_path):
     with pytest.raises(BoardError, match="cut_at counts flash operations"):
         Board(tmp_path, vm="cpython", cut_at=1)
+
+
+def test_a_bare_chip_needs_micropython(tmp_path):
+    with pytest.raises(BoardError, match="no flash chip that could be bare: leave out --bare"):
+        Board(tmp_path, vm="cpython", bare=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from programs import image, needs_micropython
 
+from tools.board import Board, BoardError, prepare, serve
 from tools.board.console import Console
 
 
@@ -48,6 +49,21 @@ serve(Board(here / "board", (here / "image").read_bytes()))
 
 
 @needs_micropython
+def test_a_served_board_that_cannot_run_ends_with_what_it_printed_last(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest keeps its own
+    board = prepare(tmp_path / "vm", heap=192 * 1024)
+    board._micropython = board._micropython._replace(command=["/bin/false"])
+    with pytest.raises(BoardError, match="the board cannot run; what it printed last says why"):
+        serve(board)
+    assert "status 1 before it had started, with a heap of 192 KB\n" in capsys.readouterr().out
+    board = prepare(tmp_path / "disk")
+    (tmp_path / "disk/cause").mkdir()
+    with pytest.raises(BoardError, match="the board cannot run"):
+        serve(board)
+    assert "the board cannot go on: [Errno " in capsys.readouterr().out
+
+
+@needs_micropython
 @pytest.mark.parametrize("vm", ["micropython", "cpython"])
 def test_a_board_ends_with_its_supervisor_however_that_ends(tmp_path, vm):
     (tmp_path / "image").write_bytes(image("import time\nprint('main')\nwhile True: time.sleep(0.05)\n"))
@@ -72,3 +88,4 @@ time.sleep(60)
     while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
         time.sleep(0.02)
     assert not Path(f"/proc/{pid}").exists()
+    Board(tmp_path / "board", vm=vm).stop()  # which is free again

@@ -1,5 +1,6 @@
 """A virtual board's flash, its NVS and its network, and the power that goes in between."""
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -8,6 +9,10 @@ import pytest
 from programs import ask, image, needs_micropython
 
 from tools.board import Board, BoardError
+from tools.board.flash import Flash
+from tools.factory import boards
+
+ESP32 = boards.board_types()["ESP32_GENERIC"]
 
 # Power and flash
 
@@ -123,6 +128,71 @@ print("committed")
     with Board(tmp_path) as board:
         board.wait_for("had nothing")
         board.wait_for("committed")
+
+
+# The folder
+
+
+def test_a_folder_is_one_boards_at_a_time(board, tmp_path):
+    with pytest.raises(BoardError, match="is in use by another board: stop that one"):
+        Board(tmp_path)
+    board.stop()
+    Board(tmp_path).stop()
+
+
+@pytest.mark.parametrize("size", [0, 24 * 1024, 3 * boards.MB])
+def test_a_flash_that_is_damaged_is_said(tmp_path, size):
+    path = tmp_path / "flash.bin"
+    Flash(path, ESP32, 4 * boards.MB)
+    os.truncate(path, size)
+    with pytest.raises(ValueError, match=f"is damaged: it has {size:,} bytes, expected one of 4, 8, 16 MB"):
+        Flash(path, ESP32, 4 * boards.MB)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match="is no file, and so not the flash of a board"):
+        Flash(path, ESP32, 4 * boards.MB)
+
+
+def test_a_flash_without_its_partition_table_waits_for_esptool(tmp_path):
+    path = tmp_path / "flash.bin"
+    flash = Flash(path, ESP32, 4 * boards.MB)
+    assert flash.bootable
+    with path.open("r+b") as file:
+        file.seek(0x8000)
+        file.write(bytes(4096))
+    assert not flash.bootable
+    with pytest.raises(ValueError, match=r"has no firmware that could hold files \(there is no partition"):
+        flash.write(b"")
+
+
+def test_a_full_disk_leaves_no_part_of_a_flash(tmp_path, monkeypatch):
+    def write_half(path, data):
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        Flash(tmp_path / "flash.bin", ESP32, 4 * boards.MB)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("vm", [pytest.param("micropython", marks=needs_micropython), "cpython"])
+def test_nobody_else_can_read_what_a_board_keeps(tmp_path, vm):
+    main = "import esp32\nn = esp32.NVS('muster')\nn.set_i32('count', 1)\nn.commit()\nprint('committed')\n"
+    folder = tmp_path / "board"
+    with Board(folder, image(main), vm=vm) as board:
+        board.wait_for("committed")
+        kept = [folder, *folder.iterdir()]
+        assert [path.name for path in kept if path.stat().st_mode & 0o077] == []
+    assert {"nvs", "air"} < {path.name for path in kept}
+
+
+def test_a_folder_that_holds_another_kind_is_said(tmp_path):
+    Board(tmp_path, kind="ESP32_GENERIC_S3").stop()
+    with pytest.raises(BoardError, match="holds an ESP32_GENERIC_S3, not an ESP32_GENERIC: start it with"):
+        Board(tmp_path)
+    Board(tmp_path, kind="ESP32_GENERIC_S3").stop()
 
 
 # The network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import json
 import os
@@ -23,7 +24,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from tools.board.console import Console
-from tools.board.flash import Flash, Folder
+from tools.board.flash import Flash, Folder, put
 from tools.factory import boards, littlefs
 
 HERE = Path(__file__).parent
@@ -111,8 +112,8 @@ def find_faketime() -> Path | None:
 class Board:
     """A virtual ESP32.
 
-    directory: where its flash and its state are kept; made when it is not there. A board that is switched
-        on again in the same directory finds its flash and its NVS as it left them.
+    directory: where its flash and its state are kept, one board's at a time; made when it is not there. A
+        board that is switched on again in the same directory finds its flash and its NVS as it left them.
     image: a LittleFS image to flash first, at its place behind the firmware; None keeps what is there.
     kind: the board's name in firmware/boards.toml;  flash: the size of its flash, in bytes.
     bare: a new board's flash is erased, without firmware, until esptool brings some.
@@ -148,6 +149,8 @@ class Board:
         self.vm = choose_vm(vm)
         if self.vm == "cpython" and cut_at is not None:
             raise BoardError("cut_at counts flash operations, which a board under CPython does not have.")
+        if self.vm == "cpython" and bare:
+            raise BoardError("a board under CPython has no flash chip that could be bare: leave out --bare.")
         self.what = f"CPython {sys.version.split()[0]}"
         if self.vm == "micropython" and micropython is not None:
             self.what = micropython.what
@@ -157,22 +160,24 @@ class Board:
             self.what += ", on this computer's clock (libfaketime is for Linux)"
 
         self.directory = Path(directory).resolve()
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.heap, self.rtc, self.cut_at, self.torn = heap, rtc, cut_at, torn
         self.environment = dict(environment or {})
-        self._write("mac", json.dumps(mac.hex()))
-        self._write("ip", json.dumps(list(ip)))
-        self._write("faked", json.dumps(self._faketime is not None))
-        self.set_air(air)
         self._networks = air
         self.type = boards.board_types()[kind]
         self.mac = mac
-        if self.vm == "micropython":
-            self.flash: Flash | Folder = Flash(self.directory / "flash.bin", self.type, flash, bare)
-        else:
-            self.flash = Folder(self.directory / "flash")
-        if image is not None:
-            self.flash.write(image)
+        self._fds = [_claim(self.directory)]
+        try:
+            self.flash = self._find_flash(flash, bare)
+            if image is not None:
+                self.flash.write(image)
+            self._write("mac", json.dumps(mac.hex()))
+            self._write("ip", json.dumps(list(ip)))
+            self._write("faked", json.dumps(self._faketime is not None))
+            self.set_air(air)
+        except BaseException:
+            self._close()
+            raise
 
         self._lock = threading.RLock()
         self._said = bytearray()
@@ -200,7 +205,7 @@ class Board:
             self._write_offset((COLD if self.rtc is None else self.rtc) - time.time())
         self._powered = True
         self._supervisor = threading.Thread(
-            target=self._supervise, name=f"board {self.directory.name}", daemon=True
+            target=self._run, name=f"board {self.directory.name}", daemon=True
         )
         self._supervisor.start()
         return self
@@ -223,8 +228,7 @@ class Board:
         """Switches the board off for good and gives its serial port back."""
         self.cut_power()
         self._let_go_of_port()
-        while self._fds:
-            os.close(self._fds.pop())
+        self._close()
 
     @property
     def running(self) -> bool:
@@ -308,6 +312,25 @@ class Board:
 
     # Inside
 
+    def _find_flash(self, size: int, bare: bool) -> Flash | Folder:
+        kind = self.type.name
+        before = (self._read("kind") or kind.encode()).decode()
+        if before != kind:
+            raise BoardError(
+                f"{self.directory} holds an {before}, not an {kind}: start it with --board {before}, "
+                "or give the other a folder of its own."
+            )
+        if self.vm == "micropython":
+            flash: Flash | Folder = Flash(self.directory / "flash.bin", self.type, size, bare)
+        else:
+            flash = Folder(self.directory / "flash")
+        self._write("kind", kind)
+        return flash
+
+    def _close(self) -> None:
+        while self._fds:
+            os.close(self._fds.pop())
+
     def _open_port(self) -> None:
         # The board's own handle on the port keeps it alive between two callers.
         self._outer, held = pty.openpty()
@@ -319,7 +342,7 @@ class Board:
         self._handed_out = 0.0
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
-        self._fds = [self._outer, self._wake_read, self._wake_write]
+        self._fds += [self._outer, self._wake_read, self._wake_write]
 
     def _let_go_of_port(self) -> None:
         """From now on the kernel tells when the last who has the port open closes it."""
@@ -340,6 +363,12 @@ class Board:
             self._said += data
             self._unread = (self._unread + data)[-UNREAD:]
             self._heard.notify_all()
+
+    def _run(self) -> None:
+        try:
+            self._supervise()
+        except OSError as error:
+            self._emit(f"\r\nthe board cannot go on: {error}\r\n".encode())
 
     def _supervise(self) -> None:
         cause, into_raw_repl = PWRON_RESET, False
@@ -377,7 +406,8 @@ class Board:
         if not why:
             status = self._process.returncode
             if self._console.booting:
-                self._emit(f"\r\nthe VM ended with status {status} before it had started\r\n".encode())
+                heap = f", with a heap of {self.heap // 1024:,} KB" if self.heap else ""
+                self._emit(f"\r\nthe VM ended with status {status} before it had started{heap}\r\n".encode())
                 self._powered = False
             return SOFT_RESET if status in (0, 1, -signal.SIGINT) else HARD_RESET
         if why[0] == "cut":
@@ -427,6 +457,7 @@ class Board:
                     cwd=self.directory,
                     env=environment,
                     start_new_session=True,
+                    umask=0o077,  # the chip keeps its NVS in a file
                 )
             finally:
                 os.close(its)
@@ -570,12 +601,23 @@ class Board:
         return None
 
     def _write(self, name: str, data: str | bytes) -> None:
-        path = self.directory / (name + "~")
-        path.write_bytes(data.encode() if isinstance(data, str) else data)
-        path.rename(self.directory / name)
+        put(self.directory / name, data.encode() if isinstance(data, str) else data)
 
     def _write_offset(self, seconds: float) -> None:
         self._write("time", f"{seconds:+.6f}")
+
+
+def _claim(directory: Path) -> int:
+    """A file descriptor that keeps other boards out of directory until it is closed."""
+    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise BoardError(
+            f"{directory} is in use by another board: stop that one, or give this one a folder of its own."
+        ) from None
+    return fd
 
 
 def _sweep() -> None:

@@ -9,27 +9,57 @@ from tools.board.firmware import bootable, firmware
 from tools.factory import boards, littlefs
 
 
+def put(path: Path, data: bytes) -> None:
+    """Makes or replaces a file, whole or not at all. Only its owner may read it: it can hold keys."""
+    part = path.with_name(path.name + "~")
+    try:
+        part.touch(mode=0o600)
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
 class Flash:
     """A chip's flash, kept in a file.
 
     size: of a new chip, in bytes. bare: a new chip is erased; otherwise it has a firmware.
+    Raises ValueError when the file that is there is no such chip's flash.
     """
 
     def __init__(self, path: Path, board: boards.BoardType, size: int, bare: bool = False) -> None:
         self.path, self.board = path, board
         if not path.exists():
             content = b"" if bare else board.offset * b"\xff" + firmware(board)
-            path.write_bytes(content.ljust(size, b"\xff"))
+            put(path, content.ljust(size, b"\xff"))
+        elif not path.is_file():
+            raise ValueError(f"{path} is no file, and so not the flash of a board: move it away.")
+        elif (found := path.stat().st_size) not in (size, *board.flash):
+            sizes = ", ".join(str(size // boards.MB) for size in board.flash)
+            raise ValueError(
+                f"{path} is damaged: it has {found:,} bytes, expected one of {sizes} MB. "
+                "Delete it, and the board gets a new one."
+            )
 
     @property
     def bootable(self) -> bool:
-        """Whether the chip's ROM finds a bootloader where it looks for one."""
-        return bootable(self._head(), self.board)
+        """Whether the chip finds a bootloader where it looks for one, and that its partition table."""
+        try:
+            return bool(self.region) and bootable(self._head(), self.board)
+        except ValueError:
+            return False
 
     @property
     def region(self) -> boards.Region:
         """Where the firmware in it has its file system. Raises ValueError without a firmware."""
-        return boards.filesystem(boards.table_in(self._head()), self.path.stat().st_size)
+        try:
+            return boards.filesystem(boards.table_in(self._head()), self.path.stat().st_size)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.path} has no firmware that could hold files ({error}): "
+                "flash one, or delete it, and the board gets a new one."
+            ) from None
 
     def write(self, image: bytes) -> None:
         """Replaces the file system."""
@@ -62,12 +92,12 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
 
     def write(self, image: bytes) -> None:
         """Replaces the files by those of an image."""
         shutil.rmtree(self.path)
-        self.path.mkdir()
+        self.path.mkdir(mode=0o700)
         for name, content in littlefs.read(image).items():
             path = self.path / name.lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)

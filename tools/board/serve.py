@@ -10,7 +10,7 @@ from pathlib import Path
 
 from muster import config as configuration
 
-from tools.board.board import LOOK_S, Board
+from tools.board.board import LOOK_S, Board, BoardError
 from tools.factory import boards, littlefs
 from tools.factory.product import board_image
 
@@ -54,7 +54,7 @@ def _files(board: Board) -> dict[str, bytes]:
 
 
 def serve(board: Board) -> None:
-    """Runs board until Ctrl-C, and says where its serial port is."""
+    """Runs board until Ctrl-C, and says where its serial port is. Raises BoardError when it cannot run."""
     with board:
         print(
             f"{board.what}\nserial port: {board.port}   (mpremote connect {board.port})\n"
@@ -66,8 +66,11 @@ def serve(board: Board) -> None:
             signal.signal(number, signal.default_int_handler)
         seen = 0
         with contextlib.suppress(KeyboardInterrupt):
-            while board.running:
-                output = board.output
+            running = True
+            while running:
+                # Asked first: what it printed last is shown as well.
+                running, output = board.running, board.output
                 print(output[seen:], end="", flush=True)
                 seen = len(output)
                 time.sleep(LOOK_S)
+            raise BoardError("the board cannot run; what it printed last says why.")
