@@ -63,6 +63,17 @@ def test_a_served_board_that_cannot_run_ends_with_what_it_printed_last(tmp_path,
     assert "the board cannot go on: [Errno " in capsys.readouterr().out
 
 
+def test_each_folder_of_the_command_line_is_a_device_of_its_own(tmp_path):
+    boards = [prepare(tmp_path / name) for name in ("one", "other")]
+    for board in boards:
+        board.stop()
+    one, other = (board.mac for board in boards)
+    assert one != other and one[:3] == other[:3] == bytes.fromhex("240ac4")
+    again = prepare(tmp_path / "one")
+    again.stop()
+    assert again.mac == one
+
+
 @needs_micropython
 @pytest.mark.parametrize("vm", ["micropython", "cpython"])
 def test_a_board_ends_with_its_supervisor_however_that_ends(tmp_path, vm):
