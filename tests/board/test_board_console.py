@@ -1,5 +1,7 @@
 """A virtual board's console, and how one ends that is served."""
 
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -11,7 +13,7 @@ import pytest
 from programs import image, needs_micropython
 
 from tools.board import Board, BoardError, prepare, serve
-from tools.board.console import Console
+from tools.board.console import TELLS_WHO_CATCHES, Console
 
 
 def test_the_console_tells_its_marks_from_output_wherever_they_are_cut():
@@ -24,6 +26,22 @@ def test_the_console_tells_its_marks_from_output_wherever_they_are_cut():
         console.hear(stream[cut:])
         console.detach()
         assert b"".join(heard) == b"a\0b\r\nc\r\n\r\nd\r\ne\0[x]\0"
+
+
+@pytest.mark.skipif(not TELLS_WHO_CATCHES, reason="only Linux tells who catches SIGINT")
+def test_ctrl_c_spares_a_vm_whose_program_has_just_ended(monkeypatch):
+    running, read_text = iter(["SigCgt:\t0000000000000002\n"]), Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path: next(running, None) or read_text(path))
+    ours, its = pty.openpty()
+    console = Console(lambda data: None, raw_at_prompt=True)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as vm:
+        console.attach(ours, vm.pid, into_raw_repl=False)
+        console.hear(b"\0[boot]\0")
+        console.type(b"\x03")
+        console.pump()
+        assert vm.communicate(b"still here")[0] == b"still here"
+    os.close(ours)
+    os.close(its)
 
 
 @needs_micropython

@@ -4,7 +4,6 @@ It does for the VM what a UART and ESP32's start-up do for a chip: line ends are
 until somebody reads them, Ctrl-C interrupts at once, and a soft reset in the raw REPL comes back to it.
 """
 
-import contextlib
 import os
 import re
 import signal
@@ -172,9 +171,7 @@ class Console:
             return False
         if now - self._last_ctrl_c < BETWEEN_CTRL_C_S and not self._at_prompt():
             return False
-        if self._executing():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGINT)
+        if self._signal():
             self._last_ctrl_c = now
             self._hold(now, AFTER_CTRL_C_S)
         elif not ready or (self.raw_at_prompt and self._cooked()):
@@ -206,9 +203,27 @@ class Console:
         except (termios.error, OSError):
             return True
 
-    def _executing(self) -> bool:
+    def _signal(self) -> bool:
+        """Whether the VM runs a program, and has now been sent SIGINT."""
         if not TELLS_WHO_CATCHES:
-            return self._cooked()
+            cooked = self._cooked()
+            if cooked:
+                os.kill(self._pid, signal.SIGINT)
+            return cooked
+        if not self._catches():
+            return False
+        # Halted, it cannot end its program between the question and the signal.
+        os.kill(self._pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self._pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        try:
+            catches = self._catches()
+            if catches:
+                os.kill(self._pid, signal.SIGINT)
+            return catches
+        finally:
+            os.kill(self._pid, signal.SIGCONT)
+
+    def _catches(self) -> bool:
         try:
             status = Path(f"/proc/{self._pid}/status").read_text()
         except OSError:
