@@ -3,14 +3,10 @@
 import json
 import re
 import secrets
-import signal
-import subprocess
-import sys
 
 import pytest
 import requests
 
-from tools.__main__ import ROOT
 from tools.cloud import Cloud
 from tools.cloud.feishu.answer import CODES
 from tools.cloud.page import render
@@ -375,35 +371,3 @@ def test_state_and_page(cloud, app, create, token):
     assert "<b>sn" not in page
     for secret in (app["app_secret"], token):
         assert secret not in json.dumps([state, cloud.calls()]) and secret not in page
-
-
-def test_serve_gives_examples_of_every_account(tmp_path):
-    command = f"from tools.cloud import serve; serve(data={str(tmp_path)!r})"
-    for _ in range(2):
-        process = subprocess.Popen(
-            [sys.executable, "-u", "-c", command], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
-        try:
-            lines = list(iter(process.stdout.readline, "\n"))
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=100)
-        finally:
-            process.kill()
-            process.wait()
-        files = {}
-        for name, fields in (
-            ("coze-app", "client_id, key_id, private_key"),
-            ("baidu-account", "access_key_id, secret_access_key, fc, pk"),
-            ("feishu-app", "app_id, app_secret"),
-        ):
-            file = tmp_path / f"{name}.json"
-            assert any(f"{file} " in line and f"({fields})" in line for line in lines), lines
-            assert file.stat().st_mode & 0o077 == 0
-            files[name] = json.loads(file.read_text())
-    with Cloud(data=tmp_path) as cloud:
-        assert cloud.state()["baidu"]["accounts"][0]["fc"] == files["baidu-account"]["fc"]
-        assert cloud.state()["feishu"]["apps"] == [files["feishu-app"]["app_id"]], "made once"
-        answer = requests.post(
-            cloud.url + TOKEN, json=files["feishu-app"], verify=str(cloud.ca_pem), timeout=10
-        )
-        assert answer.json()["code"] == 0

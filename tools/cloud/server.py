@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import signal
 import socket
 import sqlite3
@@ -24,6 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .accounts import keep_profile, write_ai_tokens
 from .app import make_app, told
 from .certificates import Certificates
 from .coze import oauth
@@ -35,6 +35,7 @@ from .state import State
 
 EXAMPLE_PRODUCT = "1234567890123"
 EXAMPLE_DEVICE = "MUSTER-0001"
+EXAMPLE_CHANNEL = "1"
 
 
 class Protocol(H11Protocol):
@@ -305,6 +306,7 @@ def serve(
 
     Raises:
         click.ClickException: the file is wrong, or the port is taken.
+        ValueError: the data folder has a profile that cannot be read.
     """
     # Soft wrapping leaves a long path in one piece, for a person or a program to take.
     say = partial(Console(highlight=False).print, soft_wrap=True)
@@ -328,9 +330,9 @@ def serve(
         say(f"The clouds in a box, {count} device{'s' * (count != 1)}. Ctrl-C ends it.")
         say(f"  platform  [bold]{cloud.url}[/]")
         say(f"  page      [bold]{cloud.url}/[/]")
-        for name, file, make in _examples(cloud):
-            path = cloud.ca_pem.with_name(file)
-            say(f"  {name:<8}  [bold]{escape(str(path))}[/]  ({', '.join(_kept(path, make))})")
+        maker, tokens = (escape(str(path)) for path in _keep_accounts(cloud))
+        say(f"  fleet     [bold]{maker}[/]  (--profile; bind with --connector-id {EXAMPLE_CHANNEL})")
+        say(f"  AI tokens [bold]{tokens}[/]  (productId, token)")
         say(f"  CA        [bold]{escape(str(cloud.ca_pem))}[/]  (ca.der beside it, for the board)\n")
         while True:
             time.sleep(1)  # short, because a longer one would hold up Ctrl-C on Windows
@@ -346,21 +348,22 @@ def _add_example(cloud: Cloud, say: Callable[..., None]) -> None:
     say(f"  productId {EXAMPLE_PRODUCT}   productKey {key}   deviceNoType SN   deviceNo {EXAMPLE_DEVICE}")
 
 
-def _examples(cloud: Cloud) -> list[tuple[str, str, Callable[[], dict[str, str]]]]:
-    """What each cloud but China Mobile's knows its callers by, the file for it, and how to make one."""
-    return [
-        ("Coze app", "coze-app.json", cloud.new_coze_app),
-        ("Baidu", "baidu-account.json", partial(cloud.add_baidu_account, token_hex(3), token_hex(4))),
-        ("Feishu", "feishu-app.json", cloud.add_feishu_app),
-    ]
-
-
-def _kept(file: Path, make: Callable[[], dict[str, str]]) -> dict[str, str]:
-    """What a file beside the CA holds; the next start finds it there, as it finds what it is for."""
-    if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(json.dumps(make(), indent=2))
-    return json.loads(file.read_text())
+def _keep_accounts(cloud: Cloud) -> tuple[Path, Path]:
+    """Opens the accounts that are not there yet; returns the files that they all stand in."""
+    maker, tokens = (cloud.ca_pem.with_name(name) for name in ("maker.toml", "ai-tokens.csv"))
+    accounts = {
+        "baidu": partial(cloud.add_baidu_account, token_hex(3), token_hex(4)),
+        "feishu": cloud.add_feishu_app,
+        "coze": partial(cloud.new_coze_app, may_bind=True),
+    }
+    keep_profile(maker, cloud.url, accounts)
+    cloud.add_coze_channel(EXAMPLE_CHANNEL)
+    products = "SELECT product_id FROM products WHERE product_id NOT IN (SELECT product_id FROM ai_tokens)"
+    for row in cloud._state.run(products):
+        cloud.add_ai_token(token_hex(16), row["product_id"])
+    known = cloud._state.run("SELECT product_id, token FROM ai_tokens ORDER BY rowid")
+    write_ai_tokens(tokens, [(row["product_id"], row["token"]) for row in known])
+    return maker, tokens
 
 
 def _line(row: dict[str, Any]) -> str:
