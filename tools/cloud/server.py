@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import signal
 import socket
 import sqlite3
@@ -68,7 +69,8 @@ class Cloud:
         ca_der: the CA's certificate as DER, for the board.
 
     Raises:
-        click.ClickException: the port is taken, or the address is not this machine's.
+        click.ClickException: the port is taken, the address is not this machine's, or the folder is
+            another box's.
     """
 
     url: str
@@ -130,6 +132,7 @@ class Cloud:
             return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="muster-cloud-"))), ":memory:"
         folder = Path(self._data)
         folder.mkdir(parents=True, exist_ok=True)
+        _lock(folder, stack)
         return folder, folder / "cloud.sqlite3"
 
     def _start(self, stack: contextlib.ExitStack, sockets: list[socket.socket]) -> None:
@@ -290,6 +293,21 @@ def listen(host: str, port: int) -> list[socket.socket]:
             same = sockets[0].getsockname()[1]
             sockets.append(socket.create_server(("::1", same), family=socket.AF_INET6))
     return sockets
+
+
+def _lock(folder: Path, stack: contextlib.ExitStack) -> None:
+    """Keeps a folder to one box, until the stack is closed or the process is gone."""
+    if os.name == "nt":
+        return
+    import fcntl
+
+    lock = stack.enter_context((folder / "lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise click.ClickException(
+            f"{folder} is in use by another box; end that one, or choose another folder with --data."
+        ) from None
 
 
 def serve(

@@ -38,6 +38,15 @@ def test_nothing_is_left_behind():
         socket.create_connection(address(cloud), timeout=1)
 
 
+def test_a_folder_is_one_box_at_a_time(tmp_path):
+    with Cloud(data=tmp_path):
+        sentence = re.escape(f"{tmp_path} is in use by another box")
+        with pytest.raises(click.ClickException, match=sentence), Cloud(data=tmp_path):
+            pass
+    with Cloud(data=tmp_path):
+        pass
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_in_the_foreground(tmp_path, number):
     data = tmp_path / "data"
