@@ -7,6 +7,7 @@ import signal
 import socket
 import sqlite3
 import ssl
+import sys
 import tempfile
 import threading
 import time
@@ -326,8 +327,16 @@ def serve(
         click.ClickException: the file is wrong, or the port is taken.
         ValueError: the data folder has a profile that cannot be read.
     """
-    # Soft wrapping leaves a long path in one piece, for a person or a program to take.
-    say = partial(Console(highlight=False).print, soft_wrap=True)
+    # A terminal without Chinese characters shows the clouds' words in another way.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    console = Console(highlight=False)
+
+    def say(text: str) -> None:
+        # A call waits for its line, and is answered even if nobody reads on.
+        with contextlib.suppress(OSError, SystemExit):
+            # Soft wrapping leaves a long path in one piece, for a person or a program to take.
+            console.print(text, soft_wrap=True)
+
     try:
         devices = read_devices(devices_csv) if devices_csv else []
     except OSError as error:
@@ -356,7 +365,7 @@ def serve(
             time.sleep(1)  # short, because a longer one would hold up Ctrl-C on Windows
 
 
-def _add_example(cloud: Cloud, say: Callable[..., None]) -> None:
+def _add_example(cloud: Cloud, say: Callable[[str], None]) -> None:
     known = cloud._state.product(EXAMPLE_PRODUCT)
     key = known["product_key"] if known else token_hex(16)
     cloud.add_device(

@@ -1,5 +1,7 @@
 """The box as a program, and the CSV file of its devices."""
 
+import contextlib
+import os
 import re
 import signal
 import socket
@@ -47,13 +49,13 @@ def test_a_folder_is_one_box_at_a_time(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_in_the_foreground(tmp_path, number):
-    data = tmp_path / "data"
-    command = f"from tools.cloud import serve; serve(data={str(data)!r})"
+@contextlib.contextmanager
+def serving(data, **environment):
+    """The box in the foreground of another process, and what it has printed."""
     process = subprocess.Popen(
-        [sys.executable, "-u", "-c", command],
+        [sys.executable, "-u", "-c", f"from tools.cloud import serve; serve(data={str(data)!r})"],
         cwd=ROOT,
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -64,19 +66,51 @@ def test_serve_in_the_foreground(tmp_path, number):
             line = process.stdout.readline()
             assert line, printed
             printed += line
-        url = re.search(r"platform +(\S+)", printed)[1]
-        assert f"{url}/" in printed and f"{data / 'ca.pem'} " in printed
-        known = dict(re.findall(r"(productId|productKey|deviceNoType|deviceNo) (\S+)", printed))
-        answer = requests.post(url + SECRET_INFO, json=known, verify=str(data / "ca.pem"), timeout=10).json()
-        assert answer["code"] == "200", (known, answer)
-        process.send_signal(number)
-        rest = process.communicate(timeout=10)[0]
+        yield process, printed
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
+
+
+def ask(data, printed):
+    """Where the box is, its example device, and the answer to that device's call for its secret."""
+    url = re.search(r"platform +(\S+)", printed)[1]
+    known = dict(re.findall(r"(productId|productKey|deviceNoType|deviceNo) (\S+)", printed))
+    answer = requests.post(url + SECRET_INFO, json=known, verify=str(data / "ca.pem"), timeout=10)
+    return url, known, answer
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_in_the_foreground(tmp_path, number):
+    data = tmp_path / "data"
+    with serving(data) as (process, printed):
+        url, known, answer = ask(data, printed)
+        assert f"{url}/" in printed and f"{data / 'ca.pem'} " in printed
+        answer = answer.json()
+        assert answer["code"] == "200", (known, answer)
+        process.send_signal(number)
+        rest = process.communicate(timeout=10)[0]
     assert process.returncode == 0
     assert re.search(rf"\d\d:\d\d:\d\d +{known['deviceNo']} +{SECRET_INFO} +200 成功", rest), rest
     assert answer["data"]["deviceSecret"] not in printed + rest and "Traceback" not in rest
+
+
+def test_calls_are_answered_when_nobody_reads_what_it_prints(tmp_path):
+    with serving(tmp_path) as (process, printed):
+        process.stdout.close()
+        for _ in range(3):
+            answer = ask(tmp_path, printed)[2]
+            assert answer.status_code == 200 and answer.json()["code"] == "200"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=100) == 0
+
+
+def test_calls_are_answered_where_the_terminal_has_no_chinese(tmp_path):
+    with serving(tmp_path, PYTHONIOENCODING="ascii") as (process, printed):
+        assert ask(tmp_path, printed)[2].json()["code"] == "200"
+        process.send_signal(signal.SIGTERM)
+        assert r"200 \u6210\u529f" in process.communicate(timeout=100)[0]
 
 
 # The CSV file
