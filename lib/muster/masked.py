@@ -50,7 +50,7 @@ class Masked(dict):
         return repr(masked(self))
 
     def copy(self):
-        return Masked(self)
+        return Masked(self.items())  # MicroPython's dict() copies no subclass
 
     def plain(self):
         """Returns an ordinary dict with the secrets in it, at any depth."""

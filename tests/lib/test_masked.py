@@ -46,6 +46,13 @@ def test_no_secret_is_printed_at_any_depth():
                 assert "***" in text and "shown" in text, text
 
 
+def test_a_copy_hides_them_too():
+    value = Masked({"key": SECRET, "ssid": "shown"}).copy()
+    assert type(value) is Masked and value == {"key": SECRET, "ssid": "shown"}
+    for text in printed(value):
+        assert SECRET not in text and "shown" in text, text
+
+
 def test_it_is_a_plain_dict_otherwise():
     value = Masked({"productKey": SECRET})
     value["n"] = 1
