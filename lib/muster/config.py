@@ -243,7 +243,8 @@ def _read(path):
         if "\\ud" in text or "\\uD" in text:
             from .sse import whole
 
-            stream = io.BytesIO(whole(text).encode())
+            data = whole(text).encode()
+            stream = io.BytesIO(data)
         return json.load(stream), None
     except UnicodeError:
         return None, "%s is not UTF-8; save it in that encoding" % path

@@ -335,6 +335,10 @@ def test_load(tmp):
     assert config.load(path) == config.check(minimal(deviceNo="\u8bbe\u5907"))
     path = written(tmp, b"\xef\xbb\xbf" + json.dumps(minimal()).encode())
     assert config.load(path)["deviceNo"] == "SN0001"
+    # Not of json.dumps, which on MicroPython escapes no character.
+    for escaped in ("\\ud83d\\ude00", "\\uD83D\\uDE00"):
+        path = written(tmp, json.dumps(minimal(deviceNo="AI-")).replace("AI-", "AI-" + escaped).encode())
+        assert config.load(path)["deviceNo"] == "AI-\U0001f600"
 
 
 def test_load_says_what_is_wrong_with_the_file(tmp):
@@ -345,6 +349,7 @@ def test_load_says_what_is_wrong_with_the_file(tmp):
         (b"", "not JSON"),
         (b"[1, 2]", "no JSON object"),
         (b'{\n "productKey": "%s",\n "cellular": falsch\n}\n' % SECRET.encode(), "line 3"),
+        (b'{\n "deviceNo": "%s",\n "cellular": falsch\n}\n' % (b"\\ud83d\\ude00" * 5), "line 3"),
         (b'{\n "productKey": "%s",\n "deviceNo": "x"\n' % SECRET.encode(), "not JSON"),
         (b'{"productKey": "%s\xff"}' % SECRET.encode(), "not UTF-8"),
         (b"\xff\xfe{\x00}\x00", "not UTF-8"),
