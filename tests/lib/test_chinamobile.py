@@ -8,14 +8,17 @@ SECRET = {"deviceId": "d1", "deviceNo": "n1", "productId": "p1", "deviceSecret":
 
 
 class Response:
-    def __init__(self, body, status_code=200):
+    def __init__(self, body, status_code=200, headers=None):
         self.content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.status_code = status_code
-        self.headers = {}
+        self.headers = headers or {}
         self.closed = False
 
     def json(self):
         return json.loads(self.content)
+
+    def iter_lines(self):
+        return iter(self.content.split(b"\n"))
 
     def close(self):
         self.closed = True
@@ -24,10 +27,10 @@ class Response:
 class Session:
     """Keeps what it was asked, and answers what it was told."""
 
-    def __init__(self, body, status_code=200):
-        self.answer = Response(body, status_code)
+    def __init__(self, body, status_code=200, headers=None):
+        self.answer = Response(body, status_code, headers)
 
-    def request(self, method, url, data=None, headers=None):
+    def request(self, method, url, data=None, headers=None, stream=False):
         self.asked = (method, url, json.loads(data), headers)
         assert isinstance(data, bytes)
         return self.answer
@@ -37,8 +40,8 @@ def good(data):
     return {"code": "200", "message": "成功", "success": True, "data": data}
 
 
-def cloud(body, status_code=200, **kw):
-    session = Session(body, status_code)
+def cloud(body, status_code=200, headers=None, **kw):
+    session = Session(body, status_code, headers)
     return chinamobile.ChinaMobile("p1", "k3y", session, **kw), session
 
 
@@ -71,6 +74,23 @@ def test_report_is_the_documents_request():
         "params": heartbeat,
     }
     assert headers["X-AI-IP"] == "10.1.2.3"
+
+
+def test_a_report_that_was_taken_has_what_the_platform_says_and_no_more():
+    nothing = {"deviceId": None, "protocolTypeTime": None}
+    for body in (
+        {"code": "200", "success": True},
+        {"code": 200},
+        good(None),
+        good({}),
+        good([]),
+        good("ok"),
+    ):
+        platform, session = cloud(body)
+        assert platform.report("d1", "s3cret", {}) == nothing
+        assert session.answer.closed
+    platform, _ = cloud(good({"deviceId": "d1", "more": 1}))
+    assert platform.report("d1", "s3cret", {}) == dict(nothing, deviceId="d1")
 
 
 def test_params_has_every_field_and_the_documents_defaults():
@@ -140,6 +160,13 @@ def test_a_numeric_200_is_success():
 def test_the_code_decides_and_not_the_http_status():
     assert cloud(good(SECRET), 502)[0].secret_info("n1") == SECRET
     assert refusal({"code": "500", "message": "x"}, 503).retryable
+
+
+def test_the_seconds_that_the_platform_asks_to_wait():
+    platform, _ = cloud({"code": "503", "message": "x"}, 503, {"Retry-After": "120"})
+    e = raises(CloudError, platform.report, "d1", "s3cret", {})
+    assert e.retryable and e.retry_after == 120
+    assert refusal({"code": "503", "message": "x"}, 503).retry_after is None
 
 
 def test_an_answer_without_the_promised_fields_is_a_refusal():
@@ -213,3 +240,53 @@ def test_the_secret_is_not_printed():
     assert found["deviceSecret"] == "s3cret"
     assert "s3cret" not in repr(found) + str(found) + "%s %r" % (found, found)
     assert "k3y" not in repr(platform)
+
+
+def spoken(*events, kind="text/event-stream"):
+    """The platform where the language model answers with these events."""
+    body = "".join("data: %s\n\n" % (e if isinstance(e, str) else json.dumps(e)) for e in events)
+    return cloud(body.encode(), headers={"content-type": kind})
+
+
+def piece(content):
+    return {"choices": [{"delta": {"content": content}}]}
+
+
+def test_the_models_last_piece_may_hold_only_what_it_costs():
+    usage = {"choices": [], "usage": {"total_tokens": 9}}
+    for kind in ("text/event-stream", "Text/Event-Stream;charset=UTF-8"):
+        platform, session = spoken(piece("你"), piece(None), piece("好"), usage, "[DONE]", kind=kind)
+        assert list(platform.chat("t0ken", "d1", "hello")) == ["你", "好"]
+        assert session.answer.closed
+    # Others say with every piece that there is no error.
+    platform, _ = spoken(dict(piece("a"), error=None), "[DONE]")
+    assert list(platform.chat("t0ken", "d1", "hello")) == ["a"]
+
+
+def test_a_model_that_fails_in_mid_answer_says_why():
+    error = {"error": {"message": "t0ken has nothing left", "code": "insufficient_quota"}}
+    platform, session = spoken(piece("a"), error, "[DONE]")
+    pieces = platform.chat("t0ken", "d1", "hello")
+    assert next(pieces) == "a"
+    e = raises(CloudError, next, pieces)
+    assert (e.code, e.message, e.retryable) == ("insufficient_quota", "*** has nothing left", False)
+    assert session.answer.closed
+    for event in ({}, {"choices": [{}]}, {"choices": 5}, [], 5, "{"):
+        platform, _ = spoken(event, "[DONE]")
+        assert "not a piece" in raises(CloudError, list, platform.chat("t0ken", "d1", "hello")).message
+
+
+def test_a_model_that_refuses_in_whatever_form():
+    for body, words, code in (
+        ({"error": "no such token"}, "no such token", None),
+        ({"error": {"message": "no", "code": "invalid_api_key"}}, "no", "invalid_api_key"),
+        ({"code": "401", "msg": "no"}, "no", "401"),
+        ({"error": []}, "no reason given", None),
+    ):
+        platform, session = cloud(body, 401)
+        e = raises(CloudError, list, platform.chat("t0ken", "d1", "hello"))
+        assert (e.message, e.code, e.status, e.retryable) == (words, code, 401, False)
+        assert session.answer.closed
+    platform, _ = cloud({"error": "busy"}, 429, {"retry-after": "5"})
+    e = raises(CloudError, list, platform.chat("t0ken", "d1", "hello"))
+    assert e.retryable and e.retry_after == 5

@@ -122,7 +122,7 @@ class ChinaMobile:
                     return
                 try:
                     event = parse(data)
-                    if "error" in event:
+                    if event.get("error"):
                         raise self._model_error(response, event, ai_token)
                     # The last piece may hold nothing but what it costs.
                     piece = event["choices"] and event["choices"][0]["delta"].get("content")
