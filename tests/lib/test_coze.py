@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 
 from helpers import raises
 from muster import clock, http, log
@@ -138,6 +139,19 @@ def test_transcription(coze):
     assert client(coze).transcribe(io.BytesIO(b"RIFF" + bytes(5000)), "hello.wav")
 
 
+def test_transcription_over_requests_and_micropythons_stock_module_of_that_name(coze):
+    import requests
+
+    session = requests
+    if sys.implementation.name == "cpython":
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = coze["ca"]
+    cloud = Coze(session, token=coze["token"], base_url=coze["url"])
+    for _ in range(2):
+        assert cloud.transcribe(io.BytesIO(b"RIFF" + bytes(5000)))
+
+
 def test_a_room_and_its_token_which_is_not_printed(coze):
     room = client(coze).create_room("bot", uid="u", voice_id="v")
     assert room["room_id"] and room["app_id"] and room["uid"] and room["token"]
@@ -221,9 +235,25 @@ def test_limits_are_checked_before_anything_is_sent():
 
     raises(ValueError, cloud.transcribe, Huge())
     raises(ValueError, cloud.transcribe, io.BytesIO(b"x"), 'a".wav')
+    for wrong in ("1&stream=false", "a/b", "a?b", "a#b", "a%b", "a b", "a\r\nb", "\u4e2d", 7):
+        assert "conversation_id" in str(raises(ValueError, cloud.chat, "b", "u", "m", wrong))
+        assert "connector_id" in str(raises(ValueError, cloud.bind_devices, wrong, [("a", "b")]))
+    for batch in (0, -1):
+        assert "batch" in str(raises(ValueError, cloud.bind_devices, "c", [("a", "b")], batch=batch))
+    for device in (("a", 5), (5, "b"), ("a", ""), ("", "b"), ("a", None), (b"a", b"b")):
+        words = str(raises(ValueError, cloud.bind_devices, "c", [("a", "b"), device]))
+        assert "label and a value" in words
+    assert not cloud._session.asked
     for duration in (0, 86400):
         raises(ValueError, Coze, None, token="t", duration_s=duration)
-    raises(ValueError, Coze, None, client_id="only")
+    for given in (
+        {},
+        {"token": ""},
+        {"client_id": "only"},
+        {"client_id": "c", "private_key": "k"},
+        {"key_id": "k", "private_key": "k", "token": ""},
+    ):
+        assert "key_id" in str(raises(ValueError, Coze, None, **given))
 
 
 def test_every_way_to_fail_is_a_cloud_error_with_a_log_id(coze):
@@ -421,3 +451,140 @@ def test_a_token_that_no_header_could_carry_is_refused():
         answer = Answer({"access_token": token, "expires_in": 900})
         cloud = saying(answer, token=None, client_id="c", private_key="k", alg="HS256")
         assert "access_token" in raises(CloudError, cloud.run_workflow, "flow").message
+
+
+def test_no_event_is_lost_by_a_line_too_many_after_each():
+    class Doubled(Stream):
+        def iter_lines(self):
+            for line in self.body.split(b"\n"):
+                yield line
+                yield b""
+
+    delta = b'event: conversation.message.delta\ndata: {"type": "answer", "content": "%d"}\n\n'
+    chat = b"".join(delta % n for n in range(5)) + b"event: done\ndata: [DONE]\n\n"
+    assert "".join(saying(Doubled(chat)).chat_text("bot", "user", "hello")) == "01234"
+    flow = b"id: 0\nevent: Message\ndata: {}\n\nid: 1\nevent: Done\ndata: {}\n\n"
+    events = saying(Doubled(flow)).stream_workflow("flow")
+    assert [event for event, _ in events] == ["Message", "Done"]
+
+
+def test_events_without_a_number_break_no_stream_that_has_them():
+    def flow(*events):
+        body = b""
+        for event, number in events:
+            body += b"" if number is None else b"id: %d\n" % number
+            body += b"event: " + event + b"\ndata: {}\n\n"
+        return [event for event, _ in saying(Stream(body)).stream_workflow("flow")]
+
+    ping, message, done = b"PING", b"Message", b"Done"
+    expected = ["Message", "Message", "Done"]
+    assert flow((ping, None), (message, 0), (ping, None), (message, 1), (done, 2)) == expected
+    assert flow((message, 0), (ping, None), (ping, None), (message, None), (done, 1)) == expected
+    assert flow((message, 0), (ping, 1), (message, 2), (done, 3)) == expected
+    assert flow((message, None), (message, None), (done, None)) == expected
+    for gap in (
+        ((message, 0), (done, 2)),
+        ((message, 0), (ping, None), (done, 2)),
+        ((message, 1), (done, 2)),
+        ((message, 0), (message, 1), (done, 0)),
+    ):
+        assert "is missing" in raises(CloudError, flow, *gap).message
+
+
+class Seller:
+    """A session that sells czs_0, czs_1, …, and answers everything else with what stands in answer."""
+
+    def __init__(self, answer=None):
+        self.answer = answer
+        self.sold = 0
+
+    def request(self, method, url, data=None, headers=None, stream=False):
+        from recorded import Answer
+
+        if not url.endswith(TOKEN):
+            return self.answer
+        self.sold += 1
+        return Answer({"access_token": "czs_%d" % (self.sold - 1), "expires_in": clock.now() + 900})
+
+
+def test_a_streams_own_token_stays_hidden_after_another_call_has_renewed_it():
+    from recorded import Answer
+
+    repeats = b'{"error_code": 1, "error_message": "czs_0?", "detail": {"logid": "czs_0!"}}'
+    stream = Stream(b"event: Message\ndata: {}\n\nevent: Error\ndata: " + repeats + b"\n\n")
+    stream.headers = dict(Stream.headers, **{"x-tt-logid": "czs_0."})
+    session = Seller(stream)
+    cloud = Coze(session, "app", private_key="shared secret", alg="HS256")
+    events = cloud.stream_workflow("flow")
+    next(events)
+    session.answer = Answer({"data": "x"})
+    cloud._expires = 0  # as after its end
+    cloud.run_workflow("flow")
+    assert cloud.access_token() == "czs_1"
+    e = raises(CloudError, next, events)
+    assert e.message == "***?" and e.log_id == "***!" and "czs_0" not in str(e)
+
+
+def test_a_jwt_that_is_refused_is_sent_once_and_a_token_twice():
+    from recorded import Answer, Recorder
+
+    session = Recorder(Answer({"error_code": "invalid_client", "error_message": "no"}, 401))
+    cloud = Coze(session, "app", private_key="shared secret", alg="HS256")
+    for call in (
+        lambda: cloud.run_workflow("flow"),
+        lambda: cloud.speech("a", "v"),
+        lambda: list(cloud.stream_workflow("flow")),
+    ):
+        before = len(session.asked)
+        assert raises(CloudError, call).code == "invalid_client"
+        assert len(session.asked) == before + 1
+    session = Seller(Answer({"code": 4100, "msg": "no"}, 401))
+    cloud = Coze(session, "app", private_key="shared secret", alg="HS256")
+    for sold in (2, 3):
+        assert raises(CloudError, cloud.run_workflow, "flow").code == "4100"
+        assert session.sold == sold
+
+
+def test_the_kind_of_an_answer_in_any_case_and_masked_where_it_is_told():
+    from recorded import Answer
+
+    stream = Stream(b"event: Done\ndata: {}\n\n")
+    stream.headers = {"content-type": "Text/Event-Stream; Charset=UTF-8"}
+    assert list(saying(stream).stream_workflow("flow")) == [("Done", {})]
+    other = Answer({}, headers={"content-type": "text/pat-s3cr3t"})
+    e = raises(CloudError, list, saying(other).stream_workflow("flow"))
+    assert e.message == "the answer is text/***, not text/event-stream"
+    e = raises(CloudError, list, saying(Answer({})).stream_workflow("flow"))
+    assert "of no kind" in e.message
+
+
+def test_a_file_that_cannot_be_written_leaves_no_connection_open():
+    class Spoken(Stream):
+        headers = {"content-type": "Audio/mpeg"}
+        closed = False
+
+        def close(self):
+            self.closed = True
+
+    class Full:
+        def write(self, data):
+            raise OSError(28)
+
+    answer = Spoken(b"")
+    answer.raw = io.BytesIO(bytes(5000))
+    e = raises(OSError, saying(answer).speech, "a", "v", into=Full())
+    assert e.args == (28,) and answer.closed
+
+
+def test_the_seconds_that_coze_asks_to_wait():
+    from recorded import Answer
+
+    busy = {"code": 4013, "msg": "too many requests"}
+    for headers, wait in (({"Retry-After": "7"}, 7), ({"retry-after": "soon"}, None), ({}, None)):
+        cloud = saying(Answer(busy, 429, headers))
+        for e in (
+            raises(CloudError, cloud.run_workflow, "flow"),
+            raises(CloudError, list, cloud.chat("b", "u", "m")),
+            raises(CloudError, cloud.bind_devices, "c", [("a", "b")]),
+        ):
+            assert e.retryable and e.retry_after == wait

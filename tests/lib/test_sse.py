@@ -29,6 +29,12 @@ def test_blank_lines_alone_are_no_events():
     assert read(b"\n\n\n") == []
 
 
+def test_an_empty_line_too_many_takes_no_name_from_its_data():
+    assert read(b"event: a\n\ndata: 1\n\n\ndata: 2\n\n") == [("a", "1", None), ("", "2", None)]
+    assert read(b"id: 7\n\nevent: a\n\nevent: b\n\ndata: 1\n\n") == [("b", "1", "7")]
+    assert read(b"event: a\n\n") == []
+
+
 def test_an_escaped_emoji_is_one_character_on_both_machines():
     assert parse('{"a":"x\\ud83d\\ude00y\\uD83D\\uDE00\\u4f60"}') == {"a": "x\U0001f600y\U0001f600你"}
     assert parse('{"a":"\\\\ud83d\\\\ude00"}') == {"a": "\\ud83d\\ude00"}
