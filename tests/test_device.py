@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 from devices import DEVICE, REPORT, SECRET_INFO, hourly, settings
@@ -10,6 +11,8 @@ from devices import DEVICE, REPORT, SECRET_INFO, hourly, settings
 from tools.board import Board, BoardError, find_micropython
 from tools.demo import record
 from tools.factory.product import board_image
+
+ROOT = Path(__file__).resolve().parent.parent
 
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
 
@@ -143,7 +146,25 @@ def test_a_missing_or_wrong_configuration_says_what_to_do_and_leaves_a_prompt(fo
         board.wait_for(">>> ")
         board.write(b"print(6 * 7)\r")
         board.wait_for("\n42")
+        says_what_is_logged(board)
     assert not cloud.calls()
+
+
+def says_what_is_logged(board):
+    """boot.py itself is silent; what comes after it at the prompt is not."""
+    board.write(b"from muster import log; log.info('here I am')\r")
+    board.wait_for("\nmuster: here I am")
+
+
+def test_ctrl_c_while_it_joins_leaves_a_prompt_that_says_what_is_logged(folder, cloud):
+    config = hourly(cloud, wifi=[{"ssid": "gone", "key": "12345678"}])
+    boot = (ROOT / "boot.py").read_text().replace("wait.run(", "print('joins') or wait.run(")
+    image = board_image(config, [cloud.ca_pem], more={"/boot.py": boot.encode()})
+    with Board(folder, image) as board:
+        board.wait_for("joins")
+        board.write(b"\x03")
+        board.wait_for(">>> ")
+        says_what_is_logged(board)
 
 
 def test_it_joins_its_second_network_when_the_first_is_not_there(folder, cloud):

@@ -39,6 +39,12 @@ def test_response(server):
     )
 
 
+def test_an_escaped_emoji_is_one_character_on_both_machines(server):
+    text = '{"a": "x\\ud83d\\ude00y\\uD83D\\uDE00"}'
+    assert http.get(say(server, answer(text))).json() == {"a": "x\U0001f600y\U0001f600"}
+    raises(ValueError, http.get(say(server, answer('"\\ud83d\xff"'))).json)
+
+
 def test_a_body_can_be_read_like_a_file_streamed_or_not(server):
     url = say(server, answer("one\r\ntwo\n\nthree"))
     for stream in (False, True):

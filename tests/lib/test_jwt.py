@@ -5,6 +5,7 @@ Tokens are exchanged with PyJWT, both ways, in tests/test_jwt_peers.py.
 
 import binascii
 import json
+import sys
 
 import muster.jwt as jwt
 from helpers import raises
@@ -388,6 +389,18 @@ def test_what_is_no_token():
     assert len(decode(long, SECRET)["a"]) == 12000
     assert "at most 16384" in refused(encode({"a": "x" * 13000}, SECRET))
     assert "at most 16384" in refused("." * 100000)
+
+
+def test_dots_alone_do_not_fill_the_memory():
+    dots = "." * 16384
+    # A list of so many parts takes 64 KiB on an ESP32, and more here.
+    taken = []
+    try:
+        while sys.implementation.name == "micropython":
+            taken.append(bytearray(32768))
+    except MemoryError:
+        pass
+    assert "got 16385" in refused(dots)
 
 
 def test_no_error_tells_a_secret():

@@ -49,6 +49,15 @@ def test_bounds_of_the_spread():
     assert Schedule(random=lambda n: most).after_success(NOW) == NOW + 43200
 
 
+def test_the_spread_stays_under_the_deadline():
+    schedule = Schedule(period_s=60, jitter_s=10, deadline_s=71)
+    intervals = []
+    for _ in range(100):
+        schedule.reports = 0
+        intervals.append(schedule.after_success(NOW) - NOW)
+    assert 1 <= min(intervals) < 35 < max(intervals) <= 70
+
+
 def test_backoff_doubles_from_half_a_minute_to_an_hour_under_full_jitter():
     for failures, ceiling in enumerate((30, 60, 120, 240, 480, 960, 1920, 3600, 3600, 3600)):
         waits = []

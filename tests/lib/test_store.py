@@ -82,6 +82,15 @@ def test_a_record_comes_back_from_flash(tmp):
         assert sorted(os.listdir(directory + "/muster")) == ["credentials.0", "credentials.1"]
 
 
+def test_all_the_directories_of_a_record_are_made(tmp):
+    for directory in directories(tmp):
+        s = FileStore(directory + "/maker/a/product/credentials")
+        s.save(A)
+        s.save(B)
+        assert s.load() == B
+        assert sorted(os.listdir(directory + "/maker/a/product")) == ["credentials.0", "credentials.1"]
+
+
 def test_a_slot_costs_ten_bytes_over_its_json(tmp):
     s = FileStore(tmp + "/schedule")
     s.save({"next": 1795305600, "n": 2})
