@@ -33,7 +33,7 @@ from muster.clouds.coze import Coze
 
 with open("/coze.json") as f:
     known = json.load(f)
-coze = Coze(http.Session(), known["client_id"], known["key_id"], known["private_key"],
+coze = Coze(http.Session("/roots"), known["client_id"], known["key_id"], known["private_key"],
             device_id=known["device_id"], base_url=known["base_url"])
 coze.access_token()
 print("token: bought")
