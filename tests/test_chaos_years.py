@@ -25,9 +25,11 @@ def test_leaping_over_the_pauses_changes_nothing():
         assert leaping.counts == waiting.counts
 
 
-def test_a_world_is_the_same_each_time_and_no_other():
+def test_a_world_is_the_same_each_time_and_no_other(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with years.processes() as pool:
         histories = [pool.submit(years.live, [seed], 20).result()[0].history for seed in (3, 3, 4)]
+        assert not list(tmp_path.iterdir()), "ended from outside, the processes would leave this behind"
     assert histories[0] == histories[1] != histories[2]
 
 

@@ -277,7 +277,7 @@ class World:
         self.judge.booted(cold=self.reset_at == 0, new_identity=number != self.config["deviceNo"])
         self.config["deviceNo"] = number
         self.changed()
-        muster.clock.at_least_as_late_as(BUILT.name)
+        muster.clock.at_least_as_late_as(BUILT.fileno())
         if not muster.hardware.connected():
             muster.wait.run(muster.hardware.join(self.config["wifi"], "", 6000))
         muster.hardware.watchdog(120)
@@ -560,9 +560,9 @@ def install(library: str | Path = LIB) -> None:
     module("select", POLLIN=1, poll=Poll)
     module("asyncio", sleep=asyncio_sleep)
     os.urandom = lambda size: world.rng.randbytes(size)
-    # /config.json, as old as the image.
-    BUILT = tempfile.NamedTemporaryFile(prefix="muster-config-")  # noqa: SIM115
-    os.utime(BUILT.name, (RELEASED - Y2000, RELEASED - Y2000))  # os.stat() counts from 2000 there
+    # /config.json, as old as the image, and without a name that would outlive a process that is ended.
+    BUILT = tempfile.TemporaryFile()  # noqa: SIM115
+    os.utime(BUILT.fileno(), (RELEASED - Y2000, RELEASED - Y2000))  # os.stat() counts from 2000 there
 
     sys.path.insert(0, str(library))
     from muster import agent, clock, config, errors, hardware, log, store, wait  # noqa: F401
