@@ -1,16 +1,20 @@
 """The storm and the command: python3 -m tools chaos."""
 
+import io
 import json
 import os
 import pty
+import random
 import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from tools.__main__ import ROOT
 from tools.board import Board, find_micropython
@@ -63,7 +67,8 @@ def test_an_early_heartbeat_is_seen():
 
 
 @vm
-def test_ctrl_c_ends_it_politely():
+@pytest.mark.parametrize(("moment", "later_s"), [(b"the boards enrol", 0), (b"s left", 1)])
+def test_ctrl_c_ends_it_politely(moment, later_s):
     ours, its = pty.openpty()
     program = "from tools.chaos.commands import chaos; chaos(prog_name='chaos')"
     environment = os.environ | {"COLUMNS": "120"}
@@ -76,14 +81,26 @@ def test_ctrl_c_ends_it_politely():
                 said += os.read(ours, 65536)
             except OSError:
                 break
-            if not interrupted and b"s left" in said:
+            if not interrupted and moment in said:
                 interrupted = True
-                time.sleep(1)
+                time.sleep(later_s)
                 process.send_signal(signal.SIGINT)
     os.close(ours)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.decode())
-    assert process.returncode == 0, text
-    assert "interrupted" in text and "Traceback" not in text and "Aborted" not in text
+    assert process.returncode == 130, text
+    assert "interrupted; faults of 1 board and" in text
+    assert "Traceback" not in text and "Aborted" not in text and "secret" not in text
+
+
+def test_without_a_terminal_the_last_picture_ends_with_its_line(monkeypatch):
+    def weather(boards, seconds, seed, look):
+        look(storm.Storm(boards, seconds, random.Random(seed), Path(), lambda storm: None))
+        return Verdict("storm")
+
+    monkeypatch.setattr(storm, "weather", weather)
+    console = Console(file=io.StringIO())
+    storm.watch(1, 1, 1, console)
+    assert console.file.getvalue().endswith("┘\n")
 
 
 # The command
@@ -151,7 +168,7 @@ def test_a_part_that_fails_or_crashes_does_not_end_the_others(parts):
 def test_ctrl_c_leaves_the_table_so_far(parts):
     parts["tools.chaos.rot"] = Parts(KeyboardInterrupt())
     done = chaos("--full")
-    assert done.exit_code == 1 and "rot: interrupted" in done.output and "\nhostile" not in done.output
+    assert done.exit_code == 130 and "rot: interrupted" in done.output and "\nhostile" not in done.output
 
 
 @pytest.mark.parametrize(
@@ -162,6 +179,7 @@ def test_ctrl_c_leaves_the_table_so_far(parts):
         ("--part", "weather"),
         ("--json", "/nowhere/table.json"),
         ("--minutes", "0"),
+        ("--minutes", "nan"),
     ],
 )
 def test_what_is_called_wrongly_is_told(parts, arguments):

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tools.progress import Tell, steps
+from tools.ranges import NumberRange
 
 from .verdict import Verdict
 
@@ -34,7 +35,7 @@ Result = tuple[str, Verdict, float]
     help="Only this part of it, as often as needed; its short form unless --full is given too.",
 )
 @click.option("--boards", type=click.IntRange(1, 50), help="Boards in the storm.  [default: 4]")
-@click.option("--minutes", type=click.FloatRange(0.1, 1440), help="How long the storm lasts.  [default: 1]")
+@click.option("--minutes", type=NumberRange(0.1, 1440), help="How long the storm lasts.  [default: 1]")
 @click.option("--seed", type=int, help="Of the storm: the same seed draws the same faults.")
 @click.option(
     "--json",
@@ -50,7 +51,7 @@ def chaos(
     seed: int | None,
     file: Path | None,
 ) -> None:
-    """What a device must outlive, tried; exit status 1 if it did not.
+    """What a device must outlive, tried; exit status 1 if it did not, 130 after Ctrl-C.
 
     By itself a storm to watch: the clouds in a box and some virtual boards, with the power, the flash, the
     network, the clocks and the clouds failing at random; then calm, in which every board has to report again.
@@ -77,6 +78,8 @@ def chaos(
         file.write_text(
             json.dumps([as_json(*result) for result in results], indent=2, ensure_ascii=False) + "\n"
         )
+    if any(verdict.interrupted for _, verdict, _ in results):
+        sys.exit(130)
     sys.exit(1 if any(verdict.failures or verdict.losses for _, verdict, _ in results) else 0)
 
 
@@ -90,9 +93,10 @@ def try_all(parts: list[str], full: bool, console: Console) -> list[Result]:
             try:
                 verdict = attempt(part, full, tell)
             except KeyboardInterrupt:
-                results.append((part, Verdict(part, failures=["interrupted"]), time.monotonic() - started))
-                break
+                verdict = Verdict(part, failures=["interrupted"], interrupted=True)
             results.append((part, verdict, time.monotonic() - started))
+            if verdict.interrupted:
+                break
             done()
     return results
 

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import random
 import secrets
+import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -148,6 +149,7 @@ class Storm:
     began: float = 0.0
     ends: float = 0.0
     state: str = "the boards enrol"
+    interrupted: bool = False
     calls: list[dict[str, Any]] = field(default_factory=list)
 
     def rage(self) -> Verdict:
@@ -155,8 +157,9 @@ class Storm:
         verdict = Verdict("storm")
         with contextlib.ExitStack() as stack:
             self._stack = stack.enter_context(contextlib.ExitStack())
-            self._make()
             stack.callback(self._switch_off)
+            self._make()
+            stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, self._interrupt))
             try:
                 self._wait(ENROL_S, lambda station: self.reports(station) > 0)
                 for station in self.stations:
@@ -164,12 +167,16 @@ class Storm:
                 self._storm()
                 self._calm(verdict)
             except KeyboardInterrupt:
-                verdict.note = "interrupted; "
+                verdict.interrupted, verdict.note = True, "interrupted; "
                 if self.cloud_fault:
                     self._cloud_behaves()
             self.calls = self.cloud.calls()
             self._judge(verdict)
         return verdict
+
+    def _interrupt(self, *_: object) -> None:
+        """Ends it at the next turn: within a power cut nobody knows what a board should have."""
+        self.interrupted = True
 
     def _make(self) -> None:
         product, key = "1234567890123", secrets.token_hex(8)
@@ -285,6 +292,8 @@ class Storm:
         return waiting
 
     def _turn(self) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
         if self.cloud_fault != DOWN:
             self.calls = self.cloud.calls()
         self.look(self)
@@ -309,10 +318,13 @@ class Storm:
         for station in self.stations:
             no = station.device.device_no
             fetched = known[no]["secretCount"]
-            if fetched != 1:
+            # Interrupted while it enrolled, it may have no secret yet.
+            enrolling = self.interrupted and station.secret is None
+            if fetched != 1 and not enrolling:
                 station.wrong.append(f"its secret was fetched {fetched} times")
             station.board.cut_power()
-            if station.secret is None or secret_on(station.board) != station.secret:
+            lost = station.secret is None or secret_on(station.board) != station.secret
+            if lost and not enrolling:
                 station.losses += 1
                 station.wrong.append("its secret is not on its flash in the end")
             hidden = [*self.secrets, station.secret]
@@ -325,8 +337,12 @@ class Storm:
             verdict.failures += [f"{no}: {wrong}" for wrong in station.wrong]
             verdict.losses += station.losses
         verdict.cases = self.cloud_faults + sum(station.faults for station in self.stations)
-        heartbeats = sum(self.reports(station) for station in self.stations)
-        verdict.note += f"faults of {self.boards} boards and their clouds; {heartbeats} heartbeats"
+        heartbeats = number(sum(self.reports(station) for station in self.stations), "heartbeat")
+        verdict.note += f"faults of {number(self.boards, 'board')} and their clouds; {heartbeats}"
+
+
+def number(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def early(answered: list[float], forgot: list[tuple[float, int]]) -> list[str]:
@@ -368,10 +384,13 @@ def watch(boards: int, minutes: float, seed: int | None, console: Console) -> Ve
     """The same as a table that lives."""
     seed = random.getrandbits(32) if seed is None else seed
     console.print(
-        f"{boards} boards and the clouds in a box for {minutes:g} min, seed {seed}. Ctrl-C ends it."
+        f"{number(boards, 'board')} and the clouds in a box for {minutes:g} min, seed {seed}. Ctrl-C ends it."
     )
     with Live(console=console, auto_refresh=False) as live:
-        return weather(boards, minutes * 60, seed, lambda storm: live.update(picture(storm), refresh=True))
+        verdict = weather(boards, minutes * 60, seed, lambda storm: live.update(picture(storm), refresh=True))
+    if not console.is_terminal:
+        console.line()  # which Live leaves out there
+    return verdict
 
 
 def weather(boards: int, seconds: float, seed: int, look: Callable[[Storm], None]) -> Verdict:

@@ -11,6 +11,7 @@ class Verdict:
 
     cases: how many were tried. failures: a sentence each, with what is needed to see it again.
     losses: secrets that were lost. note: what a reader of the table should know.
+    interrupted: Ctrl-C ended it.
     """
 
     name: str
@@ -18,3 +19,4 @@ class Verdict:
     failures: list[str] = field(default_factory=list)
     losses: int = 0
     note: str = ""
+    interrupted: bool = False
