@@ -47,6 +47,15 @@ def test_a_topic_that_fails_is_named_and_the_others_are_shown(monkeypatch):
     assert "wire could not be measured: RuntimeError: there is no MicroPython" in done.output
 
 
+def test_ctrl_c_leaves_the_figures_so_far(monkeypatch):
+    def interrupt(tell):
+        raise KeyboardInterrupt
+
+    measures = {"tokens": lambda tell: [Figure("rate", "", "", "many", None)], "wire": interrupt}
+    done = bench(monkeypatch, measures)
+    assert done.exit_code == 130 and "rate" in done.output and "wire was interrupted" in done.output
+
+
 def test_a_folder_that_is_not_there_is_said_before_anything_is_measured(monkeypatch):
     done = bench(monkeypatch, {}, "--json", "/nowhere/figures.json")
     assert done.exit_code == 2 and "the folder of /nowhere/figures.json is not there" in done.output

@@ -1,5 +1,7 @@
 """The bench's fleet topic: what it counts is what was imported, and what it concludes follows from that."""
 
+import signal
+
 from tools.bench import fleet
 from tools.cloud import Cloud
 
@@ -16,6 +18,11 @@ def test_both_ways_import_every_device_they_are_timed_with(tmp_path, monkeypatch
     assert calls == 1 + 1 + 3, "a list of all connects the second"
     assert seconds > 0 and alone > 0
     assert memory == 0 or 10e6 < memory < 200e6
+
+
+def test_ctrl_c_is_not_for_the_process_of_those_that_go_one_at_a_time():
+    with fleet.process() as loop:
+        assert loop.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN
 
 
 def test_it_must_be_ten_times_as_fast_and_flat():

@@ -38,26 +38,28 @@ def bench(only: tuple[str, ...], file: Path | None) -> None:
     """Measures speed and size in one run, beside what a person would otherwise take.
 
     What the board would do, the real MicroPython VM does here. Ratios are what count, both sides of each
-    measured in the same run. Exit status 1 if a topic could not be measured; a missed target is a result.
-    What it takes from PyPI is left out where that is out of reach.
+    measured in the same run. Exit status 1 if a topic could not be measured, 130 after Ctrl-C; a missed
+    target is a result. What it takes from PyPI is left out where that is out of reach.
     """
     console = Console(highlight=False)
     if file and not file.parent.is_dir():
         raise click.BadParameter(f"the folder of {file} is not there.", param_hint="--json")
-    figures, failures = measure([topic for topic in TOPICS if not only or topic in only], console)
+    topics = [topic for topic in TOPICS if not only or topic in only]
+    figures, failures, interrupted = measure(topics, console)
     show(figures, console)
     for failure in failures:
         console.print(f"[red]{escape(failure)}[/]")
     if file:
         found = [dataclasses.asdict(figure) for figure in figures]
         file.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
-    sys.exit(1 if failures else 0)
+    sys.exit(130 if interrupted else 1 if failures else 0)
 
 
-def measure(topics: list[str], console: Console) -> tuple[list[Figure], list[str]]:
-    """The figures of these topics, and a sentence for each topic that could not be measured."""
+def measure(topics: list[str], console: Console) -> tuple[list[Figure], list[str], bool]:
+    """The figures of these topics, a sentence for each that could not be measured, and if it was Ctrl-C."""
     figures: list[Figure] = []
     failures = []
+    interrupted = False
     with steps(console, len(topics)) as (tell, done):
         for topic in topics:
             tell(topic)
@@ -66,12 +68,13 @@ def measure(topics: list[str], console: Console) -> tuple[list[Figure], list[str
                 figures += importlib.import_module(f"tools.bench.{topic}").measure(tell)
             except KeyboardInterrupt:
                 failures.append(f"{topic} was interrupted")
+                interrupted = True
                 break
             except Exception as e:
                 failures.append(f"{topic} could not be measured: {type(e).__name__}: {e}")
             tell(f"{topic}: {time.monotonic() - started:.0f} s")
             done()
-    return figures, failures
+    return figures, failures, interrupted
 
 
 def show(figures: list[Figure], console: Console) -> None:

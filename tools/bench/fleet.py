@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def measure(tell: Tell) -> list[Figure]:
     with (
         Cloud() as cloud,
         tempfile.TemporaryDirectory(prefix="muster-bench-") as folder,
-        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as loop,
+        process() as loop,
     ):
         keys = cloud.add_baidu_account("bench", "product", quota=10_000_000)
         operator = Operator(cloud, keys, Path(folder))
@@ -58,6 +59,12 @@ def measure(tell: Tell) -> list[Figure]:
     if arrived != expected:
         raise RuntimeError(f"{expected:,} devices were imported, and the box has {arrived:,}")
     return figures([(seconds / MANY, before), (seconds / MANY, after)], small, large)
+
+
+def process() -> ProcessPoolExecutor:
+    """For those that go one at a time. Ctrl-C is for the parent: it ends this."""
+    spawn, quiet = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
+    return ProcessPoolExecutor(1, spawn, initializer=signal.signal, initargs=quiet)
 
 
 def figures(pairs: list[tuple[float, float]], small: int, large: int) -> list[Figure]:
