@@ -3,10 +3,13 @@
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 
 from operators import FEISHU, IMPORTS, RECORDS, Operator, fleet, laptops, records
+
+from tools.fleet import calls
 
 
 def test_an_unreachable_host(anyone, tmp_path):
@@ -15,6 +18,8 @@ def test_an_unreachable_host(anyone, tmp_path):
     for command in (["import", file], ["list"], ["show", "a1"]):
         done = fleet(*command)
         assert done.exit_code == 1 and "localhost:9: Connection refused. Look at the network" in done.stderr
+        # A listing begins anew.
+        assert ("goes on where" in done.stderr) == (command[0] == "import")
     # Nothing has left this machine, so there is nothing to look up.
     assert "Looked up" not in fleet("import", file, "--dry-run").stderr
 
@@ -35,7 +40,7 @@ def test_ctrl_c_ends_what_was_begun_and_no_more(operator):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=100)
-    assert process.returncode == 130 and "it goes on where it stopped" in errors, errors
+    assert process.returncode == 130 and "goes on where this one stopped" in errors, errors
     assert "Traceback" not in errors and "not sent" in out and "unknown" not in out
     banned = sum(device["state"] == "BAN" for device in operator.devices().values())
     assert f"{banned} │ disabled" in out
@@ -43,6 +48,30 @@ def test_ctrl_c_ends_what_was_begun_and_no_more(operator):
     before = len(operator.box.calls())
     assert operator("disable", file).exit_code == 0
     assert len(operator.box.calls()) - before == 300 - banned
+
+
+def test_a_call_that_waits_for_its_turn_hears_that_the_run_ends(monkeypatch):
+    waiting, ended, stop = threading.Event(), threading.Event(), threading.Event()
+    acquire = calls.Limiter.try_acquire
+
+    def try_acquire(*arguments, **how):
+        waiting.set()
+        return acquire(*arguments, **how)
+
+    def second():
+        try:
+            call(time.time)
+        except calls.Failed as e:
+            assert isinstance(e.error, calls.Stopped)
+            ended.set()
+
+    call = calls.Caller(0.001, stop)
+    call(time.time)
+    monkeypatch.setattr(calls.Limiter, "try_acquire", try_acquire)
+    threading.Thread(target=second, daemon=True).start()
+    assert waiting.wait(60)
+    stop.set()
+    assert ended.wait(60)
 
 
 def killed_until_done(operator, moments, *command):

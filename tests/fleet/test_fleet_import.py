@@ -57,7 +57,10 @@ def test_a_dry_run_shows_all_and_sends_nothing(operator):
     assert [len(call["body"]["devices"]) for call in made] == [1000, 200]
     assert made[0]["method"] == "POST" and made[0]["url"] == operator.box.url + IMPORTS
     assert made[0]["body"]["devices"][0] == "ak00000,***" and made[0]["body"]["fc"] == operator.fc
-    everything = done.stdout + operator("import", file, "--dry-run").output
+    for_people = operator("import", file, "--dry-run").output
+    told = "".join(for_people.replace("│", "").split())
+    assert '["ak00000,***","…1,000inall…","ak00999,***"]' in told and "itwouldbe2calls.--jsonshows" in told
+    everything = done.stdout + for_people
     assert "sk-secret" not in everything and operator.keys["secret_access_key"] not in everything
     assert len(operator.box.calls()) == before and set(operator.folder.iterdir()) == there
 

@@ -7,7 +7,7 @@ from .profile import NAMES
 
 _OURS = "The request itself is at fault, and so is this program: please report it, with the log id."
 _SIGNED = "access_key_id and secret_access_key"
-_AGAIN = "then give the same command again: it goes on where it stopped."
+_AGAIN = "then give the same command again."
 
 # True: no other device will fare better, so the run stops at once.
 _ADVICE: dict[str, dict[str, tuple[bool, str]]] = {
@@ -114,7 +114,7 @@ _DEVICE = {"baidu": ("5", "7", "11"), "feishu": ("1780101", "1785005", "1785007"
 def advice(error: Exception) -> str:
     """What to do about an error, in a sentence."""
     if isinstance(error, Stopped):
-        return "Give the same command again: it goes on where it stopped."
+        return "Give the same command again."
     if not isinstance(error, CloudError):
         if untrusted(error):
             return (

@@ -58,6 +58,8 @@ def carry_out(
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     with contextlib.closing(Journal()) as journal:
         with called_wrongly():
+            if piped and sys.stdin is None:
+                raise ValueError("FILE is -, and standard input is closed: pipe the CSV in, or name a file")
             with click.open_file(str(file), "rb") as opened:
                 unused = rows.read(opened, "standard input" if piped else str(file), kind, journal)
             # A dry run leaves no file behind.
@@ -85,7 +87,7 @@ def carry_out(
             show.write(options.form, [*columns, *work.gives], told(journal), sys.stdout)
         summarise(journal, run, path, sys.stderr if options.form else sys.stdout)
         if run.stopped:
-            click.echo(f"Error: {run.stopped}", err=True)
+            click.echo(f"Error: {run.stopped} The next run goes on where this one stopped.", err=True)
         sys.exit(130 if run.interrupted else int(journal.count(None, *_OPEN) > 0))
 
 
@@ -148,12 +150,22 @@ def rehearse(
             shown.clear()
 
     made = calls_made()
-    first = made if options.form else islice(made, SHOWN)
+    first = made if options.form else map(_brief, islice(made, SHOWN))
     show.write(options.form, ["method", "url", "body"], first, sys.stdout)
     for _ in made:
         pass
-    more = f" {calls - SHOWN:,} more: --json shows all." if not options.form and calls > SHOWN else ""
-    console.print(f"Nothing was sent; it would be {calls:,} call{'s' * (calls != 1)}.{more}")
+    shown_of_them = f", of which {SHOWN} are shown" if not options.form and calls > SHOWN else ""
+    whole = "" if options.form else " --json shows all, each of them whole."
+    console.print(f"Nothing was sent; it would be {calls:,} call{'s' * (calls != 1)}{shown_of_them}.{whole}")
+
+
+def _brief(value: Any) -> Any:
+    """A call for a person: of long lists the first and the last."""
+    if isinstance(value, dict):
+        return {name: _brief(one) for name, one in value.items()}
+    if isinstance(value, list) and len(value) > 3:
+        return [_brief(value[0]), f"… {len(value):,} in all …", _brief(value[-1])]
+    return value
 
 
 def summarise(journal: Journal, run: Run, path: Path, out: TextIO) -> None:

@@ -19,6 +19,7 @@ TIMEOUT_S = (10, 60)  # to connect, and between two bytes of an answer
 ATTEMPTS = 8
 FIRST_ATTEMPTS = 3  # as long as nothing has answered yet: more likely the address is wrong
 BACKOFF_S, BACKOFF_MAX_S = 0.5, 20
+DEAF_S = 0.5
 
 TROUBLE = (CloudError, TransportError, requests.RequestException)
 
@@ -107,8 +108,10 @@ class Caller:
     def _await_turn(self) -> None:
         # What the cloud asks of one call, it asks of all.
         self._stop.wait(max(0.0, self._held_until - time.monotonic()))
-        if self._limiter and not self._stop.is_set():
-            self._limiter.try_acquire("call")
+        # The limiter is deaf to the event while it waits.
+        while self._limiter and not self._stop.is_set():
+            if self._limiter.try_acquire("call", timeout=DEAF_S):
+                break
         if self._stop.is_set():
             raise Stopped
 

@@ -126,7 +126,7 @@ class Run:
         if self.interrupted:
             os._exit(130)
         self.interrupted = True
-        self._end("interrupted. Give the same command again: it goes on where it stopped.")
+        self._end("interrupted.")
 
     def _settle(self, finished: set, under_way: dict) -> None:
         for future in finished:
