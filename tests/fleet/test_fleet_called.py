@@ -83,6 +83,20 @@ def test_all_bad_rows_are_told_at_once_and_no_key(anyone, tmp_path):
     assert "secret" not in done.stderr + fleet("import", file).stderr
 
 
+@pytest.mark.parametrize("rate", ["inf", "nan", "0", "1e-320", "much"])
+def test_a_rate_that_is_none(anyone, tmp_path, rate):
+    file = tmp_path / "batch.csv"
+    file.write_text("ak,sk\na1,s1\n")
+    done = fleet("import", file, "--rate", rate)
+    assert done.exit_code == 2 and "--rate" in done.stderr
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_page_larger_than_baidu_gives(anyone):
+    done = fleet("list", "--page-size", 1001)
+    assert done.exit_code == 2 and "1<=x<=1000" in done.stderr
+
+
 def test_a_missing_file(anyone, tmp_path):
     done = fleet("import", tmp_path / "none.csv")
     assert done.exit_code == 2 and "does not exist" in done.stderr
@@ -113,6 +127,7 @@ WHOLE = '[baidu]\naccess_key_id = "i"\nsecret_access_key = "top-secret"\nfc = "f
         (WHOLE.replace('"p"', '"."'), 0o600, 'pk is a text other than "."'),
         (WHOLE + 'base_url = "http://x"\n', 0o600, "must begin with https://"),
         ('ca = "none.pem"\n' + WHOLE, 0o600, "no such file of CA certificates"),
+        ('ca = "p.toml"\n' + WHOLE, 0o600, "p.toml, which holds no CA certificate"),
         ("baidu = 1\n", 0o600, "must be a table"),
         ("[baidu\n", 0o600, "is not TOML"),
         ("", 0o600, "Baidu needs access_key_id and secret_access_key and fc and pk under"),

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 from operators import client
@@ -41,6 +43,16 @@ def test_delete_asks(operator, monkeypatch):
     done = operator("delete", file, input="n\n")
     assert done.exit_code == 1 and "does not come back" in done.stderr and len(operator.devices()) == 3
     assert operator("delete", file, input="y\n").exit_code == 0 and not operator.devices()
+
+
+@pytest.mark.parametrize(("file", "said"), [("devices.csv", "add --yes"), ("-", "standard input is closed")])
+def test_delete_with_standard_input_closed(operator, monkeypatch, file, said):
+    monkeypatch.chdir(operator.folder)
+    operator.batch(1)
+    command = [sys.executable, "-m", "tools.cli", "fleet", "delete", file, "--profile", operator.profile]
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
+    done = subprocess.run(shell, capture_output=True, text=True)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
 
 
 def test_delete_whose_answer_was_lost_is_done(operator):
@@ -107,6 +119,12 @@ def test_list_and_show_mask_keys_until_told_otherwise(operator):
         for command in (["list"], ["show", "ak00001"]):
             assert "sk-secret" not in operator(*command, *form).output
             assert "sk-secret-00001" in operator(*command, *form, "--reveal").stdout
+
+
+def test_a_list_with_nothing_in_it_says_so_to_people(operator):
+    assert operator("list").stdout == "There are no devices to show.\n"
+    assert json.loads(operator("list", "--json").stdout) == []
+    assert operator("list", "--csv").stdout.count("\n") == 1
 
 
 def test_show_of_a_device_that_is_not_there(operator):

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import click
 
+from tools.ranges import NumberRange
+
 from . import profile as profiles
 
 _KEYS = {
@@ -93,7 +95,7 @@ def on_batches(rate: float | None = None) -> Callable[[Callable[..., None]], Cal
 
         limit = click.option(
             "--rate",
-            type=click.FloatRange(0, min_open=True),
+            type=NumberRange(0.001, 1000),  # its limiter counts in milliseconds
             default=rate,
             show_default=rate is not None,
             help="Calls a second, at most.",
@@ -129,7 +131,8 @@ def fleet() -> None:
       [coze]
       token = "..."
 
-    Exit status: 0 all done, 1 something failed or is left, 2 called wrongly and nothing sent.
+    Exit status: 0 all done, 1 something failed or is left, 2 called wrongly and nothing sent, 130
+    ended by Ctrl-C.
     """
 
 
@@ -188,7 +191,7 @@ def change(
 
 
 def someone_there() -> bool:
-    return sys.stdin.isatty()
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def ask(count: int, name: str) -> None:
@@ -244,7 +247,7 @@ def bind(
 @click.option("--state", type=click.Choice(["NOT_ACTIVE", "ACTIVATED", "BAN"]), help="Only these devices.")
 @click.option("--order", type=click.Choice(["asc", "desc"]), help="By the time of their import.")
 @click.option("--page", type=click.IntRange(1), help="Only this page. [default: all]")
-@click.option("--page-size", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--page-size", type=click.IntRange(1, 1000), default=100, show_default=True)
 @click.option("--reveal", is_flag=True, help="Shows each sk.")
 @everywhere
 def list_(
@@ -260,7 +263,8 @@ def list_(
     from . import accounts, look
 
     account = valid(accounts.baidu, profile)
-    look.write(lambda: look.listed(account, state, order, page, page_size), form, reveal)
+    if not look.write(lambda: look.listed(account, state, order, page, page_size), form, reveal) and not form:
+        click.echo("There are no devices to show.")
 
 
 @fleet.command(epilog=keys_of("baidu"))

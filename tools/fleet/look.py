@@ -46,13 +46,17 @@ def got(account: Account, aks: tuple[str, ...], missing: Callable[[str], None]) 
             missing(ak)
 
 
-def write(devices: Callable[[], Iterator[dict[str, Any]]], form: str | None, reveal: bool) -> None:
-    """Writes devices to stdout, their keys only to be revealed."""
+def write(devices: Callable[[], Iterator[dict[str, Any]]], form: str | None, reveal: bool) -> int:
+    """Writes devices to stdout, their keys only to be revealed; returns how many there were."""
+    count = 0
+
+    def plain() -> Iterator[dict[str, Any]]:
+        nonlocal count
+        for count, device in enumerate(devices(), 1):  # noqa: B007
+            yield {name: "***" if name == "sk" and not reveal else device[name] for name in device}
+
     try:
-        show.write(form, _COLUMNS, (_plain(device, reveal) for device in devices()), sys.stdout)
+        show.write(form, _COLUMNS, plain(), sys.stdout)
     except Failed as e:
         raise click.ClickException(sentence(e.error)) from None
-
-
-def _plain(device: dict[str, Any], reveal: bool) -> dict[str, Any]:
-    return {name: "***" if name == "sk" and not reveal else device[name] for name in device}
+    return count

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import ssl
 import stat
 import sys
 from collections.abc import Mapping
@@ -45,9 +46,16 @@ def load(cloud: str, path: Path | None, environment: Mapping[str, str] = os.envi
     if not address.startswith("https://"):
         where = f"base_url of [{cloud}] in {path}" if path else variable(cloud, "base_url")
         raise ValueError(f"{where} is {address!r}, and must begin with https://")
-    if "ca" in known and not Path(known["ca"]).is_file():
+    if "ca" in known:
         where = f"ca in {path}" if path else "MUSTER_CA"
-        raise ValueError(f"{where} names {known['ca']}, and there is no such file of CA certificates")
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(known["ca"])
+        except ssl.SSLError:
+            raise ValueError(f"{where} names {known['ca']}, which holds no CA certificate in PEM") from None
+        except OSError as e:
+            raise ValueError(
+                f"{where} names {known['ca']}, and there is no such file of CA certificates: {e.strerror}"
+            ) from None
     return known
 
 
