@@ -185,13 +185,20 @@ def test_the_command_tells_and_draws(tmp_path):
     (fixed,) = [line.split() for line in lines if FIXED.name in line][:1]
     # reports, unanswered, peak/min: 1440 devices are two a minute, and come at 12 hours all at once.
     assert fixed[4:7] == ["1,440", "0", "1,440"] and fixed[8] == "720.0"
-    assert "1,440 enrolments" in done.output and "30% without power for 4 h" in done.output
+    assert "1,440 devices, 1 day. Spread evenly over 12 hours that makes 2.0 reports" in done.output
+    assert (
+        "enrolments of the batch, 1,440 in all" in done.output and "30% without power for 4 h" in done.output
+    )
     assert max(map(len, lines)) <= 100
     content = file.read_bytes()
     assert content[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", content[16:24]) == picture.SIZE
     pixels = image.imread(file)[:-60, :, :3]  # without the legend
     for colour in (picture._REPORTS, picture._UNANSWERED, picture._FIRSTS, picture._OUTAGE):
         assert (numpy.abs(pixels - colors.to_rgb(colour)).max(axis=2) < 0.01).sum() > 100, colour
+
+
+def test_one_device_has_a_mean_too():
+    assert herd.in_words(1) == ("1 device", "0.0014")
 
 
 @pytest.mark.parametrize(

@@ -90,12 +90,13 @@ def simulate(
 
 
 def _tell(result: list[Curve], devices: int, world: World) -> None:
-    from .herd import mean, titles
+    from .herd import in_words, mean, titles
 
     even = mean(devices)
+    how_many, reports = in_words(devices)
     click.echo(
-        f"{devices:,} devices, {world.days} days. Spread evenly over 12 hours they would report "
-        f"{even:,.1f} times\na minute: the mean that every peak is measured by."
+        f"{how_many}, {world.days} day{'s' * (world.days != 1)}. Spread evenly over 12 hours that makes "
+        f"{reports} reports\na minute: the mean that every peak is measured by."
     )
     for number, title in enumerate(titles(world)):
         click.echo(f"\n{title:32}   reports  unanswered   peak/min  peak/s  peak/mean")
@@ -107,6 +108,6 @@ def _tell(result: list[Curve], devices: int, world: World) -> None:
             )
     firsts = result[0].firsts
     click.echo(
-        f"\nNot in these: the batch's {firsts.sum():,} enrolments, each followed at once by a first report, "
-        f"\n{firsts.max():,} of each in the busiest minute, whatever the strategy."
+        f"\nNot in these: the enrolments of the batch, {firsts.sum():,} in all, each followed at once by a "
+        f"\nfirst report, {firsts.max():,} of each in the busiest minute, whatever the strategy."
     )

@@ -147,6 +147,12 @@ def mean(devices: int) -> float:
     return devices * 60 / _PERIOD_S
 
 
+def in_words(devices: int) -> tuple[str, str]:
+    """So many devices and their mean, for people."""
+    even = mean(devices)
+    return f"{devices:,} device{'s' * (devices != 1)}", f"{even:,.1f}" if even >= 1 else f"{even:.2g}"
+
+
 def _in_the_field(strategy: Strategy, dice: random.Random) -> Schedule:
     """Of a device that was switched on long ago, at a time of its own: anywhere in an interval."""
     schedule = Schedule(random=dice.randbytes, **strategy.settings)

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from .herd import SCENES, STRATEGIES, Curve, World, mean, titles
+from .herd import SCENES, STRATEGIES, Curve, World, in_words, mean, titles
 
 SIZE = (1600, 1000)  # pixels
 _DPI = 125
@@ -36,9 +36,9 @@ def draw(curves: list[Curve], devices: int, world: World) -> bytes:
         axes.set_ylabel(label, fontsize=12, rotation=0, ha="left", va="center", labelpad=100)
     for axes in panels[-1]:
         axes.set_xlabel("hours", fontsize=11)
+    how_many, even = in_words(devices)
     figure.suptitle(
-        f"{devices:,} devices: requests at the platform in each minute, as multiples of the mean "
-        f"({mean(devices):,.1f})",
+        f"{how_many}: requests at the platform in each minute, as multiples of the mean ({even})",
         fontsize=14,
     )
     legend = [
