@@ -4,7 +4,9 @@ import contextlib
 import random
 import socket
 import sys
+import threading
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,5 +80,20 @@ def test_a_device_that_hangs_is_named(stage, monkeypatch):
     monkeypatch.setattr(hostile, "RUN_TIMEOUT_S", 0.5)
     monkeypatch.setattr(hostile, "GROUPS", (lambda s: s.add("never", "get", s.tls.at(OK), REFUSED),))
     sleep = [sys.executable, "-c", "import time; time.sleep(9)"]
-    cases, failures = hostile._device("it", sleep, False, 1, print)
+    cases, failures = hostile._device("it", sleep, False, 1, print, threading.Event())
     assert cases == 0 and failures == ["it: ended in never: it hangs"]
+
+
+def test_ctrl_c_does_not_wait_for_the_devices(monkeypatch, tmp_path):
+    client = tmp_path / "client.py"
+    client.write_text("import time; time.sleep(1000)")
+    monkeypatch.setattr(hostile, "CLIENT", client)
+    monkeypatch.setattr(hostile, "GROUPS", ())
+    monkeypatch.setattr(hostile, "find_micropython", lambda: SimpleNamespace(command=[sys.executable]))
+
+    def interrupted(text):
+        if text.endswith("on CPython"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hostile.run(full=False, tell=interrupted)

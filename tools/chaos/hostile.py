@@ -13,6 +13,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ CLIENT = Path(__file__).with_name("client.py")
 HEAP = "512k"
 RUN_TIMEOUT_S = 900
 LEAVING_S = 10
+LOOK_S = 0.5
 LATE_MS = 2000  # a busy machine's
 # What a stale pointer may keep from the collector. Over so many cases a leak would be more.
 MEMORY = 16384
@@ -41,16 +43,27 @@ def run(full: bool, tell: Callable[[str], None], number: int | None = None) -> V
     micropython = find_micropython()
     if micropython is not None:
         commands["MicroPython"] = [*micropython.command, "-X", f"heapsize={HEAP}", str(CLIENT)]
+    over = threading.Event()
     with ThreadPoolExecutor() as pool:
-        devices = [pool.submit(_device, *item, full, number, tell) for item in commands.items()]
-        done = [device.result() for device in devices]
+        devices = [pool.submit(_device, *item, full, number, tell, over) for item in commands.items()]
+        try:
+            done = [device.result() for device in devices]
+        finally:
+            over.set()  # Ctrl-C is for all
     note = f"seed {number}; each on {' and '.join(commands)}"
     return Verdict(
         "hostile", sum(cases for cases, _ in done), [f for _, failures in done for f in failures], note=note
     )
 
 
-def _device(machine: str, command: list[str], full: bool, number: int, tell: Callable[[str], None]) -> tuple:
+def _device(
+    machine: str,
+    command: list[str],
+    full: bool,
+    number: int,
+    tell: Callable[[str], None],
+    over: threading.Event,
+) -> tuple:
     """(how many cases were tried, what was wrong) of one device."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         stage = Stage(full, random.Random(number), stack, Authorities(Path(folder)))
@@ -62,7 +75,9 @@ def _device(machine: str, command: list[str], full: bool, number: int, tell: Cal
             {"call": c.call, "url": c.url, "ca": ca, "timeout": c.timeout, "names": c.names}
             for c in stage.cases
         ]
-        told, end = _live(command, lines)
+        cases = Path(folder) / "cases"
+        cases.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        told, end = _live(command, cases, over)
         failures = [f"{machine}: {problem}" for problem in _problems(stage, told)]
         if len(told) < len(stage.cases):
             failures.append(f"{machine}: ended in {stage.cases[len(told)].name}: {end}")
@@ -70,20 +85,19 @@ def _device(machine: str, command: list[str], full: bool, number: int, tell: Cal
     return len(told), failures
 
 
-def _live(command: list[str], lines: list[dict]) -> tuple[list[dict], str]:
+def _live(command: list[str], cases: Path, over: threading.Event) -> tuple[list[dict], str]:
     """What came of the cases, as far as the device lived; and what it said last."""
-    try:
-        done = subprocess.run(
-            command,
-            input="".join(json.dumps(line) + "\n" for line in lines).encode(),
-            env=dict(os.environ, MICROPYPATH=f"{ROOT / 'lib'}:.frozen", PYTHONPATH=str(ROOT / "lib")),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=RUN_TIMEOUT_S,
-        )
-        output, end = done.stdout, ""
-    except subprocess.TimeoutExpired as e:
-        output, end = e.stdout or b"", "it hangs"
+    environment = dict(os.environ, MICROPYPATH=f"{ROOT / 'lib'}:.frozen", PYTHONPATH=str(ROOT / "lib"))
+    pipes: dict = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    end, give_up, output = "", time.monotonic() + RUN_TIMEOUT_S, None
+    with cases.open() as lines, subprocess.Popen(command, stdin=lines, env=environment, **pipes) as device:
+        while output is None:
+            try:
+                output, _ = device.communicate(timeout=LOOK_S)
+            except subprocess.TimeoutExpired:
+                if over.is_set() or time.monotonic() > give_up:
+                    device.kill()
+                    end = "it hangs"
     told: list[dict] = []
     # MicroPython makes something of half a pair that is no UTF-8.
     for line in output.decode("utf-8", "surrogatepass").split("\n"):
