@@ -328,6 +328,9 @@ class Board:
         return flash
 
     def _close(self) -> None:
+        if self._fds:
+            # A process that another thread is about to start holds a copy of it for a moment.
+            fcntl.flock(self._fds[0], fcntl.LOCK_UN)
         while self._fds:
             os.close(self._fds.pop())
 

@@ -309,6 +309,8 @@ def _lock(folder: Path, stack: contextlib.ExitStack) -> None:
         raise click.ClickException(
             f"{folder} is in use by another box; end that one, or choose another folder with --data."
         ) from None
+    # A process that another thread is about to start holds a copy of it for a moment.
+    stack.callback(fcntl.flock, lock, fcntl.LOCK_UN)
 
 
 def serve(
