@@ -1,12 +1,15 @@
 """LittleFS images, judged by littlefs-python and by the VM that mounts them."""
 
 import datetime
+import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from littlefs import LittleFS
 from littlefs.context import UserContext
 
 from tools.board import Board, find_micropython
+from tools.factory import littlefs
 from tools.factory.littlefs import BLOCK, Blocks, build, read, read_blocks, used
 from tools.factory.product import BLOCKS
 
@@ -124,3 +127,30 @@ def test_a_directory_is_a_list_of_its_files_and_not_the_log_of_how_they_came():
 
     read_blocks(Blocks(fetch, 128), 64, "/lib/nothing")
     assert len(fetched) < 16
+
+
+def test_ctrl_c_spoils_no_image(monkeypatch):
+    files = {"/a": b"a", "/b": b"b"}
+    real = littlefs._compact
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        real(*arguments)
+        finished.append(True)
+
+    finished = []
+    monkeypatch.setattr(littlefs, "_compact", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        littlefs.build(files, 16, 0)
+    assert finished
+    with ThreadPoolExecutor(1) as pool:  # in any thread
+        monkeypatch.setattr(littlefs, "_compact", real)
+        assert littlefs.read(pool.submit(littlefs.build, files, 16, 0).result()) == files
+
+
+def test_ctrl_c_while_a_block_is_fetched_is_heard():
+    def fetch(block):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        littlefs.read_blocks(littlefs.Blocks(fetch), 16)

@@ -47,7 +47,7 @@ class Sentences(click.Group):
             return super().invoke(context)
         except KeyboardInterrupt:
             sys.exit(130)
-        except (click.exceptions.Exit, click.ClickException):
+        except (click.exceptions.Exit, click.ClickException, BrokenPipeError):
             raise
         except (OSError, ValueError, RuntimeError, Error) as e:
             # click makes an Abort of it at a question, CPython 3.11 a RuntimeError while it makes a class.

@@ -5,8 +5,11 @@ Source: extmod/vfs_lfsx.c and extmod/vfs_lfs.c of MicroPython for the parameters
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from littlefs import LittleFS, LittleFSError
@@ -30,7 +33,7 @@ class Blocks(UserContext):
     def __init__(self, fetch: Callable[[int], bytes], piece: int = BLOCK) -> None:
         super().__init__(buffer=bytearray())
         self.seen: set[int] = set()
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self._fetch, self._piece = functools.cache(fetch), piece
 
     def read(self, cfg: Any, block: int, off: int, size: int) -> bytearray:
@@ -40,7 +43,7 @@ class Blocks(UserContext):
         try:
             content = b"".join(self._fetch(n) for n in range(first, last + 1))
             return bytearray(content[start - first * self._piece :][:size])
-        except Exception as e:
+        except BaseException as e:
             # LittleFS would not hear of it, and take for read whatever was in its buffer.
             self.failure = e
             return bytearray(size)
@@ -53,6 +56,13 @@ def build(files: Mapping[str, bytes], blocks: int, built: int) -> bytes:
     The same arguments give the same bytes. Raises ValueError when the files do not fit.
     """
     context = UserContext(buffer=bytearray(b"\xff" * blocks * BLOCK))
+    with _ctrl_c_held_back():
+        _fill(context, files, blocks, built)
+        _compact(context, blocks)
+    return bytes(context.buffer)
+
+
+def _fill(context: UserContext, files: Mapping[str, bytes], blocks: int, built: int) -> None:
     filesystem = _filesystem(context, blocks, WITHOUT_CHECKSUM)
     mtime = (built * 1_000_000_000).to_bytes(8, "little")
     try:
@@ -73,8 +83,6 @@ def build(files: Mapping[str, bytes], blocks: int, built: int) -> bytes:
             "leave files out or choose a larger partition."
         ) from None
     filesystem.unmount()
-    _compact(context, blocks)
-    return bytes(context.buffer)
 
 
 def _compact(context: UserContext, blocks: int) -> None:
@@ -132,6 +140,22 @@ def used(image: bytes) -> list[tuple[int, bytes]]:
         else:
             parts.append((offset, content))
     return parts
+
+
+@contextlib.contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Raised within a callback of LittleFS it would be lost, and with it a piece of the image."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where it is never raised
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _blocks_of(image: bytes) -> Blocks:
