@@ -79,3 +79,28 @@ def test_new_firmware_leaves_what_devices_keep_in_nvs():
     assert not written & set(range(0x9000, 0x10000))
     assert parts[-1] == (0x10000, b"app")
     assert b"".join(content for _, content in parts) == data[:0x8000] + b"app"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        'chip = "esp32"\noffset = 0\nfirmware = "X"',
+        'chip = "esp32"\noffset = 0\nfirmware = "X"\nflash = []',
+        'chip = "esp32"\noffset = 0\nfirmware = "X"\nflash = 4',
+        'chip = "esp32"\noffset = "0x0"\nfirmware = "X"\nflash = [4]',
+        'chip = "esp32"\nfirmware = "X"\nflash = [4]',
+        'chip = "esp32"\noffset = 0\nfirmware = "X"\nflash = [4]\npsram = 8',
+    ],
+)
+def test_a_row_of_ones_own_that_is_wrong_is_said(tmp_path, monkeypatch, row):
+    monkeypatch.setattr(boards, "BOARDS", tmp_path / "boards.toml")
+    boards.BOARDS.write_text(f"[MINE]\n{row}\n")
+    with pytest.raises(ValueError, match=r"the row MINE of .*boards\.toml is wrong: expected chip, offset"):
+        boards.board_types()
+
+
+def test_boards_that_are_no_toml_are_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(boards, "BOARDS", tmp_path / "boards.toml")
+    boards.BOARDS.write_text("[MINE\n")
+    with pytest.raises(ValueError, match=r"boards\.toml is not TOML: "):
+        boards.board_types()

@@ -10,7 +10,7 @@ import hashlib
 import struct
 import sys
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tools.factory.littlefs import BLOCK
 from tools.factory.product import ROOT
@@ -63,12 +63,25 @@ class Region(NamedTuple):
 
 
 def board_types() -> dict[str, BoardType]:
-    """All that firmware/boards.toml names."""
-    rows = tomllib.loads(BOARDS.read_text())
-    return {
-        name: BoardType(name=name, **{**row, "flash": tuple(mb * MB for mb in row["flash"])})
-        for name, row in rows.items()
-    }
+    """All that firmware/boards.toml names. Raises ValueError for a row that is wrong."""
+    try:
+        rows = tomllib.loads(BOARDS.read_text())
+    except ValueError as e:
+        raise ValueError(f"{BOARDS} is not TOML: {e}") from None
+    return {name: _board_type(name, row) for name, row in rows.items()}
+
+
+def _board_type(name: str, row: Any) -> BoardType:
+    try:
+        board = BoardType(name=name, **{**row, "flash": tuple(mb * MB for mb in row["flash"])})
+        if board.flash and isinstance(board.offset, int):
+            return board
+    except (KeyError, TypeError):
+        pass
+    raise ValueError(
+        f"the row {name} of {BOARDS} is wrong: expected chip, offset, firmware, flash as a list of MB, "
+        "and wifi if it has none of its own."
+    )
 
 
 def table_in(flash: bytes, start: int = 0) -> list[Partition]:
