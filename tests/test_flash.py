@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -324,6 +326,23 @@ def test_an_image_needs_no_board_and_says_where_it_goes(tmp_path, platform):
     assert status == 0 and "/lib/muster/agent.py" in files and "/lib/muster/agent.mpy" not in files
     with Board(tmp_path / "board", (tmp_path / "a.img").read_bytes()) as board:
         board.wait_for(re.compile("enrolled as|the next report"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_image_is_there_whoever_listens_and_only_for_its_owner(tmp_path, platform):
+    _, folder = platform
+    image = tmp_path / "out.img"
+    image.write_bytes(b"older")
+    image.chmod(0o644)
+    given = ["image", "--config", str(folder / "config.json"), "--roots", str(folder / "ca.pem")]
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "tools.cli", *given, "-o", str(image), "--board", "ESP32_GENERIC"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=100)
+    assert "Traceback" not in done.stderr
+    assert "/config.json" in littlefs.read(image.read_bytes())
+    assert stat.S_IMODE(image.stat().st_mode) == 0o600
+    status, said = run(*given, "-o", str(tmp_path / "nowhere/out.img"))
+    assert (status, said) == (1, ANY("nowhere/out.img cannot be written: No such file or directory"))
 
 
 class ANY(str):

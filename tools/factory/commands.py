@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tools.factory import boards, littlefs
+from tools.factory import boards, littlefs, private
 from tools.factory.product import ROOT, board_files, built
 
 # What a chip without PSRAM has room for without a thought.
@@ -63,22 +63,25 @@ def image(
     from muster import config as configuration
 
     configuration.load(str(config))
-    region = _region(board, flash_size, firmware)
+    size = _size(board, flash_size, firmware)
+    partitions = _partitions(firmware, board) if board and firmware else boards.STOCK
+    region = boards.filesystem(partitions, size)
     files = board_files(config, roots, source=source)
     content = littlefs.build(files, region.size // littlefs.BLOCK, built())
+    # Before anything is told: whoever listens may hang up.
+    private.write(output, content)
+    if board is not None:
+        click.echo(f"{board.name} with {size // boards.MB} MB of flash")
     _tell(files, content)
-    output.write_bytes(content)
     click.echo(f"{output}: {len(content)} bytes, for the flash from {region.offset:#x} on")
 
 
-def _region(board: boards.BoardType | None, flash_size: int | None, firmware: Path | None) -> boards.Region:
+def _size(board: boards.BoardType | None, flash_size: int | None, firmware: Path | None) -> int:
     if board is None:
         if flash_size or firmware:
             raise click.UsageError("--flash-size and --firmware are of a board: give --board as well.")
-        return boards.filesystem(boards.STOCK, 4 * boards.MB)
-    size = flash_size * boards.MB if flash_size else board.flash[0]
-    click.echo(f"{board.name} with {size // boards.MB} MB of flash")
-    return boards.filesystem(_partitions(firmware, board) if firmware else boards.STOCK, size)
+        return 4 * boards.MB
+    return flash_size * boards.MB if flash_size else board.flash[0]
 
 
 def _partitions(firmware: Path, board: boards.BoardType) -> list[boards.Partition]:
