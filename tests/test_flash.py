@@ -29,6 +29,15 @@ PRODUCT = {"productId": "1234567890123", "productKey": "k3yk3yk3y", "firmwareVer
 IDENTITIES = [{"deviceNo": f"AI-{n:04}", "cmei": f"11123456{n:06}0"} for n in range(1, 10)]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def state_home(tmp_path_factory):
+    """Where the user's state is: set once, for the processes of chips are forked from one that stays."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory):
     """The clouds in a box, their CA as a file, and a configuration for them."""
@@ -138,6 +147,106 @@ def test_flashed_again_it_keeps_its_secret_and_its_schedule(tmp_path, platform):
         board.wait_for("the next report is due")
         assert kept.items() <= board.files().items()
     assert len(cloud.calls("/v2/customer/device/secret/info")) == before + 1
+
+
+@contextlib.contextmanager
+def started(*given):
+    """The command as a process that Ctrl-C reaches, and the processes that it starts."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tools.cli", *given],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def wait_until(so, process):
+    until = time.monotonic() + 60
+    while not so():
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.005)
+
+
+def test_flashing_that_was_cut_short_loses_neither_secret_nor_schedule(
+    tmp_path, platform, firmware_file, state_home
+):
+    cloud, _ = platform
+    kept = state_home / "muster" / "24-0a-c4-00-00-1f.json"
+    fetched = lambda: len(cloud.calls("/v2/customer/device/secret/info"))  # noqa: E731
+    before = fetched()
+    with chip(tmp_path / "board", number=0x1F, bare=False) as board:
+        given = arguments(platform, "ESP32_GENERIC", board.port)
+        assert run(*given)[0] == 0
+        board.wait_for("reported")
+        records = {path: data for path, data in board.files().items() if path.startswith("/state/")}
+
+        def cut_short(*more):
+            with (tmp_path / "board/flash.bin").open("rb") as flash:
+
+                def head():
+                    flash.seek(0x200000)
+                    return flash.read(littlefs.BLOCK)
+
+                there = head()
+                with started(*given, *more) as flashing:
+                    wait_until(lambda: head() != there, flashing)
+            assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+            with pytest.raises(ValueError, match="not a LittleFS image"):
+                board.files()
+
+        cut_short("--source")
+        status, said = run(*given)
+        assert status == 0 and "enrolled" in said, said
+        board.wait_for("the next report is due")
+        assert records.items() <= board.files().items()
+        assert fetched() == before + 1 and not kept.exists()
+
+        cut_short("--source")
+        status, said = run(*given, "--erase", "--firmware", str(firmware_file("ESP32_GENERIC")))
+        assert status == 0 and "enrolled" in said, said
+        assert fetched() == before + 2 and not kept.exists()
+
+
+def test_what_was_put_aside_and_is_damaged_is_named_before_anything_is_written(
+    tmp_path, platform, firmware_file, state_home
+):
+    kept = state_home / "muster" / "24-0a-c4-00-00-20.json"
+    kept.parent.mkdir(exist_ok=True)
+    file = firmware_file("ESP32_GENERIC")
+    for content in ("[]", '{"/state/a": 1}', "{"):
+        kept.write_text(content)
+        with chip(tmp_path / "board", number=0x20) as board:
+            status, said = run(*arguments(platform, "ESP32_GENERIC", board.port, firmware=file))
+        assert (status, said) == (1, ANY(f"{kept}, which keeps the device's secret"))
+    assert set((tmp_path / "board/flash.bin").read_bytes()) == {0xFF}
+
+
+def test_new_firmware_with_its_file_system_elsewhere_leaves_the_secret(tmp_path, platform):
+    cloud, _ = platform
+    *first, (name, kind, subtype, offset, size) = PARTITIONS
+    table = partition_table((*first, (name, kind, subtype, offset, size + 0x10000)))
+    file = tmp_path / "larger.bin"
+    file.write_bytes(firmware(TYPES["ESP32_GENERIC"], table=table))
+    with chip(tmp_path / "board", bare=False) as board:
+        given = arguments(platform, "ESP32_GENERIC", board.port)
+        assert run(*given)[0] == 0
+        board.wait_for("reported")
+        kept = {path: data for path, data in board.files().items() if path.startswith("/state/")}
+        before = len(cloud.calls("/v2/customer/device/secret/info"))
+        status, said = run(*given, "--firmware", str(file))
+        assert status == 0 and "enrolled" in said, said
+        board.wait_for("the next report is due")
+        assert kept.items() <= board.files().items()
+    assert boards.table_in(file.read_bytes(), 0x1000)[-1].size == size + 0x10000
+    assert len(cloud.calls("/v2/customer/device/secret/info")) == before
 
 
 def test_eight_at_once_get_eight_rows_and_one_that_was_killed_keeps_its_own(

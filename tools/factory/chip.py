@@ -13,6 +13,7 @@ work() tells what happens through a pipe, as tuples of a word and its values:
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import esptool.cmds
@@ -30,13 +32,15 @@ from esptool.logger import TemplateLogger, log
 from esptool.reset import ResetStrategy
 from esptool.targets import CHIP_DEFS
 
-from tools.factory import boards, littlefs
+from tools.factory import boards, littlefs, private
 from tools.factory.product import STATE
 
 ENROLLED = re.compile(r"muster: (?:enrolled as|reported|the next report)")
 REOPEN_S = 5
 # LittleFS looks at little of most blocks, and a serial line is slow.
 PIECE = 512
+# Without its first pair of blocks nothing of a file system is to be found.
+ANCHOR = 2 * littlefs.BLOCK
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Found:
-    """A chip: its MAC, where its file system lies, and what the device wrote there itself."""
+    """A chip: its MAC, where its new file system is to lie, and what the device wrote into its old one."""
 
     mac: str
     region: boards.Region
@@ -122,7 +126,12 @@ def _connect(line: serial.Serial, job: Job) -> ESPLoader:
             "give the right --board."
         )
     chip = esptool.cmds.run_stub(chip)
-    chip.change_baud(job.baud)
+    try:
+        chip.change_baud(job.baud)
+    except ValueError:
+        raise Failed(
+            f"the port {job.port} cannot do {job.baud} bits a second: give another --baud."
+        ) from None
     return chip
 
 
@@ -132,17 +141,14 @@ def _find(chip: ESPLoader, job: Job) -> Found:
     if not size:
         raise Failed("the chip does not tell the size of its flash, which decides where the files lie.")
     flash = int(size.removesuffix("MB")) * boards.MB if size.endswith("MB") else 0
+    mac = ":".join(f"{byte:02x}" for byte in chip.read_mac())
+    state = {} if job.erase else _state(chip, flash) or _put_aside(mac)
     try:
-        if job.firmware is not None:
-            partitions = boards.table_in(job.firmware, job.board.offset)
-        else:
-            partitions = _table(chip)
-        region = boards.filesystem(partitions, flash)
+        partitions = _table(chip) if job.firmware is None else boards.table_in(job.firmware, job.board.offset)
+        return Found(mac, boards.filesystem(partitions, flash), state)
     except ValueError as e:
         hint = "" if job.firmware else " Give --firmware to write MicroPython as well."
         raise Failed(f"the flash: {e}.{hint}") from None
-    mac = ":".join(f"{byte:02x}" for byte in chip.read_mac())
-    return Found(mac, region, {} if job.erase else _state(chip, region))
 
 
 def _table(chip: ESPLoader) -> list[boards.Partition]:
@@ -154,26 +160,77 @@ def _table(chip: ESPLoader) -> list[boards.Partition]:
     raise ValueError("there is no partition table in it")
 
 
-def _state(chip: ESPLoader, region: boards.Region) -> dict[str, bytes]:
-    """The records of the device, above all its secret: it is fetched once, and outlives what is flashed."""
+def _state(chip: ESPLoader, flash: int) -> dict[str, bytes]:
+    """The records of the device, above all its secret: it is fetched once, and outlives what is flashed.
 
-    def fetch(piece: int) -> bytes:
-        return chip.read_flash(region.offset + piece * PIECE, PIECE)
-
+    They lie where the firmware has its file system that wrote them, not the one that is to be written.
+    """
     try:
+        region = boards.filesystem(_table(chip), flash)
+
+        def fetch(piece: int) -> bytes:
+            return chip.read_flash(region.offset + piece * PIECE, PIECE)
+
         return littlefs.read_blocks(littlefs.Blocks(fetch, PIECE), region.size // littlefs.BLOCK, STATE)
     except ValueError:
         return {}
 
 
+def _put_aside(mac: str) -> dict[str, bytes]:
+    """The records that an earlier flashing had read, and did not bring back to the chip."""
+    path = _aside(mac)
+    try:
+        return {name: bytes.fromhex(record) for name, record in json.loads(path.read_bytes()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, TypeError) as e:
+        raise Failed(
+            f"{path}, which keeps the device's secret since it was last flashed, cannot be read: {e}. "
+            "Mend it, or remove it to have the device fetch its secret anew."
+        ) from None
+
+
+def _aside(mac: str) -> Path:
+    folder = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(folder) / "muster" / f"{mac.replace(':', '-')}.json"
+
+
+@contextlib.contextmanager
+def _aside_while_written(found: Found) -> Iterator[None]:
+    """Keeps the device's records on disk until its flash has them again."""
+    path = _aside(found.mac)
+    try:
+        if found.state:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            private.write(path, json.dumps({name: data.hex() for name, data in found.state.items()}).encode())
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as e:
+        raise Failed(
+            f"nothing was written, since what the device keeps could not be put aside for it: {e}"
+        ) from None
+    yield
+    path.unlink(missing_ok=True)
+
+
 def _write(chip: ESPLoader, job: Job, found: Found, image: bytes, pipe: Connection, said: _Progress) -> None:
-    parts = [(found.region.offset + offset, data) for offset, data in littlefs.used(image)]
-    if job.firmware is not None:
-        parts = boards.firmware_parts(job.firmware, job.board.offset) + parts
+    start = found.region.offset
+    (_, first), *rest = littlefs.used(image)
+    firmware = boards.firmware_parts(job.firmware, job.board.offset) if job.firmware is not None else []
+    # The anchor is erased first and written last: where a file system is found, all of it was written.
+    parts = [
+        *firmware,
+        (start + ANCHOR, first[ANCHOR:]),
+        *((start + offset, data) for offset, data in rest),
+        (start, first[:ANCHOR]),
+    ]
     total = sum(len(data) for _, data in parts)
     said.wrote = lambda done: pipe.send(("writing", done, total))
-    # Each part is compared with the flash by its MD5: before, so as not to write it twice, and after.
-    esptool.cmds.write_flash(chip, parts, erase_all=job.erase, skip_flashed=not job.erase)
+    with _aside_while_written(found):
+        if not job.erase:
+            chip.erase_region(start, ANCHOR)
+        # Each part is compared with the flash by its MD5: before, so as not to write it twice, and after.
+        esptool.cmds.write_flash(chip, parts, erase_all=job.erase, skip_flashed=not job.erase)
     # The stub starts the program; reset lines do so more thoroughly where there are any. Its answer is not
     # waited for: esptool would read the first lines of the device's log along with it.
     chip.command(chip.ESP_CMDS["FLASH_END"], bytes(4), wait_response=False)
