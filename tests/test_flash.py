@@ -49,7 +49,7 @@ def platform(tmp_path_factory):
         (folder / "ca.pem").write_bytes(cloud.ca_pem.read_bytes())
         config = {**PRODUCT, "baseUrl": cloud.url, "ntp": [], **IDENTITIES[0]}
         config["wifi"] = [{"ssid": "muster-lab", "key": "password"}]
-        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "config.json").write_text(json.dumps(config, indent=2))
         with (folder / "batch.csv").open("w", newline="") as f:
             writer = csv.DictWriter(f, ["deviceNo", "cmei"])
             writer.writeheader()
@@ -71,8 +71,8 @@ def arguments(platform, kind, *ports, firmware=None):
     return given + [word for port in ports for word in ("--port", port)]
 
 
-def run(*given):
-    done = CliRunner(env={"COLUMNS": "300"}).invoke(main, list(given))
+def run(*given, columns=300):
+    done = CliRunner(env={"COLUMNS": str(columns)}).invoke(main, list(given))
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.output
 
@@ -101,7 +101,7 @@ def test_from_a_bare_chip_to_a_device_that_has_enrolled(tmp_path, platform, firm
         flash = (tmp_path / "board/flash.bin").read_bytes()
         files = board.files()
     assert flash[TYPES[kind].offset :].startswith(file.read_bytes())
-    assert json.loads(files["/config.json"])["deviceNo"] == "AI-0001"
+    assert files["/config.json"] == (platform[1] / "config.json").read_bytes()
     assert any(path.startswith("/state/credentials") for path in files)
     assert CHIP_DEFS[TYPES[kind].chip].CHIP_NAME.startswith("ESP32")
 
@@ -339,6 +339,68 @@ def test_what_can_go_wrong_is_a_sentence_and_a_status(tmp_path, platform, firmwa
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"productId": "1"}', '"productKey" is missing'),
+        ("[]", "the configuration is no JSON object"),
+        ('"text"', "the configuration is no JSON object"),
+        ('{\n"productId": ,', "config.json is not JSON: look at line 2 or just before it"),
+    ],
+)
+def test_a_wrong_configuration_is_said_before_a_row_is_claimed(tmp_path, platform, content, words):
+    config = tmp_path / "config.json"
+    config.write_text(content)
+    (tmp_path / "batch.csv").write_bytes((platform[1] / "batch.csv").read_bytes())
+    given = ["flash", "--board", "ESP32_GENERIC", "--config", str(config), "--port", "/dev/none"]
+    alone = run(*given)
+    assert run(*given, "--identities", str(tmp_path / "batch.csv")) == alone == (1, ANY(words))
+    assert "/dev/none" not in alone[1]
+    assert not (tmp_path / "batch.csv.boards").exists()
+
+
+def test_a_row_that_does_not_fit_the_configuration_fails_its_board_with_a_sentence(tmp_path, platform):
+    _, folder = platform
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "deviceNoType": "CMEI"}))
+    cmei = IDENTITIES[0]["cmei"]
+    (tmp_path / "batch.csv").write_text(f"deviceNo,cmei\n{cmei},{cmei}\nAI-1,{IDENTITIES[1]['cmei']}\n")
+    with contextlib.ExitStack() as stack:
+        ports = [
+            stack.enter_context(chip(tmp_path / f"{n}", number=0x30 + n, bare=False)).port for n in (1, 2)
+        ]
+        given = arguments(platform, "ESP32_GENERIC", *ports)
+        given[given.index("--config") + 1] = str(tmp_path / "config.json")
+        status, said = run(*given, "--no-wait", "--identities", str(tmp_path / "batch.csv"))
+    assert (status, said) == (1, ANY('configuration key "deviceNo" holds'))
+    assert "flashed" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_result_is_readable_on_a_narrow_terminal(platform, columns):
+    port = "/dev/serial/by-id/usb-Espressif_USB_JTAG_serial_debug_unit_F4:12:FA:E3:11:A0-if00"
+    status, said = run(*arguments(platform, "ESP32_GENERIC", port), columns=columns)
+    live, _, row = said.splitlines()
+    assert status == 1
+    assert row.startswith(port) and row.endswith("`--all` finds the ports.")
+    assert live.startswith("…_F4:12:FA:E3:11:A0-if00") and "there is" in live and len(live) <= columns
+
+
+def test_brackets_in_what_is_shown_are_shown(platform):
+    status, said = run(*arguments(platform, "ESP32_GENERIC", "/dev/[/x]"))
+    assert status == 1 and "there is no port /dev/[/x]:" in said
+    shown = rack._table([rack.Outcome("[red]", "", "AI[/x]", "it said [/y]", seconds=1.5)])
+    assert shown.plain.splitlines()[1] == "[red]       AI[/x]    1.5  it said [/y]"
+
+
+@pytest.mark.parametrize("baud", ["-5", "0", "99999999999"])
+def test_a_baud_rate_that_no_line_has_is_refused(platform, baud):
+    assert run(*arguments(platform, "ESP32_GENERIC", "/dev/none"), "--baud", baud) == (
+        2,
+        ANY("not in the range"),
+    )
+
+
 def test_the_wrong_chip_and_a_port_in_use_and_silence(tmp_path, platform, monkeypatch):
     with chip(tmp_path / "c3", "ESP32_GENERIC_C3") as board:
         status, said = run(*arguments(platform, "ESP32_GENERIC", board.port))
@@ -392,30 +454,50 @@ def test_a_device_that_does_not_enrol_is_told_with_its_last_words(tmp_path, plat
 def test_ctrl_c_stops_all_and_leaves_no_process(tmp_path, platform, firmware_file):
     with chip(tmp_path / "board") as board:
         file = firmware_file("ESP32_GENERIC", 500_000)
-        command = [sys.executable, "-m", "tools.cli"]
-        command += arguments(platform, "ESP32_GENERIC", board.port, firmware=file)
-        flashing = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
+        given = arguments(platform, "ESP32_GENERIC", board.port, firmware=file)
         flash = tmp_path / "board/flash.bin"
-        until = time.monotonic() + 20
-        while flash.read_bytes()[0x1000:0x1001] == b"\xff":
-            assert time.monotonic() < until and flashing.poll() is None
-            time.sleep(0.01)
-        os.killpg(flashing.pid, signal.SIGINT)
-        said, _ = flashing.communicate(timeout=100)
-        assert flashing.returncode == 130, said
-        assert "stopped: flash the boards that are not done again" in said and "Traceback" not in said
-        with pytest.raises(ProcessLookupError):
-            for _ in range(100):
-                os.killpg(flashing.pid, 0)
-                time.sleep(0.05)
-        assert run(*arguments(platform, "ESP32_GENERIC", board.port, firmware=file))[0] == 0
+        with started(*given) as flashing:
+            wait_until(lambda: flash.read_bytes()[0x1000:0x1001] != b"\xff", flashing)
+            ctrl_c(flashing)
+        assert run(*given)[0] == 0
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+def test_ctrl_c_while_it_starts_is_no_different(tmp_path, platform):
+    def forking():
+        """Whether the process that chips are forked from is so far that it would tell of a Ctrl-C."""
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (process / "cmdline").read_bytes()
+                if b"multiprocessing.forkserver" in command and os.getsid(int(process.name)) == flashing.pid:
+                    status = (process / "status").read_text()
+                    ignored, caught = re.findall(r"^Sig(?:Ign|Cgt):\s*(\w+)", status, re.MULTILINE)
+                    return (int(ignored, 16) | int(caught, 16)) & 1 << signal.SIGINT - 1
+        return False
+
+    ours, its = os.openpty()
+    with started(*arguments(platform, "ESP32_GENERIC", os.ttyname(its))) as flashing:
+        wait_until(forking, flashing)
+        ctrl_c(flashing)
+    os.close(ours)
+    os.close(its)
+
+
+def test_ctrl_c_before_anything_is_begun_is_no_different(platform, monkeypatch):
+    monkeypatch.setattr(rack, "usb_ports", lambda: signal.raise_signal(signal.SIGINT))
+    assert run(*arguments(platform, "ESP32_GENERIC"), "--all") == (130, ANY("stopped: flash the boards"))
+
+
+def ctrl_c(flashing):
+    os.killpg(flashing.pid, signal.SIGINT)
+    said, _ = flashing.communicate(timeout=100)
+    assert flashing.returncode == 130, said
+    assert "stopped: flash it again" in said and "status" not in said
+    assert "stopped: flash the boards that are not done again" in said and "Traceback" not in said
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.killpg(flashing.pid, 0)
+            time.sleep(0.05)
 
 
 def test_all_takes_the_ports_of_usb_devices(tmp_path, platform, monkeypatch):

@@ -118,7 +118,13 @@ def _tell(files: dict[str, bytes], content: bytes) -> None:
     "--identities", type=_file, help="CSV of identities; each board gets the next free row, and keeps it."
 )
 @click.option("--erase", is_flag=True, help="Erases the whole chip first, the device's secret with it.")
-@click.option("--baud", type=int, default=460800, show_default=True, help="Bits a second on the line.")
+@click.option(
+    "--baud",
+    type=click.IntRange(9600, 5_000_000),
+    default=460800,
+    show_default=True,
+    help="Bits a second on the line.",
+)
 @click.option("--no-wait", is_flag=True, help="Does not wait until the devices have enrolled.")
 @click.option(
     "--wait", type=click.IntRange(1), default=60, show_default=True, help="Seconds that enrolling may take."
@@ -142,17 +148,25 @@ def flash(
     Without --firmware only the file system is written. What a device keeps of its own on flash, its secret
     and its schedule, outlives this, unless --erase says otherwise.
     """
-    from tools.factory import rack
+    try:
+        from tools.factory import rack
 
-    if erase and firmware is None:
-        raise click.UsageError("--erase leaves no firmware on the chip: give --firmware as well.")
-    chosen = list(dict.fromkeys([*ports, *(rack.usb_ports() if everywhere else [])]))
-    if not chosen:
-        found = ", ".join(rack.usb_ports()) or "none; is the board plugged in?"
-        raise click.UsageError(f"give --port or --all. USB serial ports here: {found}")
-    content = None
-    if firmware is not None:
-        _partitions(firmware, board)
-        content = firmware.read_bytes()
-    jobs = [rack.Job(port, board, content, erase, baud, 0 if no_wait else wait) for port in chosen]
-    sys.exit(rack.flash(jobs, config, roots, identities, source))
+        if erase and firmware is None:
+            raise click.UsageError("--erase leaves no firmware on the chip: give --firmware as well.")
+        chosen = list(dict.fromkeys([*ports, *(rack.usb_ports() if everywhere else [])]))
+        if not chosen:
+            found = ", ".join(rack.usb_ports()) or "none; is the board plugged in?"
+            raise click.UsageError(f"give --port or --all. USB serial ports here: {found}")
+        content = None
+        if firmware is not None:
+            _partitions(firmware, board)
+            content = firmware.read_bytes()
+        jobs = [rack.Job(port, board, content, erase, baud, 0 if no_wait else wait) for port in chosen]
+        sys.exit(rack.flash(jobs, config, roots, identities, source))
+    except KeyboardInterrupt:
+        click.echo(
+            "stopped: flash the boards that are not done again, from this computer, "
+            "which keeps their secrets until then.",
+            err=True,
+        )
+        sys.exit(130)

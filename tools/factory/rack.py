@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
+import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from muster import config as configuration
+from muster.errors import ConfigError, Error
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Column, Table
+from rich.table import Column
+from rich.text import Text
 from serial.tools import list_ports
 
-from tools.factory import chip, littlefs
+from tools.factory import chip, ledger, littlefs
 from tools.factory.chip import Job
 from tools.factory.ledger import Ledger
 from tools.factory.product import board_files, board_image
 
 # The stub flasher and the flash answer within seconds; a chip that is silent for longer is gone.
 SILENCE_S = 60
+# Of a port's name, beside how far its board is.
+PORT_WIDTH = 24
 # Not forked from here: a fork of a process with threads may hold their locks for ever. A server to fork from
 # loads esptool once for all chips; on macOS the system's own libraries do not bear a fork either.
 START = "forkserver" if sys.platform == "linux" else "spawn"
@@ -35,15 +41,13 @@ def flash(
     jobs: Sequence[Job], config: Path, roots: Sequence[Path], identities: Path | None, source: bool
 ) -> int:
     """Flashes the boards and tells what became of them. Returns the exit status."""
-    console = Console(soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
+    settings = _read(config, identities)
     with contextlib.ExitStack() as stack:
-        ledger = stack.enter_context(Ledger(identities)) if identities is not None else None
-        rack = Rack(jobs, _read(config, ledger), roots, ledger, source, console)
+        book = stack.enter_context(Ledger(identities)) if identities is not None else None
+        rack = Rack(jobs, config, settings, roots, book, source, console)
         try:
             rack.flash()
-        except KeyboardInterrupt:
-            console.print("stopped: flash the boards that are not done again")
-            return 130
         finally:
             console.print(_table(rack.outcomes))
     return 0 if all(outcome.done for outcome in rack.outcomes) else 1
@@ -70,10 +74,12 @@ class Outcome:
 class Rack:
     """Boards on their ports, and what they get.
 
-    config: the configuration, of which a row of the ledger replaces keys. source: .py in place of .mpy.
+    file: the configuration's. config: what it says, of which a row of the ledger replaces keys. source: .py
+    in place of .mpy.
     """
 
     jobs: Sequence[Job]
+    file: Path
     config: Mapping
     roots: Sequence[Path]
     ledger: Ledger | None = None
@@ -84,11 +90,16 @@ class Rack:
     def flash(self) -> None:
         """Flashes all of them at once. One that fails does not stop the others."""
         columns = (
-            TextColumn("{task.fields[port]}", table_column=Column(no_wrap=True, overflow="fold")),
-            BarColumn(20),
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            TextColumn("{task.fields[port]}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(None, table_column=Column(ratio=1)),
+            TextColumn(
+                "{task.description}",
+                markup=False,
+                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=3),
+            ),
         )
         with (
+            _ctrl_c(held=True),
             Progress(*columns, console=self.console, expand=True) as progress,
             contextlib.ExitStack() as stack,
         ):
@@ -101,14 +112,35 @@ class Rack:
             # Compiled once, while the chips are looked for. What is wrong with it, each board is told.
             with contextlib.suppress(ValueError, OSError):
                 board_files(self.config, self.roots, source=self.source)
-            for attendant in attendants:
-                attendant.join()
+            with _ctrl_c(held=False):
+                for attendant in attendants:
+                    attendant.join()
 
     def image(self, found: chip.Found, row: Mapping[str, str]) -> bytes:
         blocks = found.region.size // littlefs.BLOCK
         config = {**self.config, **row}
         configuration.check(config)
-        return board_image(config, self.roots, found.state, blocks=blocks, source=self.source)
+        # What no row has changed goes as it stands in its file, as `image` and `deploy` send it.
+        content = config if config != self.config else self.file
+        return board_image(content, self.roots, found.state, blocks=blocks, source=self.source)
+
+
+@contextlib.contextmanager
+def _ctrl_c(held: bool) -> Iterator[None]:
+    """Holds Ctrl-C back, or lets through what was held back.
+
+    The threads and processes that are begun meanwhile never hear of it: it is for this thread to end them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # up to Python 3.11 it unblocks the signal when it is started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK if held else signal.SIG_UNBLOCK, {signal.SIGINT})
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Attendant(threading.Thread):
@@ -118,7 +150,10 @@ class _Attendant(threading.Thread):
         super().__init__(name=job.port, daemon=True)
         self.rack, self.job, self.progress = rack, job, progress
         self.outcome = Outcome(job.port)
-        self.task: TaskID = progress.add_task("looking for the chip", port=job.port, total=None)
+        self.stopped = False
+        # The end of a long name is what tells it from others.
+        short = job.port if len(job.port) <= PORT_WIDTH else "…" + job.port[1 - PORT_WIDTH :]
+        self.task: TaskID = progress.add_task("looking for the chip", port=short, total=None)
         context = multiprocessing.get_context(START)
         self.pipe, its = context.Pipe()
         self.process = context.Process(target=chip.work, args=(its, job), daemon=True)
@@ -130,17 +165,21 @@ class _Attendant(threading.Thread):
         try:
             while self._hear():
                 pass
-        except (ValueError, OSError) as e:
-            self._end(str(e))
-        except EOFError:
+        except (EOFError, ConnectionError):
             self.process.join()
-            self._end(f"it was stopped half-way (status {self.process.exitcode}): flash it again")
+            if not self.stopped:
+                self._end(f"its process ended with status {self.process.exitcode}: flash it again")
+            elif not self.outcome.done:
+                self._end("stopped: flash it again")
+        except (ValueError, OSError, Error) as e:
+            self._end(str(e))
         self.outcome.seconds = time.monotonic() - started
         if self.rack.ledger is not None and self.outcome.mac:
             self.rack.ledger.note(self.outcome.mac, self.outcome.result)
 
     def end(self) -> None:
         """Ends the chip's process, whatever it is at, and waits until that is written down."""
+        self.stopped = True
         self.process.terminate()
         self.process.join()
         self.join()
@@ -182,24 +221,28 @@ class _Attendant(threading.Thread):
         self.progress.update(self.task, description=text, completed=done, total=total)
 
 
-def _table(outcomes: Sequence[Outcome]) -> Table:
-    """What became of each board, for people."""
-    shown = Table()
-    for column in ("port", "MAC", "deviceNo"):
-        shown.add_column(column, no_wrap=True)
-    shown.add_column("result", overflow="fold")
-    shown.add_column("s", justify="right")
-    for one in outcomes:
-        result = f"[green]{one.result}[/]" if one.done else f"[red]{one.result}[/]"
-        shown.add_row(one.port, one.mac, one.device_no, result, f"{one.seconds:.1f}")
+def _table(outcomes: Sequence[Outcome]) -> Text:
+    """What became of each board, for people: a line for each, with its result at the end, however long."""
+    rows = [("port", "MAC", "deviceNo", "s")]
+    rows += [(one.port, one.mac, one.device_no, f"{one.seconds:.1f}") for one in outcomes]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    shown = Text()
+    for row, one in zip(rows, [None, *outcomes], strict=True):
+        for cell, width in zip(row, widths, strict=True):
+            shown.append(set_cell_size(cell, width) + "  ")
+        shown.append(
+            one.result if one else "result", "bold" if one is None else "green" if one.done else "red"
+        )
+        shown.append("\n")
+    shown.right_crop()
     return shown
 
 
-def _read(path: Path, ledger: Ledger | None) -> dict:
-    """The configuration as its file has it, without defaults. Raises ConfigError."""
-    if ledger is None:
-        configuration.load(str(path))
-    try:
-        return json.loads(path.read_text("utf-8-sig"))
-    except ValueError as e:
-        raise ValueError(f"{path} is not JSON: {e}") from None
+def _read(path: Path, identities: Path | None) -> dict:
+    """The configuration as its file has it, without defaults, once it is right. Raises ConfigError."""
+    raw, problem = configuration._read(str(path))
+    if problem:
+        raise ConfigError(problem)
+    row = ledger.read(identities)[0] if identities is not None else {}
+    configuration.check({**raw, **row} if isinstance(raw, dict) else raw)
+    return raw
