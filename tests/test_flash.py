@@ -11,9 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import esptool.cmds
 import pytest
 from click.testing import CliRunner
+from esptool import FatalError
 from esptool.targets import CHIP_DEFS
 
 from tools.board import Board, find_micropython
@@ -418,6 +421,28 @@ def test_the_wrong_chip_and_a_port_in_use_and_silence(tmp_path, platform, monkey
     os.close(ours)
     os.close(its)
     assert (status, said) == (1, ANY("no chip answers on"))
+
+
+def test_a_chip_whose_answer_was_late_is_asked_again(monkeypatch):
+    class Chip:
+        CHIP_NAME = "ESP32"
+
+        def change_baud(self, baud):
+            pass
+
+    asked = []
+
+    def detect(line):
+        asked.append(line)
+        if len(asked) == 1:
+            raise FatalError("Failed to get security info")
+        return Chip()
+
+    monkeypatch.setattr(esptool.cmds, "detect_chip", detect)
+    monkeypatch.setattr(esptool.cmds, "run_stub", lambda found: found)
+    line = SimpleNamespace(is_open=True)
+    found = rack.chip._connect(line, rack.Job("/dev/ttyACM0", TYPES["ESP32_GENERIC"]))
+    assert isinstance(found, Chip) and asked == [line, line]
 
 
 def test_an_image_too_large_for_its_partition_is_said_before_anything_is_written(tmp_path, platform):

@@ -114,7 +114,13 @@ def _connect(line: serial.Serial, job: Job) -> ESPLoader:
     # A port without reset lines, such as a virtual board's, warns past the logger.
     ResetStrategy.print_once.already_printed = True
     try:
-        chip = esptool.cmds.detect_chip(line)  # type: ignore[arg-type]
+        try:
+            chip = esptool.cmds.detect_chip(line)  # type: ignore[arg-type]
+        except FatalError:
+            if not line.is_open:
+                raise  # nothing has answered
+            # It takes an answer that comes late for that to its next question, and is lost from there on.
+            chip = esptool.cmds.detect_chip(line)  # type: ignore[arg-type]
     except FatalError:
         raise Failed(
             f"no chip answers on {job.port}: hold BOOT, press RESET, let go of BOOT, and try again."
