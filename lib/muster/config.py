@@ -214,14 +214,14 @@ def check(raw):
 
 def load(path="/config.json"):
     """Returns the configuration in that file, as check() does; raises ConfigError."""
-    raw, problem = _read(path)
+    raw, problem = read(path)
     # Raised out here: the exceptions of CPython's json carry the whole file, secrets and all.
     if problem:
         raise ConfigError(problem)
     return check(raw)
 
 
-def _read(path):
+def read(path):
     """Returns (what the JSON says, None) or (None, what is wrong with the file)."""
     try:
         # read(n) would allocate all of n.

@@ -240,7 +240,7 @@ def _table(outcomes: Sequence[Outcome]) -> Text:
 
 def _read(path: Path, identities: Path | None) -> dict:
     """The configuration as its file has it, without defaults, once it is right. Raises ConfigError."""
-    raw, problem = configuration._read(str(path))
+    raw, problem = configuration.read(str(path))
     if problem:
         raise ConfigError(problem)
     row = ledger.read(identities)[0] if identities is not None else {}
