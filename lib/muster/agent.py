@@ -88,11 +88,11 @@ class Agent:
 
         A dict with deviceId, deviceNo, productId and deviceSecret, the last masked when printed.
         """
-        return self._run(self._closing(self._enrol()))
+        return self._run(self._enrol())
 
     def report(self):
         """Reports a heartbeat now, having enrolled if need be. Returns the answer's data."""
-        return self._run(self._closing(self._report()))
+        return self._run(self._report())
 
     def step(self):
         """Does what is due now. Returns the seconds until something is due.
@@ -194,7 +194,7 @@ class Agent:
             self._wake = self._schedule.first(now)
         if now >= self._wake:
             try:
-                yield from self._closing(self._work())
+                yield from self._work()
                 self._succeeded()
             # Whatever it is, a device in the field can only try again.
             except Exception as e:
@@ -205,27 +205,24 @@ class Agent:
     def _work(self):
         """Reports, if that is due by a clock that is worth asking."""
         yield from self._join()
-        if not self._clock.trusted():
-            yield from self._sync()
-        if self._knows_time:
-            self._look_at_clock()
-        else:
-            yield from self._learn_time()
-        now = self._clock.now()
-        # Without the time nobody knows how long it was off: early is better than after 24 hours.
-        if not self._knows_time or now >= self._schedule.next:
-            yield from self._report()
-        else:
-            log.info("the next report is due in " + _duration(self._schedule.next - now))
-        self._wake = self._schedule.next
-
-    def _closing(self, generator):
-        """TLS holds tens of kilobytes, and the next report is half a day away."""
         try:
-            return (yield from generator)
+            if not self._clock.trusted():
+                yield from self._sync()
+            if self._knows_time:
+                self._look_at_clock()
+            else:
+                yield from self._learn_time()
+            now = self._clock.now()
+            # Without the time nobody knows how long it was off: early is better than after 24 hours.
+            if not self._knows_time or now >= self._schedule.next:
+                yield from self._report()
+            else:
+                log.info("the next report is due in " + _duration(self._schedule.next - now))
         finally:
+            # TLS holds tens of kilobytes, and the next report is half a day away.
             if hasattr(self._session, "close"):
                 self._session.close()
+        self._wake = self._schedule.next
 
     def _succeeded(self):
         self._failures = self._unreached = self._schedule.failures = 0
