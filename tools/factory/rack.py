@@ -106,15 +106,15 @@ class Rack:
             attendants = []
             for job in self.jobs:
                 attendants.append(_Attendant(self, job, progress))
-                stack.callback(attendants[-1].end)
                 self.outcomes.append(attendants[-1].outcome)
                 attendants[-1].start()
+                stack.callback(attendants[-1].end)
             # Compiled once, while the chips are looked for. What is wrong with it, each board is told.
             with contextlib.suppress(ValueError, OSError):
                 board_files(self.config, self.roots, source=self.source)
             with _ctrl_c(held=False):
                 for attendant in attendants:
-                    attendant.join()
+                    attendant.over.wait()
 
     def image(self, found: chip.Found, row: Mapping[str, str]) -> bytes:
         blocks = found.region.size // littlefs.BLOCK
@@ -151,6 +151,8 @@ class _Attendant(threading.Thread):
         self.rack, self.job, self.progress = rack, job, progress
         self.outcome = Outcome(job.port)
         self.stopped = False
+        # In place of join(): one that Ctrl-C interrupts makes CPython 3.11 take the thread for ended.
+        self.over = threading.Event()
         # The end of a long name is what tells it from others.
         short = job.port if len(job.port) <= PORT_WIDTH else "…" + job.port[1 - PORT_WIDTH :]
         self.task: TaskID = progress.add_task("looking for the chip", port=short, total=None)
@@ -161,6 +163,12 @@ class _Attendant(threading.Thread):
         its.close()
 
     def run(self) -> None:
+        try:
+            self._attend()
+        finally:
+            self.over.set()
+
+    def _attend(self) -> None:
         started = time.monotonic()
         try:
             while self._hear():
@@ -182,7 +190,7 @@ class _Attendant(threading.Thread):
         self.stopped = True
         self.process.terminate()
         self.process.join()
-        self.join()
+        self.over.wait()
 
     def _hear(self) -> bool:
         if not self.pipe.poll(SILENCE_S + self.job.wait):
