@@ -1,7 +1,8 @@
 """What a board knows of itself: MAC, addresses, network type, watchdog.
 
 The chip's own modules are imported when a function needs them, so that all of
-this runs on a laptop too, where the answers are "not known".
+this runs on a laptop too, where the answers are "not known". A driver raises
+RuntimeError and UnicodeError as well as OSError: whatever it is, it ends here.
 """
 
 from . import log
@@ -13,12 +14,20 @@ lan = None
 _wdt = None
 
 
+def _ask(driver, method, *args):
+    """What a driver's method returns, or None when it fails."""
+    try:
+        return getattr(driver, method)(*args)
+    except Exception:
+        return None
+
+
 def _wlan():
     try:
         import network
 
         return network.WLAN(network.STA_IF)
-    except (ImportError, AttributeError, OSError):
+    except Exception:
         return None  # no board, no Wi-Fi on this chip, or no memory left for it
 
 
@@ -26,28 +35,21 @@ def _connected():
     """Returns [(network type, interface)] of what is connected, Wi-Fi first as the chip routes."""
     found = []
     for name, interface in (("wifi", _wlan()), ("ethernet", lan)):
-        try:
-            if interface is not None and interface.isconnected():
-                found.append((name, interface))
-        except OSError:
-            pass
+        if _ask(interface, "isconnected"):
+            found.append((name, interface))
     return found
 
 
 def _mac():
-    try:
-        raw = _wlan().config("mac")
-        # Some firmware answers zeros before the radio is on: one number for all boards.
-        if len(raw) == 6 and any(raw):
-            return raw
-    except (AttributeError, OSError):
-        pass
+    raw = _ask(_wlan(), "config", "mac") or b""
+    # Some firmware answers zeros before the radio is on: one number for all boards.
+    if len(raw) == 6 and any(raw):
+        return raw
     try:
         import machine
-
-        raw = machine.unique_id()
-    except (ImportError, AttributeError):
+    except ImportError:
         return b""
+    raw = _ask(machine, "unique_id") or b""
     return raw if len(raw) == 6 else b""
 
 
@@ -65,10 +67,7 @@ def addresses():
     """Returns the board's own IP addresses, a list of str; empty when none is known."""
     found = []
     for _, interface in _connected():
-        try:
-            address = interface.ifconfig()[0]
-        except (AttributeError, OSError):
-            continue
+        address = (_ask(interface, "ifconfig") or ("0.0.0.0",))[0]
         if address != "0.0.0.0":
             found.append(address)
     return found
@@ -89,13 +88,6 @@ def connected():
     return bool(_connected())
 
 
-def _disconnect(wlan):
-    try:
-        wlan.disconnect()
-    except OSError:
-        pass  # it was not connecting
-
-
 def join(networks, hostname="", wait_ms=15000, anew=False):
     """Joins the first of the Wi-Fi networks that lets it in: a generator, for muster.wait.
 
@@ -104,25 +96,25 @@ def join(networks, hostname="", wait_ms=15000, anew=False):
     wait_ms    how long each network has
     anew       True does not believe a connection that is there
 
-    Yields None whenever it would wait; returns the ssid, or None. Raises
-    nothing for a driver's fault: it is logged, and counts as no network.
+    Yields None whenever it would wait; returns the ssid, or None. A driver's
+    fault is logged, and counts as no network.
     """
     wlan = _wlan()
     if wlan is None or not networks:
         return None
-    try:
-        if hostname:
-            import network
+    if hostname:
+        import network
 
-            network.hostname(hostname)
+        _ask(network, "hostname", hostname)
+    try:
         wlan.active(True)
-        if wlan.isconnected() and not anew:
-            return wlan.config("ssid")
-    except OSError as e:
+    except Exception as e:
         log.warning("Wi-Fi does not start: %s" % e)
         return None
+    if _ask(wlan, "isconnected") and not anew:
+        return _ask(wlan, "config", "ssid") or ""
     # The driver may be trying again what it lost, and connect() fails while it does.
-    _disconnect(wlan)
+    _ask(wlan, "disconnect")
     for candidate in networks:
         ssid = candidate["ssid"]
         asked = False
@@ -139,11 +131,11 @@ def join(networks, hostname="", wait_ms=15000, anew=False):
                 elif not asked:
                     wlan.connect(ssid, candidate.get("key", ""))
                     asked = True
-            except OSError as e:
+            except Exception as e:
                 fault = " (%s)" % e
-                _disconnect(wlan)
+                _ask(wlan, "disconnect")
         # Else it would retry a wrong password for ever.
-        _disconnect(wlan)
+        _ask(wlan, "disconnect")
         log.info("Wi-Fi %r did not let the board in%s" % (ssid, fault))
     return None
 
@@ -158,11 +150,14 @@ def watchdog(seconds):
         from machine import WDT
     except ImportError:
         return
-    _wdt = WDT(timeout=seconds * 1000)
-    _wdt.feed()
+    try:
+        _wdt = WDT(timeout=seconds * 1000)
+    except Exception as e:
+        log.warning("the watchdog does not start: %s" % e)
+    feed()
 
 
 def feed():
     """Feeds the watchdog if watchdog() has started one."""
     if _wdt is not None:
-        _wdt.feed()
+        _ask(_wdt, "feed")

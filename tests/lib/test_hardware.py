@@ -1,6 +1,5 @@
 import sys
 
-from helpers import raises
 from muster import hardware, log
 
 MAC = b"\x50\x5a\x65\x51\x82\x13"
@@ -320,6 +319,79 @@ def test_join_survives_a_driver_that_always_fails():
     assert "Wifi Internal Error" in lines[1]
 
 
+# What the ESP32's driver raises: ESP-IDF's own errors, an SSID that is no UTF-8, memory.
+FAULTS = (
+    OSError("Wifi Internal Error"),
+    RuntimeError("Wifi Unknown Error 0x3014"),
+    UnicodeError(),
+    ValueError("unknown config param"),
+    TypeError("can't convert"),
+    MemoryError("memory allocation failed"),
+)
+
+
+def broken(fault):
+    def method(*args):
+        raise fault
+
+    return method
+
+
+def test_no_fault_of_a_driver_ends_a_program():
+    for fault in FAULTS:
+        for name in ("config", "isconnected", "ifconfig"):
+            wlan = board(WLAN())
+            wlan.joined = "home"
+            setattr(wlan, name, broken(fault))
+            hardware.lan = WLAN(address="10.0.0.5")
+            hardware.lan.joined = "cable"
+            assert hardware.mac() == "50-5A-65-51-82-13"
+            assert hardware.addresses()[-1] == "10.0.0.5"
+            assert hardware.net_type() == ("ethernet" if name == "isconnected" else "wifi")
+            assert hardware.connected()
+        sys.modules["network"].WLAN = sys.modules["machine"].unique_id = broken(fault)
+        assert hardware.serial_number() == "" and hardware.net_type() == "ethernet"
+        assert run(hardware.join([HOME])) == (None, 0)
+
+
+def test_the_second_network_is_tried_whatever_the_first_one_raises():
+    for fault in FAULTS:
+        for name in ("connect", "isconnected", "disconnect"):
+            wlan = board(WLAN([HOME, WORK]))
+            method = getattr(wlan, name)
+            # For all of the first network's time.
+            setattr(wlan, name, lambda *args: (method if now >= 1000 else broken(fault))(*args))
+            ssid, _ = run(hardware.join([HOME, WORK], wait_ms=1000))
+            assert ssid == ("home" if name == "disconnect" else "work"), (fault, name, ssid)
+            assert name == "disconnect" or str(fault) in lines[-1], lines
+
+
+def test_neither_a_host_name_nor_a_network_s_name_keeps_the_board_out():
+    for fault in FAULTS:
+        wlan = board(WLAN([HOME]))
+        sys.modules["network"].hostname = broken(fault)
+        assert run(hardware.join([HOME], "a name that the chip does not take"))[0] == "home"
+        wlan.config = broken(fault)
+        assert run(hardware.join([HOME])) == ("", 0)
+
+
+def test_a_watchdog_that_fails_is_said_and_ends_nothing():
+    class Broken(Watchdog):
+        def feed(self):
+            raise OSError(-258)
+
+    board()
+    sys.modules["machine"].WDT = Broken
+    hardware.watchdog(120)
+    hardware.feed()
+    assert lines == []
+    for fault in FAULTS:
+        sys.modules["machine"].WDT = lambda timeout: broken(fault)()
+        hardware.watchdog(120)
+        hardware.feed()
+        assert "the watchdog does not start: " + str(fault) in lines.pop()
+
+
 def test_join_without_networks_leaves_the_radio_alone():
     wlan = board(WLAN([HOME]))
     assert run(hardware.join([])) == (None, 0)
@@ -335,4 +407,5 @@ def test_watchdog():
     assert Watchdog.log == [120000, "fed", "fed"]
     hardware.watchdog(7200)
     assert Watchdog.log[3] == 7200000
-    raises(ValueError, hardware.watchdog, 0)
+    hardware.watchdog(0)
+    assert "WDT timeout too short" in lines[0] and Watchdog.log[-1] == "fed"
