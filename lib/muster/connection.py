@@ -100,6 +100,7 @@ ROOTS = "/roots"  # where a board keeps its CA certificates
 _BUFFER = const(128)  # a line is read through it: a larger one leaves holes all over a board's heap
 _MAX_LINE = const(4096)
 _RECORD = const(16384)  # what TLS can send at once
+# To be asked for: an ESP32 tells of no more than that, and a refused connection is writable there.
 _BROKEN = select.POLLERR | select.POLLHUP
 
 _NOT_YET_VALID = "it is not valid yet by this device's clock"
@@ -228,7 +229,7 @@ class Connection:
                 raise
         # A new one: the socket of an address tried before is still in the last.
         self._poller = select.poll()
-        self._poller.register(raw, select.POLLOUT)
+        self._poller.register(raw, select.POLLOUT | _BROKEN)
         while True:
             ready = self._poller.poll(0)
             if ready:
@@ -334,9 +335,9 @@ class Connection:
             if n is not None:
                 return n
             if self._wire:
-                self._poller.modify(self._raw, self._wire.wanted)
+                self._poller.modify(self._raw, self._wire.wanted | _BROKEN)
             else:
-                self._poller.modify(self._stream, wanted)
+                self._poller.modify(self._stream, wanted | _BROKEN)
             yield self._poller
 
     def _failed(self, reason):

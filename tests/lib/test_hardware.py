@@ -330,11 +330,15 @@ FAULTS = (
 )
 
 
-def broken(fault):
-    def method(*args):
-        raise fault
+def broken(fault, method=None, until=None):
+    """A driver's method that fails; until a time, if there is one."""
 
-    return method
+    def either(*args, **kw):
+        if until is None or now < until:
+            raise fault
+        return method(*args)
+
+    return either
 
 
 def test_no_fault_of_a_driver_ends_a_program():
@@ -358,9 +362,7 @@ def test_the_second_network_is_tried_whatever_the_first_one_raises():
     for fault in FAULTS:
         for name in ("connect", "isconnected", "disconnect"):
             wlan = board(WLAN([HOME, WORK]))
-            method = getattr(wlan, name)
-            # For all of the first network's time.
-            setattr(wlan, name, lambda *args: (method if now >= 1000 else broken(fault))(*args))
+            setattr(wlan, name, broken(fault, getattr(wlan, name), until=1000))
             ssid, _ = run(hardware.join([HOME, WORK], wait_ms=1000))
             assert ssid == ("home" if name == "disconnect" else "work"), (fault, name, ssid)
             assert name == "disconnect" or str(fault) in lines[-1], lines
@@ -386,7 +388,7 @@ def test_a_watchdog_that_fails_is_said_and_ends_nothing():
     hardware.feed()
     assert lines == []
     for fault in FAULTS:
-        sys.modules["machine"].WDT = lambda timeout: broken(fault)()
+        sys.modules["machine"].WDT = broken(fault)
         hardware.watchdog(120)
         hardware.feed()
         assert "the watchdog does not start: " + str(fault) in lines.pop()

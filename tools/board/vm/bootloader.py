@@ -162,9 +162,10 @@ def boot():
     _board.flash_operation = flash.other_operation
 
     # While the host's files can still be seen.
-    for name in ("esp32", "machine", "network", "ntptime", "esp32_micropython", "esp32_os", "esp32_time"):
+    hiding = ("micropython", "os", "select", "time")
+    for name in ["esp32", "machine", "network", "ntptime"] + ["esp32_" + name for name in hiding]:
         __import__(name)
-    for name in ("micropython", "os", "time"):
+    for name in hiding:
         sys.modules[name] = sys.modules.pop("esp32_" + name)
     del sys.modules["bootloader"]
     sys.path[:] = ["", ".frozen", "/lib"]

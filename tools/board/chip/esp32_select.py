@@ -1,0 +1,48 @@
+"""The ESP32's select module: a poll that tells less than the host's.
+
+Source: ports/esp32/modsocket.c of MicroPython. POLLERR never comes, POLLHUP for an error only if it was asked
+for, and a refused connect() is writable.
+
+Only the virtual board puts it in sys.modules["select"].
+"""
+
+from select import POLLERR, POLLHUP, POLLIN, POLLOUT
+from select import poll as _poll
+from time import sleep_ms, ticks_diff, ticks_ms
+
+
+class poll:
+    def __init__(self):
+        self._poll = _poll()
+        self._asked = {}
+
+    def register(self, obj, eventmask=POLLIN | POLLOUT):
+        self._poll.register(obj, eventmask)
+        self._asked[id(obj)] = eventmask
+
+    def modify(self, obj, eventmask):
+        self._poll.modify(obj, eventmask)
+        self._asked[id(obj)] = eventmask
+
+    def unregister(self, obj):
+        self._poll.unregister(obj)
+        self._asked.pop(id(obj), None)
+
+    def poll(self, timeout=-1):
+        """As the port's: it goes on until there is an event that it tells of, or the time is up."""
+        start = ticks_ms()
+        while True:
+            found = []
+            for obj, events in self._poll.poll(timeout):
+                asked = self._asked[id(obj)]
+                if events & POLLERR:
+                    events |= POLLHUP | POLLIN | POLLOUT
+                events &= asked & (POLLIN | POLLOUT | POLLHUP)
+                if events:
+                    found.append((obj, events))
+            if found or 0 <= timeout <= ticks_diff(ticks_ms(), start):
+                return found
+            sleep_ms(1)
+
+    def ipoll(self, timeout=-1, flags=0):
+        return iter(self.poll(timeout))
