@@ -328,7 +328,7 @@ class Agent:
         """One request over whatever session there is; a verified answer also tells the time."""
         if not hasattr(self._session, "exchange"):
             return self._session.request(method, url, data=body, headers=headers)
-        response = yield from self._session.exchange(method, url, data=body, headers=headers)
+        response = yield from self._session.exchange(method, url, data=body, headers=headers, repeatable=True)
         if self._takes_dates():
             system_clock.refine(response.headers.get("date"), response.not_after)
         return response

@@ -116,7 +116,7 @@ _REFUSALS = (
 
 
 class Closed(Exception):
-    """The server closed a kept connection before a request reached it."""
+    """The server closed a kept connection before a byte of the answer came."""
 
 
 class Misfit(TransportError):

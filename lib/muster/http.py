@@ -20,6 +20,7 @@ except ImportError:
 
 _MAX_REDIRECTS = const(5)
 _MAX_KEPT = const(2)
+_IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")
 # Up to here a head and its body leave in one write: one TLS record.
 _ONE_WRITE = const(4096)
 
@@ -48,7 +49,7 @@ class Session:
 
     def request(
         self, method, url, data=None, json=None, headers=None, stream=False,
-        auth=None, timeout=None, parse_headers=True,
+        auth=None, timeout=None, parse_headers=True, repeatable=False,
     ):  # fmt: skip
         """Sends one request and returns its Response.
 
@@ -59,16 +60,19 @@ class Session:
         auth           (user, password) for Basic
         timeout        seconds, instead of the session's
         parse_headers  False drops the answer's headers; a function(line, headers) fills them in
+        repeatable     True says that a server may execute this request twice. It is sent again
+                       when a kept connection ends before its answer, as GET, HEAD, PUT, DELETE,
+                       OPTIONS and TRACE always are (RFC 9110, 9.2.2)
         Raises TransportError, and ValueError for a URL or a header that cannot be sent.
         """
         return wait.run(
-            self.exchange(method, url, data, json, headers, stream, auth, timeout, parse_headers),
+            self.exchange(method, url, data, json, headers, stream, auth, timeout, parse_headers, repeatable),
             self.idle,
         )
 
     def exchange(
         self, method, url, data=None, json=None, headers=None, stream=False,
-        auth=None, timeout=None, parse_headers=True,
+        auth=None, timeout=None, parse_headers=True, repeatable=False,
     ):  # fmt: skip
         """request() as a generator for the drivers of muster.wait."""
         headers = dict(headers or {})
@@ -89,7 +93,9 @@ class Session:
         deadline = Deadline(timeout or self.timeout)
         target = _split(url)
         for _ in range(_MAX_REDIRECTS + 1):
-            response = yield from self._send(method, target, data, headers, deadline, parse_headers)
+            response = yield from self._send(
+                method, target, data, headers, deadline, parse_headers, repeatable
+            )
             if not response.location:
                 break
             response.close()
@@ -132,7 +138,7 @@ class Session:
     def __exit__(self, *_):
         self.close()
 
-    def _send(self, method, target, data, headers, deadline, parse_headers):
+    def _send(self, method, target, data, headers, deadline, parse_headers, repeatable):
         """One request up to the head of its answer, on a kept connection or a new one."""
         origin = target[:3]
         head = _head(method, target, data, headers)
@@ -143,7 +149,11 @@ class Session:
                 try:
                     return (yield from self._converse(kept, method, head, data, parse_headers))
                 except Closed:
-                    pass
+                    if not repeatable and method not in _IDEMPOTENT:
+                        raise TransportError(
+                            "%s: the connection ended before the answer; "
+                            "the server may have executed the request" % origin[1]
+                        )
             kept.close()
         if origin[0] == "https" and not self._trust:
             self._trust = Trust(self._ca)

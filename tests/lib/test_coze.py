@@ -318,6 +318,14 @@ def test_a_connection_that_breaks_in_mid_stream_is_a_transport_error(coze):
     raises((TransportError, CloudError), list, cloud.chat("bot", "u", "你好"))
 
 
+def test_a_call_whose_connection_ends_without_an_answer_is_not_made_again(coze):
+    cloud = client(coze)
+    for call in (lambda: list(cloud.chat("bot", "u", "你好")), lambda: cloud.create_room("bot")):
+        cloud.create_room("bot")
+        misbehave(coze, connection="close", times=1)
+        assert "may have executed" in str(raises(TransportError, call))
+
+
 def test_a_megabyte_of_chat_and_two_of_speech_fit_into_a_small_heap(coze):
     misbehave(coze, bytes=1 << 20, path="/v3/chat")
     cloud = client(coze)

@@ -64,11 +64,53 @@ def test_a_request_is_repeated_once_when_a_kept_connection_ends_without_a_byte(s
         with http.Session() as session:
             session.get(say(server, OK))
             # The server's close and the request cross on their way.
-            assert session.post(say_in_turn(server, [[end]], [OK]), data=b"1").text == "ok"
+            assert session.put(say_in_turn(server, [[end]], [OK]), data=b"1").text == "ok"
             refused(say_in_turn(server, [[end]], [[end]], [OK], [end]), session)
     counts = requests(server)
     # The second connection was kept too, and so the second URL broke it, and then a third.
     assert counts == [2, 2, 1] * 2, counts
+    until_left(server)
+
+
+def test_only_what_may_be_executed_twice_is_repeated(server):
+    with http.Session() as session:
+        for method, repeatable, repeated in (
+            ("GET", False, True),
+            ("HEAD", False, True),
+            ("PUT", False, True),
+            ("DELETE", False, True),
+            ("OPTIONS", False, True),
+            ("TRACE", False, True),
+            ("POST", False, False),
+            ("PATCH", False, False),
+            ("POST", True, True),
+            ("PATCH", True, True),
+        ):
+            session.get(say(server, OK))
+            before = sum(requests(server))
+            # The server reads the request, and may execute it, before it closes.
+            url = say_in_turn(server, [["close"]], [answer(status="200 %s %s" % (method, repeatable))])
+            if repeated:
+                assert session.request(method, url, data=b"x", repeatable=repeatable).status_code == 200
+            else:
+                text = refused(url, session, method, data=b"x")
+                assert "may have executed the request" in text, text
+            assert sum(requests(server)) - before == 1 + repeated, (method, repeatable)
+    until_left(server)
+
+
+def test_after_a_redirect_it_is_the_new_method_that_counts(server):
+    with http.Session() as session:
+        for status, kw, repeated in (
+            ("303 x", {}, True),
+            ("307 x", {}, False),
+            ("307 y", {"repeatable": True}, True),
+        ):
+            there = say_in_turn(server, [["close"]], [answer(status="200 " + status)])[len(server["url"]) :]
+            if repeated:
+                assert session.post(to(server, there, status), data=b"x", **kw).status_code == 200
+            else:
+                refused(to(server, there, status), session, "POST", data=b"x", **kw)
     until_left(server)
 
 

@@ -4,7 +4,7 @@ from helpers import raises
 from muster import http
 from muster.clouds.baidu import Baidu
 from muster.clouds.feishu import Feishu
-from muster.errors import CloudError
+from muster.errors import CloudError, TransportError
 
 
 def baidu(operator, **changes):
@@ -56,3 +56,23 @@ def test_a_record_in_feishu(operator):
     raises(ValueError, cloud.create_device, 4, 2, 1, serial_number="S2")
     e = raises(CloudError, feishu(operator, app_secret="wr0ng").create_device, 4, 2, 1, android_id="x")
     assert e.cloud == "feishu" and "wr0ng" not in str(e)
+
+
+def test_what_creates_is_not_sent_again_and_what_deletes_is(operator):
+    devices, records = baidu(operator), feishu(operator)
+    devices.import_devices([("ak1", "sk1")])
+    records.create_device(1, 1, 1, uuid="1")
+    for call in (
+        lambda: devices.import_devices([("ak2", "sk2")]),
+        lambda: records.create_device(1, 1, 1, uuid="2"),
+    ):
+        drop(operator)
+        assert "may have executed" in str(raises(TransportError, call))
+        devices.get("ak1")
+    drop(operator)
+    devices.delete("ak1")
+
+
+def drop(operator):
+    """The box reads one more request and closes the connection."""
+    http.post(operator["url"] + "/misbehave", ca=operator["ca"], json={"connection": "close", "times": 1})

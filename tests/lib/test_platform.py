@@ -181,3 +181,17 @@ def test_a_kept_connection_serves_both_calls(platform):
     kept = list(session._kept.values())
     cloud.report(found["deviceId"], found["deviceSecret"], params(firmwareVersion="1"))
     assert list(session._kept.values()) == kept and len(kept) == 1
+
+
+def test_both_calls_are_repeated_when_a_kept_connection_ends_without_an_answer(platform, tmp):
+    session = http.Session(platform["roots"])
+    cloud = client(platform, session)
+    found = cloud.secret_info(platform["deviceNo"])
+    misbehave(platform, connection="close", times=1)
+    assert cloud.secret_info(platform["deviceNo"]) == found
+    misbehave(platform, connection="close", times=1)
+    assert cloud.report(found["deviceId"], found["deviceSecret"], params(firmwareVersion="1"))
+    device = Agent(platform, session, store.FileStore(tmp + "/credentials"))
+    for call in (device.enrol, device.report):
+        misbehave(platform, connection="close", times=1)
+        call()

@@ -53,7 +53,7 @@ class Answers(http.Session):
         super().__init__()
         self.answer, self.sizes, self.sent, self.kept = answer, sizes, [], False
 
-    def _send(self, method, target, data, headers, deadline, parse_headers):
+    def _send(self, method, target, data, headers, deadline, parse_headers, repeatable):
         self.sent.append(http._head(method, target, data, headers))
         if data and http._is_bytes(data):
             self.sent.append(data)

@@ -97,7 +97,7 @@ class Session:
         self.secrets = 0
         self.up = True
 
-    def exchange(self, method, url, data=None, headers=None):
+    def exchange(self, method, url, data=None, headers=None, repeatable=False):
         yield False
         TIME.sleep(1)
         if not self.up:

@@ -452,7 +452,7 @@ class Session:
     def close(self):
         pass
 
-    def exchange(self, method, url, data=None, headers=None):
+    def exchange(self, method, url, data=None, headers=None, repeatable=False):
         w = world
         w.judge.called()
         until = w.now + EXCHANGE

@@ -190,7 +190,9 @@ class ChinaMobile:
 
     def _send(self, request):
         method, url, body, headers = request
-        return self._session.request(method, url, data=body, headers=headers)
+        # Both calls may be executed twice. Other sessions do not know the word.
+        more = {"repeatable": True} if hasattr(self._session, "exchange") else {}
+        return self._session.request(method, url, data=body, headers=headers, **more)
 
     def _request(self, call, body):
         body = json.dumps(body, separators=(",", ":")).encode()
