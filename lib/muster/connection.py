@@ -98,7 +98,8 @@ else:
 ROOTS = "/roots"  # where a board keeps its CA certificates
 
 _BUFFER = const(128)  # a line is read through it: a larger one leaves holes all over a board's heap
-_MAX_LINE = const(4096)
+MAX_LINE = const(4096)
+MAX_HEAD = const(16384)  # and of trailers
 _RECORD = const(16384)  # what TLS can send at once
 # To be asked for: an ESP32 tells of no more than that, and a refused connection is writable there.
 _BROKEN = select.POLLERR | select.POLLHUP
@@ -268,8 +269,11 @@ class Connection:
         # TLS shakes hands in the first write; not one byte of it leaves before the server is verified.
         self._doing = "the request"
 
-    def line(self):
-        """One line of the answer, without its end."""
+    def line(self, left=MAX_HEAD):
+        """(one line of the answer without its end, what it leaves of so many bytes).
+
+        Of a line longer than MAX_LINE, MAX_LINE bytes are returned.
+        """
         self._doing = "the answer"
         line = b""
         while True:
@@ -280,14 +284,14 @@ class Connection:
                     raise self._failed("the server closed the connection")
                 self._reused = False  # the server is there: from here on a failure is one
             chunk = bytes(self._buffer[self._start : self._end])
-            i = chunk.find(b"\n")
-            if i >= 0:
-                self._start += i + 1
-                return (line + chunk[:i]).rstrip(b"\r")
-            self._start = self._end
-            line += chunk
-            if len(line) > _MAX_LINE:
-                raise self._failed("a line of the answer's head is longer than %d bytes" % _MAX_LINE)
+            n = chunk.find(b"\n") + 1
+            self._start += n or len(chunk)
+            left -= n or len(chunk)
+            if left < 0:
+                raise self._failed("its head or its trailers are longer than %d bytes" % MAX_HEAD)
+            line += (chunk[:n] or chunk)[: MAX_LINE - len(line)]
+            if n:
+                return (line.rstrip(b"\r\n") if line[-1:] == b"\n" else line), left
 
     def readinto(self, view):
         """At least one byte of the answer into view. Returns the count, 0 when the server has closed."""

@@ -3,7 +3,7 @@
 import json
 
 from . import wait
-from .connection import Deadline
+from .connection import MAX_HEAD, MAX_LINE, Deadline
 from .errors import TransportError
 
 try:
@@ -11,21 +11,26 @@ try:
 except ImportError:
     const = int
 
-_MAX_HEAD = const(16384)
 _LINE_COSTS = const(64)  # bytes of memory besides its text, so that 5,000 short ones do not fill it
+_PACKED = ("gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd")
+_SINGLE = ("content-type", "date", "location", "retry-after")
 
 
 class Headers:
-    """Header names, in any case, and their values. Several of one name are joined by ", "."""
+    """Header names, in any case, and their values.
+
+    Several of one name are joined by ", "; where a list makes no sense, the first one stays.
+    """
 
     def __init__(self):
         self._values = {}
 
     def add(self, name, value):
         name = name.lower()
-        if name in self._values:
-            value = self._values[name] + ", " + value
-        self._values[name] = value
+        if name not in self._values:
+            self._values[name] = value
+        elif name not in _SINGLE:
+            self._values[name] += ", " + value
 
     def __getitem__(self, name):
         return self._values[name.lower()]
@@ -80,15 +85,18 @@ class Response:
 
     @property
     def text(self):
+        """The body as text: UTF-8, whatever charset the server names. ValueError if it is not."""
         try:
-            return str(self.content, self.encoding)
-        except LookupError:
-            return str(self.content, "utf-8")  # no such charset: the server's mistake
+            return str(self.content, "utf-8")
+        except UnicodeError:
+            raise ValueError("the answer is not UTF-8, and %r is not decoded: read .content" % self.encoding)
 
     def json(self):
         """The body as JSON; ValueError if it is not."""
         try:
             content = self.content
+            if content[:3] == b"\xef\xbb\xbf":  # a byte-order mark
+                content = content[3:]
             if b"\\ud" in content or b"\\uD" in content:
                 from .sse import whole
 
@@ -160,18 +168,15 @@ class Response:
         return wait.run(generator, self._session.idle)
 
     def read_head(self, method, parse_headers):
-        left = _MAX_HEAD
+        left = MAX_HEAD
         while self.status_code < 200:  # 1xx says only that more is to come
-            line = yield from self._connection.line()
+            line, left = yield from self._connection.line(left)
             minor, self.status_code, self.reason = _status(line)
             headers = Headers()
             self.headers = headers if parse_headers is True else {} if parse_headers else None
             while line:
-                left -= len(line) + _LINE_COSTS
-                if left < 0:
-                    raise TransportError("the answer's head is longer than %d bytes" % _MAX_HEAD)
-                line = yield from self._connection.line()
-                if line:
+                line, left = yield from self._connection.line(left - _LINE_COSTS)
+                if line and len(line) < MAX_LINE:
                     headers.add(*_header(line))
                     if callable(parse_headers):
                         parse_headers(line, self.headers)
@@ -183,13 +188,13 @@ class Response:
         """Finds where the body ends, and whether the connection outlives it."""
         if minor == 0 or "close" in headers.get("connection", "").lower():
             self._keep = False
-        coding = headers.get("transfer-encoding", "identity").lower()
+        coding = headers.get("transfer-encoding", "").lower()
         length = headers.get("content-length")
         if method == "HEAD" or self.status_code in (204, 304):
             pass
         elif coding == "chunked":
             self._chunked = True
-        elif coding != "identity":
+        elif coding not in ("", "identity"):
             raise TransportError(
                 "the answer's Transfer-Encoding is %r; only chunked is understood" % coding[:24]
             )
@@ -198,9 +203,10 @@ class Response:
         else:
             self._left = None
             self._keep = False
-        packed = headers.get("content-encoding", "identity").lower()
-        if packed != "identity" and (self._chunked or self._left != 0):
-            raise TransportError("the answer is packed with %r, which was not asked for" % packed[:24])
+        # Whatever else stands there is no coding: charsets do, for one.
+        for packed in headers.get("content-encoding", "").lower().split(","):
+            if packed.strip() in _PACKED and (self._chunked or self._left != 0):
+                raise TransportError("the answer is packed with %s, which was not asked for" % packed.strip())
         charset = headers.get("content-type", "").lower().partition("charset=")[2]
         if charset:
             self.encoding = charset.split(";")[0].strip(" \"'")
@@ -253,9 +259,12 @@ class Response:
     def _read_body(self, view):
         connection = self._connection
         if self._chunked and self._left == 0:
-            self._left = _chunk_size((yield from connection.line()))
+            line, _ = yield from connection.line()
+            self._left = _chunk_size(line)
             if self._left == 0:
-                yield from self._skip_trailers()
+                left = MAX_HEAD
+                while line:
+                    line, left = yield from connection.line(left)
                 self._finish()
                 return 0
         if self._left is not None:
@@ -271,18 +280,9 @@ class Response:
         if self._left == 0:
             if not self._chunked:
                 self._finish()
-            elif (yield from connection.line()):
+            elif (yield from connection.line())[0]:
                 raise TransportError("a chunk of the answer is longer than it says")
         return n
-
-    def _skip_trailers(self):
-        left = _MAX_HEAD
-        line = b" "
-        while line:
-            line = yield from self._connection.line()
-            left -= len(line)
-            if left < 0:
-                raise TransportError("the answer's trailers are longer than %d bytes" % _MAX_HEAD)
 
     def _finish(self):
         connection, self._connection = self._connection, None

@@ -19,6 +19,7 @@ def events(lines):
     Raises TransportError for what is not UTF-8, and for an event that would take more than 65536 bytes.
     """
     event, data, identity = "", [], None
+    mark = "\ufeff"  # a byte-order mark may stand before the first event
     left = _MAX_EVENT
     try:
         for line in lines:
@@ -29,6 +30,9 @@ def events(lines):
                     left = _MAX_EVENT
                 continue
             field, _, value = line.decode().partition(":")
+            if field[:1] == mark:
+                field = field[1:]
+            mark = None
             if value[:1] == " ":
                 value = value[1:]
             if field == "data":

@@ -221,7 +221,7 @@ def test_a_kept_connection_that_was_closed_is_replaced(tls):
             until_said(tls)
             assert session.post(say(tls, OK), data=b"x").text == "ok"
             # This one it closes only when the request is there.
-            assert session.post(say_in_turn(tls, [[end]], [OK]), data=b"x").text == "ok"
+            assert session.put(say_in_turn(tls, [[end]], [OK]), data=b"x").text == "ok"
     assert requests(tls) == [1, 2, 1] * 3
     until_left(tls)
 

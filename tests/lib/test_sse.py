@@ -17,6 +17,14 @@ def test_ids_spaces_comments_and_unknown_fields():
     assert read(text) == [("Message", "x", "0"), ("", " y", "1")]
 
 
+def test_a_byte_order_mark_before_the_first_event():
+    for start in (b"", b":\n", b"event: a\n"):
+        lines = b"\xef\xbb\xbf" + start + b"data: 1\n\n"
+        assert read(lines) == [("a" if b"a" in start else "", "1", None)]
+    # Elsewhere it is a part of a field's name, or of its value.
+    assert read(b"data: \xef\xbb\xbf1\n\xef\xbb\xbfdata: 2\n\n") == [("", "\ufeff1", None)]
+
+
 def test_data_over_several_lines_is_joined():
     assert read("data:你\ndata:好\n\n".encode()) == [("", "你\n好", None)]
 
