@@ -117,6 +117,43 @@ def test_chat_without_a_stream(coze):
     assert chat.id and chat.conversation_id and chat.status == "in_progress"
 
 
+def test_chat_that_is_polled(cloud, coze):
+    before = billed(cloud).get(("N/A", "N/A"), 0)
+    poll = coze.chat.create_and_poll(
+        bot_id="1", user_id="u", conversation_id="77", additional_messages=[ASK], poll_timeout=20
+    )
+    chat = poll.chat
+    assert (chat.status, chat.conversation_id, chat.usage.output_count > 0) == ("completed", "77", True)
+    assert {message.chat_id for message in poll.messages} == {chat.id}
+    answers = [message.content for message in poll.messages if message.type == "answer"]
+    assert "今天天气怎么样？" in "".join(answers) and poll.messages[-1].type == "verbose"
+    assert billed(cloud)["N/A", "N/A"] == before + 1, "asking for the answer is free"
+
+
+def test_polled_chats_that_do_not_complete(cloud, coze):
+    def ask():
+        chat = coze.chat.create(bot_id="1", user_id="u", additional_messages=[ASK])
+        return {"conversation_id": chat.conversation_id, "chat_id": chat.id}
+
+    for fault in ("failed", "failed-bare", "error"):
+        cloud.misbehave(stream=fault)
+        failed = coze.chat.retrieve(**ask())
+        assert failed.status == "failed" and failed.last_error.code == 5000, fault
+    cloud.misbehave(stream="requires_action")
+    assert coze.chat.retrieve(**ask()).required_action.submit_tool_outputs.tool_calls
+
+    cloud.misbehave(pause=1000)
+    slow = ask()
+    assert coze.chat.retrieve(**slow).status == "in_progress" and not list(coze.chat.messages.list(**slow))
+    assert coze.chat.cancel(**slow).status == "canceled" == coze.chat.retrieve(**slow).status
+    with pytest.raises(CozeAPIError) as raised:
+        coze.chat.cancel(**slow)
+    assert raised.value.code == 4104
+    with pytest.raises(CozeAPIError) as raised:
+        coze.chat.retrieve(**{**slow, "conversation_id": "another"})
+    assert raised.value.code == 4200
+
+
 def test_chat_that_fails(cloud, coze):
     cloud.misbehave(stream="failed")
     last = list(coze.chat.stream(bot_id="1", user_id="u", additional_messages=[ASK]))[-1]

@@ -52,7 +52,9 @@ def make_app(state: State, switch: Switch, on_call: Callable[[dict[str, Any]], N
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: HTTPException) -> Response:
         path = request.url.path
-        return refusal(path, f"{request.method} {path}: {error.detail}", None, error.status_code)
+        response = refusal(path, f"{request.method} {path}: {error.detail}", None, error.status_code)
+        response.headers.update(error.headers or {})
+        return response
 
     return app
 

@@ -45,7 +45,8 @@ def route(
     Args:
         refuse: takes a sentence, or what a `Refused` was made of.
         wrong: the vendor's words for a wrong parameter, which stand before the sentence.
-        content_type: the only one that is accepted; without a charset, with any. None accepts all.
+        content_type: the only one that is accepted; without a charset, UTF-8 may be named or not. None
+            accepts all.
     """
     wanted = _parts(content_type or "")
 
@@ -55,7 +56,9 @@ def route(
 
             async def refusing(request: Request) -> Response:
                 kind = request.headers.get("Content-Type", "")
-                if content_type and _parts(kind)[: len(wanted)] != wanted:
+                given = _parts(kind)
+                foreign = any(part.startswith("charset=") and part != "charset=utf-8" for part in given)
+                if content_type and (given[: len(wanted)] != wanted or foreign):
                     return refuse(f"{wrong}Content-Type must be {content_type}, not {kind!r}")
                 try:
                     return await handle(request)
@@ -70,7 +73,7 @@ def route(
 
 
 def _parts(content_type: str) -> list[str]:
-    return [part.strip().lower() for part in content_type.split(";")]
+    return [part.strip().lower() for part in content_type.replace('"', "").split(";")]
 
 
 def sentence(faults: Any, depth: int = 1) -> str:

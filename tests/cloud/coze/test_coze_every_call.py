@@ -61,10 +61,31 @@ def test_only_json_with_known_fields_is_accepted(post, path):
     refused(post(path, data=b"{}", headers={"Content-Type": "text/plain"}), 4000, "Content-Type")
 
 
-@pytest.mark.parametrize("method, path, status", [("GET", CHAT, 405), ("POST", "/v3/chats", 404)])
+@pytest.mark.parametrize(
+    "method, path, status",
+    [
+        ("GET", CHAT, 405),
+        ("POST", "/v3/chats", 404),
+        ("POST", "/api/permission/oauth2/device/code", 404),
+        ("POST", "/open_api/knowledge/document/list", 404),
+    ],
+)
 def test_another_method_or_path_is_refused_in_coze_s_shape(cloud, method, path, status):
     answer = requests.request(method, cloud.url + path, verify=str(cloud.ca_pem), timeout=10)
     refused(answer, 4200, path, status=status)
+    assert ("POST" in answer.headers.get("Allow", "")) == (status == 405)
+
+
+def test_what_coze_s_sdks_send_beside_the_documented_fields_is_accepted(post):
+    # Go names every field of a message, and so does Java, with null; both name the connector.
+    empty = dict.fromkeys(("id", "conversation_id", "section_id", "bot_id", "chat_id"), "")
+    go = {**USER, "type": "question", **empty, "created_at": 0, "updated_at": 0}
+    accepted(post(CHAT, {**BODIES[CHAT], "additional_messages": [go], "stream": False, "connector_id": ""}))
+    java = {**USER, **dict.fromkeys([*empty, "created_at", "updated_at", "reasoning_content"])}
+    body = {**BODIES[CHAT], "additional_messages": [java], "stream": False, "conversation_id": "77"}
+    accepted(post(CHAT, body))
+    for path in ROOMS, RUN:
+        accepted(post(path, {**BODIES[path], "connector_id": "1024"}))
 
 
 @pytest.mark.parametrize(

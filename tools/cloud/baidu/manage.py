@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..state import State
-from ..strict import Refused, Strict, route, sentence
+from ..strict import Refused, route, sentence
 from . import answer
 from .caller import calling, parameters
 
@@ -21,11 +21,13 @@ LARGEST_PAGE = 1000  # not in the document
 FAULTS_TOLD = 3
 
 
-class Import(BaseModel):
+class Lenient(BaseModel):
     """What it does not know it ignores: "对于所有无法识别的项应直接忽略"."""
 
     model_config = ConfigDict(strict=True)
 
+
+class Import(Lenient):
     fc: str = ""
     pk: str = ""
     devices: list[str]
@@ -34,7 +36,7 @@ class Import(BaseModel):
 Number = Annotated[int, BeforeValidator(lambda text: int(text) if re.fullmatch("[0-9]{1,9}", text) else text)]
 
 
-class Listing(Strict):
+class Listing(Lenient):
     fc: str = ""
     pk: str = ""
     state: Literal["NOT_ACTIVE", "ACTIVATED", "BAN"] | None = None

@@ -14,7 +14,7 @@ from ..strict import Strict, route
 WRONG, TOO_MANY_MESSAGES, NEEDS_HISTORY = 4000, 4004, 4007
 NOT_AUTHENTICATED, NOT_PERMITTED, NOT_FOUND = 4100, 4101, 4200
 NO_FILE, SEVERAL_FILES, FILE_TOO_LARGE = 4300, 4301, 4302
-ALREADY_OVER, BROKEN = 4315, 5000
+NOT_TO_CANCEL, ALREADY_OVER, BROKEN = 4104, 4315, 5000
 
 WRONG_WORDS = "请求参数错误: "
 
@@ -36,6 +36,14 @@ class EnterMessage(Body):
     content: str | None = None
     content_type: Literal["text", "object_string", "card", "audio"] | None = None
     meta_data: dict[str, str] | None = None
+    # What a message of an answer has beside these; Coze's SDK for Go sends all of it, empty.
+    id: str | None = None
+    conversation_id: str | None = None
+    section_id: str | None = None
+    bot_id: str | None = None
+    chat_id: str | None = None
+    created_at: int | None = None
+    updated_at: int | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "EnterMessage":
@@ -68,3 +76,4 @@ def _answer(content: dict[str, Any], status: int) -> Response:
 
 JsonRoute = route(refusal, WRONG_WORDS)
 FormRoute = route(refusal, WRONG_WORDS, "multipart/form-data")
+AnyRoute = route(refusal, WRONG_WORDS, None)

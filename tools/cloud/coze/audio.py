@@ -41,6 +41,7 @@ class Room(Body):
     voice_id: Text | None = None
     uid: Text | None = None
     workflow_id: Text | None = None
+    connector_id: str | None = None
     config: dict[str, Any] | None = None
 
 

@@ -1,7 +1,7 @@
 """Chats with a bot and with a workflow (发起对话, 执行对话流)."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -12,7 +12,7 @@ from ..state import State
 from ..streaming import compact, reply, stream
 from ..strict import Refused, Text
 from . import answer
-from .answer import Body, EnterMessage, Ext, JsonRoute, Parameters, log_header, success
+from .answer import AnyRoute, Body, EnterMessage, Ext, JsonRoute, Parameters, log_header, success
 from .caller import Caller, calling
 from .store import number
 
@@ -36,6 +36,13 @@ class Chat(Body):
     enable_card: bool | None = None
     publish_status: Text | None = None
     bot_version: Text | None = None
+    connector_id: str | None = None
+    conversation_id: Annotated[str | None, Field(description="only the query's counts")] = None
+
+
+class Asked(Body):
+    conversation_id: Text
+    chat_id: Text
 
 
 class WorkflowChat(Body):
@@ -47,12 +54,19 @@ class WorkflowChat(Body):
     conversation_id: Text | None = None
     ext: Ext = None
     workflow_version: Text | None = None
-    connector_id: Text | None = None
+    connector_id: str | None = None
 
 
 def router(state: State) -> APIRouter:
     routes = APIRouter(route_class=JsonRoute)
+    polls = APIRouter(route_class=AnyRoute)
     who = Depends(calling(state))
+
+    def known(asked: Asked) -> dict[str, Any]:
+        row = state.coze.chat(asked.conversation_id, asked.chat_id)
+        if row is None:
+            raise Refused("资源未找到: no chat without stream has these ids", answer.NOT_FOUND)
+        return row
 
     @routes.post("/v3/chat")
     async def chat(
@@ -67,12 +81,32 @@ def router(state: State) -> APIRouter:
         if not (body.stream or body.auto_save_history):
             raise Refused("stream=false needs auto_save_history=true", answer.NEEDS_HISTORY)
         caller.bill()
-        about = _about(conversation_id, body.bot_id)
+        about, fault = _about(conversation_id, body.bot_id), request.state.fault
+        steps = _steps(about, _question(body.additional_messages), "[DONE]", fault)
         if not body.stream:
             # The answer's text is asked for later, by calls that report no device.
-            return success({**about, "status": "in_progress"})
-        parts = _events(about, _question(body.additional_messages), "[DONE]", request.state.fault)
-        return stream(request, parts, headers=log_header())
+            said = list(steps)
+            begun, ended, messages = _outcome(said)
+            state.coze.keep_chat(begun, ended, messages, state.now() + fault.pause * len(said))
+            return success(begun)
+        return stream(request, _events(steps), headers=log_header())
+
+    @polls.api_route("/v3/chat/retrieve", methods=["GET", "POST"], dependencies=[who])
+    async def retrieve(asked: Annotated[Asked, Query()]) -> Response:
+        return success(known(asked)["chat"])
+
+    @polls.api_route("/v3/chat/message/list", methods=["GET", "POST"], dependencies=[who])
+    async def list_messages(asked: Annotated[Asked, Query()]) -> Response:
+        return success(known(asked)["messages"])
+
+    @routes.post("/v3/chat/cancel", dependencies=[who])
+    async def cancel(body: Asked) -> Response:
+        chat = known(body)["chat"]
+        if chat["status"] != "in_progress":
+            raise Refused(f"this chat is {chat['status']} and cannot be canceled", answer.NOT_TO_CANCEL)
+        canceled = {**chat, "status": "canceled"}
+        state.coze.keep_chat(canceled, canceled, [], state.now())
+        return success(canceled)
 
     @routes.post("/v1/workflows/chat")
     async def workflow_chat(body: WorkflowChat, request: Request, caller: Caller = who) -> Response:
@@ -82,9 +116,10 @@ def router(state: State) -> APIRouter:
         caller.bill()
         about = _about(body.conversation_id, body.bot_id)
         done = {"debug_url": f"https://www.coze.cn/work_flow?execute_id={number()}"}
-        parts = _events(about, _question(body.additional_messages), done, request.state.fault)
-        return stream(request, parts, headers=log_header())
+        steps = _steps(about, _question(body.additional_messages), done, request.state.fault)
+        return stream(request, _events(steps), headers=log_header())
 
+    routes.include_router(polls)
     return routes
 
 
@@ -112,9 +147,24 @@ def _about(conversation_id: str | None, bot_id: str | None) -> dict[str, Any]:
     }
 
 
-def _events(about: dict[str, Any], question: str, done: Any, fault: Fault) -> Iterator[str]:
-    def ends(status: str, **more: Any) -> str:
-        return _event(f"conversation.chat.{status}", {**about, "status": status, **more})
+def _outcome(steps: list[tuple[str, Any]]) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """The Chat object at first and at last, and the whole messages, for one who asks for them later."""
+    chats = [data for name, data in steps if name.startswith("conversation.chat.") and "status" in data]
+    begun, ended = chats[1], chats[-1]
+    if ended is begun:
+        # It failed without a Chat object.
+        ended = {**begun, "status": "failed", "last_error": FAILURE}
+    return begun, ended, [data for name, data in steps if name == "conversation.message.completed"]
+
+
+def _events(steps: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    # No space after the colons, as the service itself writes them.
+    return (f"event:{name}\ndata:{compact(data)}\n\n" for name, data in steps)
+
+
+def _steps(about: dict[str, Any], question: str, done: Any, fault: Fault) -> Iterator[tuple[str, Any]]:
+    def ends(status: str, **more: Any) -> tuple[str, Any]:
+        return f"conversation.chat.{status}", {**about, "status": status, **more}
 
     yield ends("created")
     yield ends("in_progress")
@@ -123,33 +173,33 @@ def _events(about: dict[str, Any], question: str, done: Any, fault: Fault) -> It
         yield from _message(about, pieces[start : start + MESSAGE_PIECES])
         if fault.stream == "error":
             # Nothing follows it: not even `done`.
-            yield _event("error", FAILURE)
+            yield "error", FAILURE
             return
         if fault.stream in ("failed", "failed-bare", "requires_action"):
             break
     if fault.stream == "failed":
         yield ends("failed", last_error=FAILURE, failed_at=int(time.time()))
     elif fault.stream == "failed-bare":
-        yield _event("conversation.chat.failed", FAILURE)
+        yield "conversation.chat.failed", FAILURE
     elif fault.stream == "requires_action":
         call = {"id": number(), "type": "reply_message", "function": None}
         action = {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": [call]}}
         yield ends("requires_action", required_action=action)
     else:
-        yield _event("conversation.message.completed", _finish(about))
+        yield "conversation.message.completed", _finish(about)
         count = len("".join(pieces))
         usage = {"token_count": count + len(question), "output_count": count, "input_count": len(question)}
         yield ends("completed", completed_at=int(time.time()), usage=usage)
-    yield _event("done", done)
+    yield "done", done
 
 
-def _message(about: dict[str, Any], pieces: list[str]) -> Iterator[str]:
+def _message(about: dict[str, Any], pieces: list[str]) -> Iterator[tuple[str, Any]]:
     """The pieces of one message, and then the whole of it."""
     known = _text_message(about, "answer")
     for piece in pieces:
-        yield _event("conversation.message.delta", {**known, "content": piece})
+        yield "conversation.message.delta", {**known, "content": piece}
     whole = {**known, "content": "".join(pieces), "created_at": int(time.time())}
-    yield _event("conversation.message.completed", whole)
+    yield "conversation.message.completed", whole
 
 
 def _finish(about: dict[str, Any]) -> dict[str, Any]:
@@ -167,8 +217,3 @@ def _text_message(about: dict[str, Any], kind: str) -> dict[str, Any]:
         "chat_id": about["id"],
         **known,
     }
-
-
-def _event(name: str, data: Any) -> str:
-    # No space after the colons, as the service itself writes them.
-    return f"event:{name}\ndata:{compact(data)}\n\n"

@@ -8,7 +8,7 @@ from .answer import NOT_FOUND, refusal
 from .oauth import TOKEN
 from .oauth import refusal as token_refusal
 
-PATHS = ("/v1/", "/v3/")
+PATHS = ("/v1/", "/v3/", "/api/", "/open_api/")
 
 __all__ = ["NOT_FOUND", "PATHS", "TOKEN", "refusal", "router", "token_refusal"]
 

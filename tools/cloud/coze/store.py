@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,10 @@ CREATE TABLE IF NOT EXISTS coze_usage (
 CREATE TABLE IF NOT EXISTS coze_interrupts (
     event_id TEXT PRIMARY KEY, workflow_id TEXT NOT NULL, type INTEGER NOT NULL,
     resumed INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS coze_chats (
+    chat_id TEXT PRIMARY KEY, conversation_id TEXT NOT NULL,
+    begun TEXT NOT NULL, ended TEXT NOT NULL, messages TEXT NOT NULL, ready REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS coze_channels (connector_id TEXT PRIMARY KEY, key TEXT);
 CREATE TABLE IF NOT EXISTS coze_bound (
@@ -108,6 +113,29 @@ class Store:
 
     def resumed(self, event_id: str) -> None:
         self._state.run("UPDATE coze_interrupts SET resumed = 1 WHERE event_id = ?", event_id)
+
+    def keep_chat(
+        self, begun: dict[str, Any], ended: dict[str, Any], messages: list[dict[str, Any]], ready: float
+    ) -> None:
+        """Keeps a chat whose outcome is known already and may be seen from a Unix time on."""
+        self._state.run(
+            "INSERT OR REPLACE INTO coze_chats VALUES (?, ?, ?, ?, ?, ?)",
+            begun["id"],
+            begun["conversation_id"],
+            *map(json.dumps, (begun, ended, messages)),
+            ready,
+        )
+
+    def chat(self, conversation_id: str, chat_id: str) -> dict[str, Any] | None:
+        """A chat and its messages, of which there are none before it has ended."""
+        row = self._state.one(
+            "SELECT * FROM coze_chats WHERE conversation_id = ? AND chat_id = ?", conversation_id, chat_id
+        )
+        if row is None:
+            return None
+        if self._state.now() < row["ready"]:
+            return {"chat": json.loads(row["begun"]), "messages": []}
+        return {"chat": json.loads(row["ended"]), "messages": json.loads(row["messages"])}
 
     def add_channel(self, connector_id: str, key: str | None) -> None:
         self._state.run(

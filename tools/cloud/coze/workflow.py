@@ -25,7 +25,7 @@ class StreamRun(Body):
     app_id: Text | None = None
     ext: Ext = None
     workflow_version: Text | None = None
-    connector_id: Text | None = None
+    connector_id: str | None = None
 
 
 class Run(StreamRun):

@@ -58,8 +58,7 @@ class Record(Strict):
 
 
 def router(state: State) -> APIRouter:
-    content_type = "application/json; charset=utf-8"
-    routes = APIRouter(route_class=route(answer.refusal, content_type=content_type))
+    routes = APIRouter(route_class=route(answer.refusal))
 
     async def app(authorization: Annotated[str | None, Header()] = None) -> dict[str, Any]:
         given = bearer(authorization)
