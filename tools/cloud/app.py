@@ -1,9 +1,10 @@
 """The application: the clouds' calls, and the box's own page, state and misbehaviour."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
@@ -21,17 +22,32 @@ OWN = frozenset({"/", "/state", "/misbehave", "/favicon.ico"})
 HOW = TypeAdapter(Misbehaviour | None)
 
 
-def make_app(state: State, switch: Switch, on_call: Callable[[dict[str, Any]], None]) -> FastAPI:
+def make_app(
+    state: State, switch: Switch, names: list[str], on_call: Callable[[dict[str, Any]], None]
+) -> FastAPI:
+    """The box as an ASGI application; its own paths answer only where it is called by one of `names`."""
     app = FastAPI(title="muster: the clouds in a box", openapi_url=None, redirect_slashes=False)
     for vendor in (chinamobile, model, coze, baidu, feishu):
         app.include_router(vendor.router(state))
     app.add_middleware(Traffic, state=state, switch=switch, own=OWN, on_call=on_call, refuse=refusal)
 
-    @app.get("/state")
+    hosts = {f"[{name}]" if ":" in name else name.lower() for name in names}
+
+    async def called_by_name(request: Request) -> None:
+        # A foreign page may send requests here, from a browser or through a DNS name that it turns round.
+        host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+        if re.sub(":[0-9]+$", "", host).lower() not in hosts:
+            raise HTTPException(403, f"the box is called {', '.join(names)}, not {host!r}")
+        if origin not in (None, f"https://{host}"):
+            raise HTTPException(403, f"a page of {origin!r} may not ask this")
+
+    own = APIRouter(dependencies=[Depends(called_by_name)])
+
+    @own.get("/state")
     async def summary() -> dict[str, Any]:
         return {**state.summary(), "misbehaviour": told(switch)}
 
-    @app.post("/misbehave")
+    @own.post("/misbehave")
     async def misbehave(request: Request) -> dict[str, Any]:
         # JSON whatever its Content-Type is: curl -d says that it is a form.
         try:
@@ -41,17 +57,19 @@ def make_app(state: State, switch: Switch, on_call: Callable[[dict[str, Any]], N
         switch.set(how)
         return told(switch)
 
-    @app.get("/", response_class=HTMLResponse)
+    @own.get("/", response_class=HTMLResponse)
     async def index() -> str:
         return page.render(await summary())
 
-    @app.get("/favicon.ico")
+    @own.get("/favicon.ico")
     async def favicon() -> Response:
         return Response(status_code=204)
 
+    app.include_router(own)
+
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: HTTPException) -> Response:
-        path = request.url.path
+        path = request.scope["path"]
         response = refusal(path, f"{request.method} {path}: {error.detail}", None, error.status_code)
         response.headers.update(error.headers or {})
         return response
@@ -68,7 +86,7 @@ def refusal(path: str, text: str, code: str | None, status: int) -> Response:
     if path == coze.TOKEN:
         return coze.token_refusal(text, code or "invalid_request", status)
     if path.startswith(coze.PATHS):
-        return coze.refusal(text, number(code) if code else coze.NOT_FOUND, status)
+        return coze.refusal(text, number(code), status) if code else coze.unreached(path, text, status)
     if path.startswith(model.PATH):
         return model.refusal(text, code or "invalid_request", status)
     return chinamobile.refusal(text, code or "500", status)

@@ -119,7 +119,7 @@ class Cloud:
             port = sockets[0].getsockname()[1]
             self.url = f"https://[{name}]:{port}" if ":" in name else f"https://{name}:{port}"
 
-            self._start(stack, sockets)
+            self._start(stack, sockets, names)
             self._stack = stack.pop_all()
         return self
 
@@ -136,9 +136,9 @@ class Cloud:
         _lock(folder, stack)
         return folder, folder / "cloud.sqlite3"
 
-    def _start(self, stack: contextlib.ExitStack, sockets: list[socket.socket]) -> None:
+    def _start(self, stack: contextlib.ExitStack, sockets: list[socket.socket], names: list[str]) -> None:
         config = uvicorn.Config(
-            make_app(self._state, self._switch, self._on_call),
+            make_app(self._state, self._switch, names, self._on_call),
             http=Protocol,
             ws="none",
             lifespan="off",

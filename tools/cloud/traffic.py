@@ -2,24 +2,32 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from fastapi import Response
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .misbehave import Switch, hang_up
 from .state import State
 
+GONE = "the connection ended in the middle of the request"
+BODY_BYTES = 1 << 20
+# Ten megabytes of sound with a form around it, and all devices of a maker in one call.
+LARGE_BODY_BYTES = 12 << 20
+LARGE = re.compile("/v1/audio/transcriptions|/v1/connectors/[^/]+/user_configs")
+
 
 class Traffic:
-    """ASGI middleware around every path but the box's own.
+    """ASGI middleware: keeps bodies short, and logs and breaks every path but the box's own.
 
     Args:
         own: the box's own paths, which are neither logged nor broken.
         on_call: is handed each call's row when the call is over.
-        refuse: makes a refusal of path, sentence, code and HTTP status.
+        refuse: makes a refusal of path, sentence, code (or None) and HTTP status.
     """
 
     def __init__(
@@ -29,26 +37,32 @@ class Traffic:
         switch: Switch,
         own: frozenset[str],
         on_call: Callable[[dict[str, Any]], None],
-        refuse: Callable[[str, str, str, int], Response],
+        refuse: Callable[[str, str, str | None, int], Response],
     ) -> None:
         self.app, self.state, self.switch, self.own = app, state, switch, own
         self.on_call, self.refuse = on_call, refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in self.own:
-            return await self.app(scope, receive, send)
-        call = self.state.call_arrived(scope["path"])
-        body, complete = await _body(receive)
+        path = scope["path"]
+        if path in self.own:
+            body, lack = await _body(scope, receive)
+            own = self.refuse(path, lack, None, 413) if lack else self.app
+            return await own(scope, _replayed(body, receive), send)
+        call = self.state.call_arrived(_printable(path))
+        body, lack = await _body(scope, receive)
 
         # Always before the caller can know that it is over, so that it finds the call in the log.
         def end(**outcome: Any) -> None:
-            device = scope["state"].get("device")
-            self.on_call(self.state.call_ended(call, received=len(body), device=device, **outcome))
+            outcome["device"] = scope["state"].get("device")
+            known = {name: _printable(it) if isinstance(it, str) else it for name, it in outcome.items()}
+            self.on_call(self.state.call_ended(call, received=len(body), **known))
 
-        if not complete:
-            return end(reason="the connection ended in the middle of the request")
+        if lack == GONE:
+            return end(reason=GONE)
+        if lack:
+            return await _pass_on(self.refuse(path, lack, None, 413), scope, receive, send, end, None)
 
-        fault = scope["state"]["fault"] = self.switch.for_call(scope["path"])
+        fault = scope["state"]["fault"] = self.switch.for_call(path)
         transport: asyncio.Transport = scope["state"]["transport"]
         if fault.delay and await _gone(receive, fault.delay):
             return end(reason=f"the caller left within a delay of {fault.delay:g} s")
@@ -58,7 +72,7 @@ class Traffic:
             await _gone(receive)
             return None
 
-        instead = fault.answer(partial(self.refuse, scope["path"]))
+        instead = fault.answer(partial(self.refuse, path))
         app, replayed = instead or self.app, _replayed(body, receive)
         if fault.connection is None:
             await _pass_on(
@@ -132,15 +146,26 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _body(receive: Receive) -> tuple[bytes, bool]:
+async def _body(scope: Scope, receive: Receive) -> tuple[bytes, str | None]:
+    """A body as far as it was read, and why that is not all of it."""
+    limit = LARGE_BODY_BYTES if LARGE.fullmatch(scope["path"]) else BODY_BYTES
     body = bytearray()
-    while True:
+    more = True
+    announced = int(Headers(scope=scope).get("Content-Length", 0))
+    while more and max(announced, len(body)) <= limit:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return bytes(body), False
+            return bytes(body), GONE
         body += message.get("body", b"")
-        if not message.get("more_body"):
-            return bytes(body), True
+        more = message.get("more_body", False)
+    if max(announced, len(body)) > limit:
+        return bytes(body), f"the body is longer than {limit} bytes"
+    return bytes(body), None
+
+
+def _printable(text: str) -> str:
+    """Text from outside as one line that a terminal shows and does not obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 async def _gone(receive: Receive, timeout: float | None = None) -> bool:

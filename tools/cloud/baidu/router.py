@@ -17,4 +17,6 @@ def unreached(path: str, text: str, status: int) -> Response:
     version = ANY_VERSION.match(path)
     if version and version[1] != "2":
         return refusal(f"It must be 2, not {version[1]}.", "InvalidVersion")
-    return refusal(text, "InvalidHTTPRequest" if status == 400 else "InvalidURI")
+    if status in (404, 405):
+        return refusal(text, "InvalidURI")
+    return refusal(text, "InvalidHTTPRequest", status)

@@ -17,6 +17,7 @@ from .answer import Body, FormRoute, JsonRoute, log_header, success
 from .caller import Caller, calling
 from .store import number
 
+TRANSCRIPTIONS = "/v1/audio/transcriptions"
 SPEECH_BYTES = 1024
 AUDIO_BYTES = 10 * 1024 * 1024
 PART_BYTES = 4096
@@ -60,7 +61,7 @@ def router(state: State) -> APIRouter:
         parts = (sound[start : start + PART_BYTES] for start in range(0, len(sound), PART_BYTES))
         return stream(request, parts, MEDIA[body.response_format], log_header())
 
-    @forms.post("/v1/audio/transcriptions")
+    @forms.post(TRANSCRIPTIONS)
     async def transcriptions(request: Request, caller: Caller = who) -> Response:
         size = await _uploaded(request)
         if size > AUDIO_BYTES:

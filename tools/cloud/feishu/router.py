@@ -21,6 +21,8 @@ def router(state: State) -> APIRouter:
 
 def unreached(path: str, text: str, status: int) -> Response:
     """Refuses a call that the application could not hand on: no such path or method, or no such body."""
-    if status != 400:
+    if status in (404, 405):
         return refusal(text, status, status)
-    return refusal(text, INVALID_APP if path == token.PATH else WRONG)
+    if path == token.PATH:
+        return refusal(text, INVALID_APP, 200 if status == 400 else status)
+    return refusal(text, WRONG, status)
