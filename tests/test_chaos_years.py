@@ -45,7 +45,8 @@ class Life:
             flash_full=False,
             sends_dates=True,
             ntp=True,
-            device_time=lambda: self.world.now,
+            ahead=0,
+            device_time=lambda: self.world.now + self.world.ahead,
         )
         self.judge = years.Judge(1)
         self.judge.watch(self.world)
@@ -53,7 +54,7 @@ class Life:
         self.judge.called()
         self.judge.fetched()
         self.judge.received_secret()
-        self.judge.wrote("record.0")
+        self.write("record.0")
         self.report()
 
     def boot(self, told=True):
@@ -72,7 +73,12 @@ class Life:
         if answered:
             self.world.now += 300
             self.judge.received()
-            self.judge.wrote("schedule.0")
+            self.write("schedule.0")
+
+    def write(self, key):
+        self.judge.writes(key)
+        if not self.world.flash_full:
+            self.judge.wrote()
 
     def off(self, hours, after_s=60):
         self.world.now += after_s * SECOND
@@ -195,7 +201,7 @@ def test_an_hour_of_requests():
 
 def test_a_write_that_no_answer_asked_for():
     life = Life().regular()
-    life.judge.wrote("schedule.1")
+    life.judge.wrote()
     assert life.verdict() == {"flash"}
 
 
@@ -231,3 +237,32 @@ def test_the_first_use_of_a_day_reports_whatever_came_before_and_a_second_does_n
     life.after(0.1).judge.used()
     life.after(0.01).report()
     assert life.verdict() == {"early"}
+
+
+def test_a_use_whose_record_was_not_kept_is_forgotten_at_a_reboot():
+    for full in (True, False):
+        life = Life("daily")
+        life.after(22).report()
+        life.after(19).judge.used()
+        life.world.flash_full = full
+        life.after(0.01).report()
+        life.off(1)
+        life.boot()
+        if full:
+            life.after(0.01).report()  # overdue, by the record of before
+        life.after(1).judge.used()
+        life.after(0.01).report()
+        assert life.verdict() == (set() if full else {"early"})
+        assert life.judge.counts["excused: the record before was not kept"] == full
+
+
+def test_a_date_that_sets_the_clock_back_dates_a_use_back():
+    for hours, expected in ((-3, set()), (-1, {"early"})):
+        life = Life("daily")
+        life.after(22).report()
+        life.after(20).judge.used()  # two o'clock in Beijing
+        life.world.ahead = hours * HOUR
+        life.after(0.01).report()
+        life.after(10).judge.used()
+        life.after(0.01).report()
+        assert life.verdict() == expected

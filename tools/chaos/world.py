@@ -357,10 +357,11 @@ class Nvs:
 
     def set_blob(self, key, blob):
         world.advance(world.rng.randrange(30))
+        world.judge.writes(key)
         if world.flash_full:
             raise OSError(-4357)
         world.nvs[key] = bytes(blob)
-        world.judge.wrote(key)
+        world.judge.wrote()
         world.advance(5)
 
     def commit(self):

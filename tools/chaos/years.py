@@ -11,7 +11,10 @@ secret    One fetch for an identity, for ever. Again only if the answer was lost
 
 early     No two accepted reports are nearer than the policy allows: 12 h - 15 min (daily: 21 h 45 min, or
           the first use of another Beijing day), less what two clocks may be wrong by: 5 s and the drift
-          within one boot, a minute more across a reboot (a Date is believed within 30 s). The interval after
+          within one boot, a minute more across a reboot (a Date is believed within 30 s). A day is another
+          by the world's clock, or by the device's when it was used; an answer's Date that sets that clock
+          back to an earlier day dates the use back with it, for the device cannot know which was the lie.
+          What day it was used on, a reboot leaves only to a device whose record was kept. The interval after
           the first report, which is the spread one, is not bounded. Within one boot nothing excuses this but
           an answer that was lost. Across a reboot there are three excuses: the record of the report before
           could not be kept (power gone within 5 s, flash full); the clock was wrong when it was written; one
@@ -97,6 +100,7 @@ class Report:
     delivered: int | None = None  # when its answer reached the device
     kept: bool = False  # on flash, if nothing is wrong
     error: int = 0  # seconds by which the device's clock was ahead when it wrote the record
+    use_days: tuple[int, int] | None = None  # as the Judge's, when it wrote the record
 
 
 class Judge:
@@ -115,7 +119,7 @@ class Judge:
         self.expected: int | None = None
         self.lied = False
         self.last_use = self.ahead = 0
-        self.use_days: tuple[int, int] | None = None  # reported for last
+        self.use_days: tuple[int, int] | None = None  # reported for last, as far as the device remembers
 
     def watch(self, watched: World) -> None:
         self.world = watched
@@ -127,7 +131,7 @@ class Judge:
         self.last: Report | None = None
         self.known = self.secret_kept = False
         self.secret_at = 0
-        self.firm = 0
+        self.kept: list[Report] = []
 
     def fail(self, kind: str, text: str) -> None:
         self.counts[kind] += 1
@@ -147,6 +151,7 @@ class Judge:
         self.lied = self.lied and not cold
         if new_identity:
             self.new_identity()
+        self.use_days = self.kept[-1].use_days if self.kept else None
         self.overdue = (
             self.last is not None
             and self.last.kept
@@ -161,7 +166,7 @@ class Judge:
         self.known = False
         if self.last and self.last.kept and now < self.last.delivered + KEPT:
             self.last.kept = False
-            self.firm -= 1
+            self.kept.pop()
         if now < self.secret_at + KEPT:
             self.secret_kept = False
 
@@ -267,7 +272,7 @@ class Judge:
         if self.overdue and self.told and not self.lied and not self.used_since_boot:
             self.look_at_delay()
         self.overdue = False
-        report = Report(now, self.boot, self.firm == 0)
+        report = Report(now, self.boot, not self.kept)
         if self.last:
             self.look_whether_early(self.last, report)
             # A use before the boot nobody remembers.
@@ -283,16 +288,24 @@ class Judge:
         assert last is not None
         last.delivered = now
         last.kept = not self.world.flash_full
-        self.firm += last.kept
+        if last.kept:
+            self.kept.append(last)
         self.known = True
         self.counts["reports received"] += 1
         if not self.secret_kept and not self.flash_was_full and last.kept:
             self.secret_kept, self.secret_at = True, now
 
-    def wrote(self, key: str) -> None:
-        self.counts["writes"] += 1
+    def writes(self, key: str) -> None:
+        """It tries to; whether flash takes it or not."""
         if key.startswith("schedule") and self.last:
-            self.last.error = (self.world.device_time() - self.world.now) // SECOND
+            device_time = self.world.device_time()
+            self.last.error = (device_time - self.world.now) // SECOND
+            if self.use_days:
+                self.use_days = self.use_days[0], min(self.use_days[1], day(device_time))
+            self.last.use_days = self.use_days
+
+    def wrote(self) -> None:
+        self.counts["writes"] += 1
 
     def look_at_delay(self) -> None:
         delay = self.world.now - self.booted_at
