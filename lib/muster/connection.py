@@ -34,11 +34,14 @@ if MICROPYTHON:
         """What TLS reads and writes through, for a moment at a time.
 
         mbedTLS alone goes on reading for as long as warnings come in, and anybody can send those
-        before the handshake is over.
+        before the handshake is over. An exception would jump out of the midst of it, and what it had
+        allocated would be lost: nothing is raised here, but by check().
         """
 
         def __init__(self, raw):
-            self._raw = raw
+            self._read = raw.readinto
+            self._write = raw.write
+            self._fault = None
             self.wanted = None  # what the last transfer waits for
             self.turn()
 
@@ -46,23 +49,29 @@ if MICROPYTHON:
             self._until = ticks_add(ticks_ms(), _TURN_MS)
 
         def readinto(self, buffer):
-            return self._transfer(self._raw.readinto, buffer, select.POLLIN)
+            return self._transfer(self._read, buffer, select.POLLIN)
 
         def write(self, data):
-            return self._transfer(self._raw.write, data, select.POLLOUT)
+            return self._transfer(self._write, data, select.POLLOUT)
 
-        def ioctl(self, *_):
+        def ioctl(self, request, argument):
             return 0
 
         def _transfer(self, transfer, data, events):
-            self.wanted = events
-            if ticks_diff(self._until, ticks_ms()) < 0:
-                return None  # as if it would block
             try:
-                return transfer(data)
-            except OSError as e:
-                # Raised, it would jump out of the midst of mbedTLS.
-                return -e.errno  # type: ignore[operator]
+                self.wanted = events
+                if ticks_diff(self._until, ticks_ms()) >= 0:
+                    return transfer(data)
+            except BaseException as e:
+                self._fault = e
+            return None  # as if it would block
+
+        def check(self, n=0):
+            """Raises what ended the last transfer; a broken connection only when all has been taken."""
+            fault = self._fault
+            if fault and (n is None or not isinstance(fault, OSError)):
+                self._fault = None
+                raise fault
 
     _WANT_READ = _WANT_WRITE = ()  # a stream that would block returns None there
 
@@ -100,6 +109,7 @@ ROOTS = "/roots"  # where a board keeps its CA certificates
 _BUFFER = const(128)  # a line is read through it: a larger one leaves holes all over a board's heap
 MAX_LINE = const(4096)
 MAX_HEAD = const(16384)  # and of trailers
+_LONGEST_S = const(518400)  # six days: an ESP32's ticks count no further ahead
 _RECORD = const(16384)  # what TLS can send at once
 # To be asked for: an ESP32 tells of no more than that, and a refused connection is writable there.
 _BROKEN = select.POLLERR | select.POLLHUP
@@ -131,7 +141,7 @@ class Deadline:
 
     def __init__(self, seconds):
         self.seconds = seconds
-        self._at = ticks_add(ticks_ms(), int(seconds * 1000))
+        self._at = ticks_add(ticks_ms(), int(min(seconds, _LONGEST_S) * 1000))
 
     def check(self, host, doing):
         if ticks_diff(self._at, ticks_ms()) <= 0:
@@ -141,11 +151,12 @@ class Deadline:
 class Trust:
     """The TLS context of a session: its roots, which stay in memory, and what the last peer showed.
 
-    ca   as http.Session takes it
+    ca     as http.Session takes it
+    shown  DER of the peer's certificate, None if it is known already or not to be had
     """
 
     def __init__(self, ca):
-        self.validity = None
+        self.shown = None
         self.context = context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
         if MICROPYTHON:
             context.verify_callback = self._see  # type: ignore[attr-defined]
@@ -156,13 +167,22 @@ class Trust:
             _load(ca, lambda der: context.load_verify_locations(cadata=der))
 
     def _see(self, certificate, depth):
-        # mbedTLS shows each certificate of the chain; the verdict stays its own.
-        if depth == 0:
-            try:
-                self.validity = validity(certificate)
-            except ValueError:
-                self.validity = None
-        return 0
+        # mbedTLS shows each certificate of the chain; the verdict stays its own. What left here would
+        # lose what it has allocated. A Ctrl-C cannot: MicroPython looks for one only at a branch.
+        try:
+            self.shown = bytes(certificate[: len(certificate) * (depth == 0)])
+            return 0
+        except:  # noqa: E722
+            self.shown = None
+            return 0
+
+    def validity(self):
+        """(notBefore, notAfter) of the peer's certificate, None if it is not known; to be asked once."""
+        der, self.shown = self.shown, None
+        try:
+            return der and validity(der)
+        except ValueError:
+            return None
 
 
 class Connection:
@@ -250,7 +270,11 @@ class Connection:
         # A server with anything to say now says goodbye, or what belongs to no request. TLS may have it
         # in a buffer that a poll does not see.
         try:
-            return _receive(self._stream, self._buffer[:1]) is None
+            if _receive(self._stream, self._buffer[:1]) is not None:
+                return False
+            if self._wire:
+                self._wire.check(None)
+            return True
         except _WANT_READ:
             return True
         except OSError as e:
@@ -303,8 +327,9 @@ class Connection:
         return n
 
     def close(self):
-        if self._wire:
-            self._wire.turn()  # for TLS's goodbye
+        wire = self._wire
+        if wire:
+            wire.turn()  # for TLS's goodbye
         # The raw socket too: mbedTLS lets go of it when a handshake fails, and then closes nothing.
         for s in (self._stream, self._raw):
             if s:
@@ -313,6 +338,8 @@ class Connection:
                 except OSError:
                     pass
         self._stream = self._raw = self._wire = None
+        if wire:
+            wire.check()
 
     def _attempt(self, transfer, view, events):
         """Transfers some bytes of view, waiting until that is possible. Returns how many."""
@@ -324,6 +351,8 @@ class Connection:
             wanted = events
             try:
                 n = transfer(self._stream, view)
+                if self._wire:
+                    self._wire.check(n)
             except _WANT_READ:
                 wanted = select.POLLIN
             except _WANT_WRITE:
@@ -333,9 +362,9 @@ class Connection:
             except OSError as e:
                 if e.errno != errno.EAGAIN:
                     raise self._failed(e)
-            if self._trust and self._trust.validity:
-                self.not_after = self._trust.validity[1]
-                self._trust.validity = None
+            if self._trust and self._trust.shown:
+                dates = self._trust.validity()
+                self.not_after = dates and dates[1]
             if n is not None:
                 return n
             if self._wire:
@@ -352,7 +381,7 @@ class Connection:
 
     def _refused(self, verdict):
         """mbedTLS's or OpenSSL's verdict on a certificate as an exception to raise."""
-        validity, self._trust.validity = self._trust.validity, None
+        dates = self._trust.validity()
         code = getattr(verdict, "verify_code", None)
         text = str(verdict)
         reasons = [words for part, codes, words in _REFUSALS if part in text or code in codes]
@@ -361,8 +390,8 @@ class Connection:
         if why not in (_NOT_YET_VALID, _EXPIRED) or len(text.strip().split("\n")) > 1:
             return TransportError(sentence)
         misfit = Misfit(sentence)
-        if validity and why == _NOT_YET_VALID:
-            misfit.starts = validity[0]
+        if dates and why == _NOT_YET_VALID:
+            misfit.starts = dates[0]
         return misfit
 
 

@@ -120,7 +120,10 @@ class Response:
             content = self.content
             rest, self._rest = self._rest, b""
             return content if len(rest) == len(content) else bytes(rest)
-        view = memoryview(bytearray(size))
+        try:
+            view = memoryview(bytearray(size))
+        except (MemoryError, OverflowError):
+            raise TransportError("there is no memory to read %d bytes at once" % size)
         done = 0
         while done < size:
             n = self.readinto(view[done:])
@@ -231,7 +234,7 @@ class Response:
                 if done > limit:
                     self._too_long()
             self._content = bytes(memoryview(content)[:done])
-        except MemoryError:
+        except (MemoryError, OverflowError):
             self.close()
             raise TransportError("there is no memory for the answer's body")
         self._rest = memoryview(self._content)

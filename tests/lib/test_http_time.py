@@ -40,6 +40,19 @@ def test_a_timeout_bounds_the_whole_exchange(server):
     until_left(server)
 
 
+def test_no_number_is_too_large(server):
+    # An ESP32's ticks count six days ahead; no machine's count these.
+    for timeout in (1e9, 1 << 40, 1 << 70, float("inf")):
+        assert http.get(say(server, OK), timeout=timeout).text == "ok"
+    head = "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+    greedy = http.Session(max_body=1 << 70)
+    assert "no memory" in refused(say(server, head % 999999999999999, ["silent"]), greedy)
+    assert "Content-Length" in refused(say(server, head % (1 << 62), ["silent"]), greedy)
+    with http.get(say(server, OK), stream=True) as r:
+        assert "no memory to read" in str(raises(TransportError, r.read, 1 << 70))
+    until_left(server)
+
+
 def _slowly(server):
     return say(server, 0.2, answer("", "Location: " + say(server, 0.2, OK), status="302 x"))
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import binascii
+import errno
+import gc
 import hashlib
 
 from helpers import raises
-from muster import http, wait
+from muster import connection, http, wait
 from muster.connection import MICROPYTHON
-from muster.errors import ConfigError
+from muster.errors import ConfigError, TransportError
 from told import OK, answer, go, refused, requests, say, say_in_turn, seen, until_left, until_said
 
 # In seconds. What is to be reached within a timeout, and not only to be ended by it, has more of it.
@@ -42,8 +44,8 @@ def test_bad_certificates(bad_tls):
             )
             assert "127.0.0.1: its certificate was refused" in text and reason in text, (kind, text)
         until_left(server)
-        for connection in seen(server):
-            assert connection["received"] == [] and connection["handshake"], (kind, connection)
+        for seen_there in seen(server):
+            assert seen_there["received"] == [] and seen_there["handshake"], (kind, seen_there)
     # Of two reasons at least one is named.
     for kind, reasons in (
         ("foreign future", ("no trusted root", "not valid yet")),
@@ -292,6 +294,67 @@ def test_an_interrupt_closes_the_connection(tls, dripping_tls):
     raises(KeyboardInterrupt, session.get, dripping_tls["url"])
     raises(KeyboardInterrupt, session.get, say(tls, ["silent"]))
     until_left(tls)
+
+
+def test_nothing_is_raised_inside_tls(tls):
+    # MicroPython's mbedTLS would lose what it has allocated: here from the same heap, so that it shows.
+    if not MICROPYTHON:
+        return
+    wire = connection._Wire
+    session = http.Session(tls["ca"])
+    url = say(tls, ["silent"])
+    used = []
+    try:
+        for _ in range(8):
+            for fault, expected in (
+                (KeyboardInterrupt(), KeyboardInterrupt),
+                (MemoryError(), TransportError),
+                (OSError(errno.ECONNRESET), TransportError),
+            ):
+                for at in (1, 3, 6):
+                    connection._Wire = _failing(wire, at, fault)
+                    raises(expected, session.get, url)
+            gc.collect()
+            used.append(gc.mem_alloc())
+    finally:
+        connection._Wire = wire
+    assert max(used[4:]) <= max(used[:4]) + 512, used
+    until_left(tls)
+
+
+def _failing(wire, at, fault):
+    """A _Wire whose socket raises at that time that it is read from."""
+
+    class Failing(wire):
+        def __init__(self, raw):
+            super().__init__(raw)
+            read = self._read
+            times = [at]
+
+            def readinto(buffer):
+                times[0] -= 1
+                if not times[0]:
+                    raise fault
+                return read(buffer)
+
+            self._read = readinto
+
+    return Failing
+
+
+def test_no_memory_for_a_certificate_that_tls_shows(tls):
+    if not MICROPYTHON:
+        return
+    import micropython
+
+    trust = connection.Trust(tls["ca"])
+    shown = memoryview(bytes(900))
+    micropython.heap_lock()
+    try:
+        answer = trust._see(shown, 0)
+    finally:
+        micropython.heap_unlock()
+    assert answer == 0 and trust.validity() is None
 
 
 def test_a_loop_keeps_turning_and_a_cancelled_exchange_closes_its_connection(tls, dripping_tls):
