@@ -15,7 +15,7 @@ import threading
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tools.chaos.authorities import Authorities
@@ -179,6 +179,36 @@ def roots(authorities):
         "directory": str(folder / "roots"),
         "other": str(folder / "other.pem"),
     }
+
+
+@pytest.fixture(scope="session")
+def unusable_roots(tmp_path_factory):
+    """{kind: path} of roots, each good in itself, that mbedTLS does not take."""
+    folder = tmp_path_factory.mktemp("unusable")
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a root")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    only = x509.NameConstraints([x509.DNSName("example")], None)
+    paths = {}
+    for kind, key, digest in (
+        ("constrained", ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()),
+        ("ed25519", ed25519.Ed25519PrivateKey.generate(), None),
+    ):
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now)
+            .not_valid_after(now + datetime.timedelta(days=365))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        )
+        if kind == "constrained":
+            builder = builder.add_extension(only, critical=True)
+        path = folder / f"{kind}.der"
+        path.write_bytes(builder.sign(key, digest).public_bytes(Encoding.DER))
+        paths[kind] = str(path)
+    return paths
 
 
 def _seconds(date):

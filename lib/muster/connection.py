@@ -12,6 +12,7 @@ import select
 import socket
 import sys
 
+from . import log
 from .clock import ticks_add, ticks_diff, ticks_ms
 from .errors import ConfigError, TransportError
 from .x509 import certificates, validity
@@ -136,6 +137,9 @@ class Misfit(TransportError):
     starts = 0  # Unix time of its first day, if that is what this clock has not seen
 
 
+_skipped = []  # what was said of files that are no certificates, once
+
+
 class Deadline:
     """seconds from now, for everything that is done under it."""
 
@@ -160,11 +164,68 @@ class Trust:
         self.context = context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
         if MICROPYTHON:
             context.verify_callback = self._see  # type: ignore[attr-defined]
-            _load(ROOTS if ca is None else ca, context.load_verify_locations)
         elif ca is None:
             context.load_default_certs()  # type: ignore[attr-defined]
-        else:
-            _load(ca, lambda der: context.load_verify_locations(cadata=der))
+            return
+        try:
+            self._load(ROOTS if ca is None else ca, "ca")
+        except MemoryError:
+            raise TransportError("there is no memory for the CA certificates")
+
+    def _load(self, ca, name):
+        """Loads each certificate in ca: bytes, path of a file or directory, or a list of these."""
+        files = None
+        if isinstance(ca, str):
+            name = ca
+            try:
+                files = sorted(os.listdir(ca))
+            except OSError:
+                pass  # no directory
+        if files is not None:
+            usable = 0
+            for file in files:
+                try:
+                    self._load(ca + "/" + file, name)
+                    usable += 1
+                except ConfigError as e:
+                    # One bad file, such as computers leave in folders, does not disable the others.
+                    if str(e) not in _skipped:
+                        _skipped.append(str(e))
+                        log.warning(str(e))
+            if not usable:
+                raise ConfigError("there is no CA certificate to verify servers by in %s" % ca)
+            return
+        if isinstance(ca, (list, tuple)):
+            if not ca:
+                raise ConfigError("there is no CA certificate to verify servers by: the list is empty")
+            for part in ca:
+                self._load(part, name)
+            return
+        try:
+            if isinstance(ca, str):
+                with open(ca, "rb") as f:
+                    ca = f.read()
+            else:
+                ca = bytes(ca)
+            for der in certificates(ca):
+                self._add(der)
+        except (OSError, ValueError) as e:
+            if getattr(e, "errno", None) == errno.ENOENT:
+                raise ConfigError("there is no %s: put the CA certificate of your servers there" % name)
+            raise ConfigError(
+                "%s is no CA certificate to verify servers by: %s; DER or PEM is expected" % (name, e)
+            )
+
+    def _add(self, der):
+        if not MICROPYTHON:
+            self.context.load_verify_locations(cadata=der)
+            return
+        try:
+            self.context.load_verify_locations(der)
+        except ValueError:
+            # It says the same where there was no memory, of which a certificate takes about that much.
+            _make_sure_of(2 * len(der) + 2048)
+            raise ValueError("this board's TLS cannot read it")
 
     def _see(self, certificate, depth):
         # mbedTLS shows each certificate of the chain; the verdict stays its own. What left here would
@@ -395,34 +456,11 @@ class Connection:
         return misfit
 
 
-def _load(ca, load):
-    """Calls load(der) for each certificate in ca: bytes, path of a file or directory, or a list of these."""
-    name = "ca"
-    if isinstance(ca, str):
-        name = ca
-        try:
-            ca = [ca + "/" + file for file in sorted(os.listdir(ca))]
-        except OSError:
-            pass  # no directory
-    if isinstance(ca, (list, tuple)):
-        if not ca:
-            raise ConfigError(
-                "there is no CA certificate to verify servers by: the directory or list is empty"
-            )
-        for part in ca:
-            _load(part, load)
-        return
+def _make_sure_of(size):
+    """Raises MemoryError if ESP-IDF's heap, from which TLS takes its memory, has no piece so large."""
     try:
-        if isinstance(ca, str):
-            with open(ca, "rb") as f:
-                ca = f.read()
-        else:
-            ca = bytes(ca)
-        for der in certificates(ca):
-            load(der)
-    except (OSError, ValueError) as e:
-        if getattr(e, "errno", None) == errno.ENOENT:
-            raise ConfigError("there is no %s: put the CA certificate of your servers there" % name)
-        raise ConfigError(
-            "%s is no CA certificate to verify servers by: %s; DER or PEM is expected" % (name, e)
-        )
+        from esp32 import HEAP_DATA, idf_heap_info
+    except ImportError:
+        return
+    if max(region[2] for region in idf_heap_info(HEAP_DATA)) < size:
+        raise MemoryError
