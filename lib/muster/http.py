@@ -53,7 +53,7 @@ class Session:
     ):  # fmt: skip
         """Sends one request and returns its Response.
 
-        data           str or bytes; or an open file or an iterator of bytes, sent in chunks
+        data           str or bytes; or an open binary file or an iterator of bytes, sent in chunks
                        unless a Content-Length is among the headers
         json           an object to send as JSON instead
         stream         True leaves the body to be read piece by piece
@@ -63,7 +63,7 @@ class Session:
         repeatable     True says that a server may execute this request twice. It is sent again
                        when a kept connection ends before its answer, as GET, HEAD, PUT, DELETE,
                        OPTIONS and TRACE always are (RFC 9110, 9.2.2)
-        Raises TransportError, and ValueError for a URL or a header that cannot be sent.
+        Raises TransportError, and ValueError or TypeError for what cannot be sent.
         """
         return wait.run(
             self.exchange(method, url, data, json, headers, stream, auth, timeout, parse_headers, repeatable),
@@ -80,7 +80,7 @@ class Session:
             from json import dumps
 
             data = dumps(json)
-            if not _has(headers, "content-type"):
+            if _given(headers, "content-type") is None:
                 headers["Content-Type"] = "application/json"
         if auth is not None:
             from binascii import b2a_base64
@@ -141,11 +141,17 @@ class Session:
     def _send(self, method, target, data, headers, deadline, parse_headers, repeatable):
         """One request up to the head of its answer, on a kept connection or a new one."""
         origin = target[:3]
-        head = _head(method, target, data, headers)
+        length = _length(data, headers)
+        head = _head(method, target, length, headers)
+        whole = data is None or _is_bytes(data)
+        if not whole:
+            data = _framed(iter(_read(data) if hasattr(data, "read") else data), length)
+            if length == 0:
+                data = b"".join(data)  # now, since the head alone would be complete
         kept = self._kept.pop(origin, None)
         if kept:
             # What is read from a file or an iterator cannot be sent twice, so it never goes out on trial.
-            if (data is None or _is_bytes(data)) and kept.reuse(deadline):
+            if whole and kept.reuse(deadline):
                 try:
                     return (yield from self._converse(kept, method, head, data, parse_headers))
                 except Closed:
@@ -241,17 +247,12 @@ def _write(connection, head, data):
             yield from connection.write(head)
             yield from connection.write(data)
     else:
-        chunked = b"\r\nTransfer-Encoding: chunked\r\n" in head
         yield from connection.write(head)
-        for piece in _pieces(data) if hasattr(data, "read") else data:
-            if chunked and len(piece):
-                piece = b"%x\r\n" % len(piece) + piece + b"\r\n"
+        for piece in data:
             yield from connection.write(piece)
-        if chunked:
-            yield from connection.write(b"0\r\n\r\n")
 
 
-def _pieces(file):
+def _read(file):
     while True:
         piece = file.read(1024)
         if not piece:
@@ -259,30 +260,84 @@ def _pieces(file):
         yield piece
 
 
-def _has(headers, name):
-    return name in [other.lower() for other in headers]
+def _framed(pieces, length):
+    """The bytes to send of a body that comes in pieces: chunks, if length is not known."""
+    left = length
+    for piece in pieces:
+        if not _is_bytes(piece):
+            raise TypeError("data is to give bytes, and gave %s" % type(piece).__name__)
+        if length is None:
+            if len(piece):
+                yield b"%x\r\n" % len(piece) + piece + b"\r\n"
+            continue
+        left -= len(piece)
+        # Known before the last piece leaves: what is complete, a server executes.
+        if left < 0 or (left == 0 and any(pieces)):
+            raise ValueError("data is longer than its Content-Length, %d" % length)
+        yield piece
+    if left:
+        raise ValueError("data is %d bytes shorter than its Content-Length, %d" % (left, length))
+    if length is None:
+        yield b"0\r\n\r\n"
+
+
+def _given(headers, name):
+    """What the caller's headers say under name; None if nothing."""
+    for other in headers:
+        if other.lower() == name:
+            return headers[other]
+    return None
 
 
 def _is_bytes(data):
-    return isinstance(data, (bytes, bytearray, memoryview))
+    # Not a view of an array: its length is no count of bytes.
+    return isinstance(data, (bytes, bytearray)) or (isinstance(data, memoryview) and len(bytes(data[:1])) < 2)
 
 
-def _head(method, target, data, headers):
-    """The request line and the headers, as bytes; ValueError for what cannot stand there."""
+def _length(data, headers):
+    """Content-Length of the request: None if data comes in pieces and the caller does not say it."""
+    given = _given(headers, "content-length")
+    if given is not None:
+        given = str(given)
+        if not given.encode().isdigit() or len(given) > 15:
+            raise ValueError("a Content-Length is digits, unlike %r" % given)
+        given = int(given)
+    if data is None or _is_bytes(data):
+        length = len(data or b"")
+        if given not in (None, length):
+            raise ValueError("data has %d bytes, and its Content-Length is %d" % (length, given))
+        return length
+    # None of these has an __iter__ on MicroPython.
+    if isinstance(data, (dict, list, tuple, set, memoryview)) or not (
+        hasattr(data, "read") or hasattr(data, "__iter__") or hasattr(data, "__next__")
+    ):
+        raise TypeError(
+            "data is str, bytes, an open file or an iterator of bytes, not %s; "
+            "json= sends an object as JSON" % type(data).__name__
+        )
+    return given
+
+
+def _head(method, target, length, headers):
+    """The request line and the headers, as bytes; ValueError for what cannot stand there.
+
+    length   of the body; None if it goes out in chunks
+    """
     lines = ["%s %s HTTP/1.1" % (method, target[3])]
-    if not _has(headers, "host"):
-        lines.append("Host: " + target[4])
+    seen = ["transfer-encoding"]  # which is not the caller's to say
     for name, value in headers.items():
+        if name.lower() in seen:
+            raise ValueError("%r: this header is sent already; leave it out" % name)
+        if not name or " " in name or ":" in name or not isinstance(value, (str, int, float)):
+            raise ValueError("%r: a header's name has no space and no colon, and its value is text" % name)
         lines.append("%s: %s" % (name, value))
-    if not _has(headers, "content-length"):
-        if _is_bytes(data):
-            lines.append("Content-Length: %d" % len(data))
-        elif data is not None:
-            if not (hasattr(data, "read") or hasattr(data, "__iter__") or hasattr(data, "__next__")):
-                raise TypeError("data must be str, bytes, a file or an iterator of bytes")
-            lines.append("Transfer-Encoding: chunked")
-        elif method in ("POST", "PUT", "PATCH"):
-            lines.append("Content-Length: 0")
+        seen.append(name.lower())
+    if "host" not in seen:
+        lines.insert(1, "Host: " + target[4])
+    if length is None:
+        lines.append("Transfer-Encoding: chunked")
+    elif "content-length" not in seen and (length or method in ("POST", "PUT", "PATCH")):
+        lines.append("Content-Length: %d" % length)
     for line in lines:
         for c in line:
             if not " " <= c <= "~":
@@ -358,7 +413,7 @@ def _redirect(status, location, method, target, data, headers):
     except ValueError as e:
         raise TransportError("%s redirects to no usable address: %s" % (host, e))
     if new[:3] != target[:3]:
-        secret = data is not None or _has(headers, "authorization")
+        secret = data is not None or _given(headers, "authorization") is not None
         if secret or (scheme == "https" and new[0] != "https"):
             raise TransportError("%s redirects to %s, where this request must not go" % (host, new[1]))
         headers = {}

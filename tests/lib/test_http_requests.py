@@ -1,8 +1,10 @@
 """http: what is sent, byte by byte, and what is not."""
 
+from array import array
+
 from helpers import raises
 from muster import http
-from told import seen
+from told import requests, seen, until_left
 
 
 def test_every_method(server):
@@ -45,13 +47,86 @@ def test_every_kind_of_body(server, tmp):
         assert echo["head"].lower().count("content-length: ") == (not chunked), echo
         if hasattr(data, "close"):
             data.close()
-    raises(TypeError, http.post, server["url"], data=5)
 
 
 def test_an_empty_file_ends_though_it_was_opened_as_text(server, tmp):
     open(tmp + "/body", "w").close()
     with open(tmp + "/body") as f:
         assert http.post(server["url"], data=f).json()["body"] == "0\r\n\r\n"
+
+
+def test_a_body_that_is_none_is_refused_before_a_connection_is_made(server):
+    # array's memoryview counts items, not bytes.
+    for data in ({"a": "b"}, {}, [b"a"], (b"a",), {b"a"}, 5, 1.5, True, memoryview(array("h", [1, 2]))):
+        text = str(raises(TypeError, http.post, server["url"], data=data))
+        assert text.startswith("data is str, bytes, an open file or an iterator of bytes, not "), text
+        assert text.endswith("not %s; json= sends an object as JSON" % type(data).__name__), text
+    for data in ("\u4e2d", b"abc", bytearray(3), memoryview(b"abc"), None, iter([b"abc"])):
+        for length in ("1", 4, "-1", "+3", "3, 3", "", " 3", "x", "9" * 30, "\xb2"):
+            if length not in ("1", 4) or not hasattr(data, "__next__"):
+                text = str(
+                    raises(
+                        ValueError, http.post, server["url"], data=data, headers={"Content-length": length}
+                    )
+                )
+                assert "Content-Length" in text, text
+    raises(ValueError, http.get, server["url"], json={"a": "\u4e2d"}, headers={"Content-Length": 9})
+    assert seen(server) == []
+
+
+def test_a_body_whose_length_is_not_the_declared_one_is_never_complete(server, tmp):
+    with open(tmp + "/body", "wb") as f:
+        f.write(b"x" * 3000)
+    for pieces, length in (
+        ([b"abc", b"d"], 3),
+        ([b"abc", b"", bytearray(b"d")], 3),
+        ([b"abc", memoryview(b"d")], 3),
+        ([b"abc", b"d"], 2),
+        ([b"a"], 0),
+        ([b"abc", b"d"], 5),
+        ([], 1),
+        (None, 2999),
+        (None, 2048),
+        (None, 3001),
+    ):
+        with http.Session() as session, open(tmp + "/body", "rb") as f:
+            session.get(server["url"])
+            data = f if pieces is None else iter(pieces)
+            text = str(
+                raises(ValueError, session.post, server["url"], data=data, headers={"Content-Length": length})
+            )
+            assert "Content-Length, %d" % length in text and ("longer" in text or "shorter" in text), text
+            # What comes next goes out on a connection of its own.
+            assert session.get(server["url"] + "/next").json()["head"].startswith("GET /next ")
+        assert http.post(server["url"], data=iter([b""]), headers={"Content-Length": 0}).json()["body"] == ""
+    # What is not complete is no request for the server.
+    counts = requests(server)
+    assert sum(counts) == 3 * 10, counts
+    until_left(server)
+
+
+def test_a_body_that_gives_no_bytes_is_never_complete(server, tmp):
+    with open(tmp + "/body", "w") as f:
+        f.write("text")
+
+    def breaks():
+        yield b"abc"
+        raise KeyError("x")
+
+    for headers in ({}, {"Content-Length": "6"}):
+        with open(tmp + "/body") as f:
+            for data in (
+                iter(["abc", "def"]),
+                iter([b"abc", "def"]),
+                iter([b"abc", 1, 2, 3]),
+                iter([None]),
+                f,
+            ):
+                text = str(raises(TypeError, http.post, server["url"], data=data, headers=headers))
+                assert text.startswith("data is to give bytes, and gave "), text
+        raises(KeyError, http.post, server["url"], data=breaks(), headers=headers)
+    assert sum(requests(server)) == 0
+    until_left(server)
 
 
 def test_json_headers_and_auth(server):
@@ -133,6 +208,18 @@ def test_what_cannot_be_sent_is_refused_before_a_connection_is_made(server):
         {"A": "\u4e2d"},
         {"A": "\x00"},
         {"A": "secret\r"},
+        {"A": b"secret"},
+        {"A": None},
+        {"A": ["secret"]},
+        {"": "secret"},
+        {"A ": "secret"},
+        {" A": "secret"},
+        {"A: b": "secret"},
+        {"Transfer-Encoding": "chunked"},
+        {"transfer-encoding": "identity"},
+        {"A": "secret", "a": "secret"},
+        {"Host": "secret", "host": "secret"},
+        {"Content-Length": "0", "content-length": "1"},
     ):
         assert "secret" not in str(raises(ValueError, http.get, url, headers=headers))
     raises(ValueError, http.request, "GET / HTTP/1.1\r\nA: b\r\n\r\nGET", url)

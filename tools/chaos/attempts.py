@@ -54,7 +54,7 @@ class Answers(http.Session):
         self.answer, self.sizes, self.sent, self.kept = answer, sizes, [], False
 
     def _send(self, method, target, data, headers, deadline, parse_headers, repeatable):
-        self.sent.append(http._head(method, target, data, headers))
+        self.sent.append(http._head(method, target, http._length(data, headers), headers))
         if data and http._is_bytes(data):
             self.sent.append(data)
         response = Response(self, Fed(self.answer, self.sizes))
