@@ -186,17 +186,35 @@ def _set(seconds):
 
 
 def _ask(server):
+    """Unix seconds by an SNTP server, "host" or "host:port", asked at each of its addresses; or None."""
+    import socket
+
+    host, port = server, 123
+    if ":" in server and not server.endswith("]"):
+        host, _, port = server.rpartition(":")
+    addresses = socket.getaddrinfo(host.strip("[]"), int(port), 0, socket.SOCK_DGRAM)
+    # What a port has no sockets for has no address in its list.
+    addresses = [address for address in addresses if address[-1]]
+    deadline = ticks_add(ticks_ms(), NTP_TIMEOUT_MS)
+    while addresses:
+        share = ticks_diff(deadline, ticks_ms()) // len(addresses)
+        try:
+            seconds = yield from _ask_at(addresses.pop(0), share)
+        except OSError:
+            continue
+        if seconds is not None:
+            return seconds
+    return None
+
+
+def _ask_at(address, ms):
     """One SNTP exchange (RFC 4330); its only guard against a forger is the nonce that must come back."""
     import os
     import select
     import socket
     import struct
 
-    host, port = server, 123
-    if ":" in server and not server.endswith("]"):
-        host, _, port = server.rpartition(":")
     nonce = os.urandom(8)
-    address = socket.getaddrinfo(host.strip("[]"), int(port), 0, socket.SOCK_DGRAM)[0]
     s = socket.socket(address[0], socket.SOCK_DGRAM)
     try:
         s.setblocking(False)
@@ -204,7 +222,7 @@ def _ask(server):
         s.send(b"\x23" + bytes(39) + nonce)
         poller = select.poll()
         poller.register(s, select.POLLIN)
-        deadline = ticks_add(ticks_ms(), NTP_TIMEOUT_MS)
+        deadline = ticks_add(ticks_ms(), ms)
         while not poller.poll(0):
             if ticks_diff(deadline, ticks_ms()) <= 0:
                 return None

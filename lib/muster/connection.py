@@ -147,8 +147,12 @@ class Deadline:
         self.seconds = seconds
         self._at = ticks_add(ticks_ms(), int(min(seconds, _LONGEST_S) * 1000))
 
+    def left(self):
+        """Milliseconds."""
+        return ticks_diff(self._at, ticks_ms())
+
     def check(self, host, doing):
-        if ticks_diff(self._at, ticks_ms()) <= 0:
+        if self.left() <= 0:
             raise TransportError("%s: %s did not end within %s s" % (host, doing, self.seconds))
 
 
@@ -273,14 +277,17 @@ class Connection:
         except (OSError, UnicodeError) as e:
             hint = "; this port may have no IPv6" if ":" in host else ""
             raise TransportError("%s: the name cannot be looked up (%s)%s" % (host, e, hint))
-        failure = None
-        for address in addresses:
+        # What a port has no sockets for has no address in its list.
+        addresses = [address for address in addresses if address[-1]]
+        failure = "it has no address for this device"
+        while addresses:
             try:
-                yield from self._connect(address)
+                yield from self._connect(addresses[0], self.deadline.left() // len(addresses))
                 break
             except OSError as e:
                 failure = e
                 self.close()
+                addresses.pop(0)
         else:
             raise TransportError("%s: port %d cannot be reached (%s)" % (host, port, failure))
         self._doing = "the request"
@@ -300,7 +307,8 @@ class Connection:
             if not MICROPYTHON:
                 self._poller.register(self._stream, select.POLLOUT)
 
-    def _connect(self, address):
+    def _connect(self, address, ms):
+        until = ticks_add(ticks_ms(), ms)
         raw = self._raw = self._stream = socket.socket(address[0], address[1], address[2])
         raw.setblocking(False)
         raw.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: not every port names them
@@ -317,6 +325,8 @@ class Connection:
             if ready:
                 break
             self.deadline.check(self.origin[1], self._doing)
+            if ticks_diff(until, ticks_ms()) < 0:
+                raise OSError(errno.ETIMEDOUT, "no answer")
             yield self._poller
         if ready[0][1] & _BROKEN:
             raise OSError(errno.ECONNREFUSED, "refused")

@@ -207,6 +207,50 @@ def test_sync_goes_on_to_the_next_server(ntp, dead_url):
         assert board.now == ntp["time"]
 
 
+class Addresses:
+    """While in `with`, every name has these addresses: "host:port", None or an empty tuple."""
+
+    def __init__(self, *addresses):
+        import socket
+
+        self._real = socket
+        self._addresses = addresses
+        self.socket = socket.socket
+        self.SOCK_DGRAM = socket.SOCK_DGRAM
+
+    def getaddrinfo(self, host, port, *more):
+        found = []
+        for address in self._addresses:
+            host, _, port = (address or "127.0.0.1:123").partition(":")
+            entry = self._real.getaddrinfo(host, int(port), *more)[0]
+            found.append(entry if address else entry[:-1] + (address,))
+        return found
+
+    def __enter__(self):
+        sys.modules["socket"] = self
+
+    def __exit__(self, *_):
+        sys.modules["socket"] = self._real
+
+
+def test_each_address_of_a_time_server_is_asked(ntp, dead_url):
+    nobody = dead_url[7:]
+    for addresses, told in (
+        ((ntp["silent"], ntp["good"]), True),
+        ((None, (), nobody, ntp["good"]), True),
+        ((ntp["stratum 16"], ntp["good"]), True),
+        ((None, ()), False),
+        ((), False),
+    ):
+        with Board(946684800, wait=2000) as board, Addresses(*addresses):
+            assert clock.sync(["time.example"]) == told, addresses
+            assert not told or board.now == ntp["time"]
+    with Board(946684800, wait=300), Addresses(*[ntp["silent"]] * 3):
+        start = ticks_ms()
+        assert not clock.sync(["time.example"])
+        assert ticks_diff(ticks_ms(), start) >= 290
+
+
 def test_where_certificates_do_not_fit_the_next_server_is_asked_and_in_the_end_none(ntp):
     servers = [ntp["2036"], ntp["good"]]
     with Board(946684800, wait=1000) as board:

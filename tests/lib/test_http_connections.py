@@ -156,24 +156,61 @@ def test_a_server_that_is_not_there(dead_url):
         refused("http://%s/" % host)
 
 
+class Addresses:
+    """While in `with`, a name has the addresses of these URLs and then its own; None stands for itself."""
+
+    def __init__(self, *urls, own=True):
+        self._connection = sys.modules["muster.connection"]
+        self._real = self._connection.socket
+        self._urls = urls
+        self._own = own
+        self.socket = self._real.socket
+        self.SOCK_STREAM = self._real.SOCK_STREAM
+
+    def getaddrinfo(self, host, port, *more):
+        own = self._real.getaddrinfo("127.0.0.1", port, *more)
+        found = []
+        for url in self._urls:
+            if url:
+                found += self._real.getaddrinfo("127.0.0.1", int(url.rpartition(":")[2]), *more)
+            else:
+                found.append(own[0][:-1] + (url,))
+        return found + own if self._own else found
+
+    def __enter__(self):
+        self._connection.socket = self
+
+    def __exit__(self, *_):
+        self._connection.socket = self._real
+
+
 def test_the_next_address_is_tried(server, dead_url):
-    connection = sys.modules["muster.connection"]
-    real = connection.socket
-
-    class Socket:
-        socket = real.socket
-        SOCK_STREAM = real.SOCK_STREAM
-
-        @staticmethod
-        def getaddrinfo(host, port, *more):
-            dead = real.getaddrinfo("127.0.0.1", int(dead_url[17:]), *more)
-            return dead + dead + real.getaddrinfo("127.0.0.1", port, *more)
-
-    connection.socket = Socket
-    try:
+    with Addresses(dead_url, dead_url):
         assert http.get(say(server, OK)).text == "ok"
-    finally:
-        connection.socket = real
+    until_left(server)
+
+
+def test_each_address_has_a_share_of_the_time(server, full_url):
+    with Addresses(full_url):
+        assert http.get(say(server, OK), timeout=2).text == "ok"
+    with Addresses(full_url, full_url):
+        assert http.get(say(server, OK), timeout=3).text == "ok"
+    with Addresses(full_url, full_url, own=False):
+        assert "the connection did not end within 0.3 s" in refused(full_url, timeout=0.3)
+    until_left(server)
+
+
+def test_an_address_that_the_port_does_not_know_is_passed_over(server, dead_url, full_url):
+    # An ESP32's resolver gives None for what is no IPv4.
+    with Addresses(None, (), None):
+        assert http.get(say(server, OK)).text == "ok"
+    with Addresses(None, full_url, None, ()):  # they take no share of the time
+        assert http.get(say(server, OK), timeout=2).text == "ok"
+    with Addresses(dead_url, None, own=False):
+        assert "refused" in refused(dead_url).lower()
+    for none in ((), (None, ())):
+        with Addresses(*none, own=False):
+            assert "no address for this device" in refused(dead_url)
     until_left(server)
 
 
