@@ -2,7 +2,7 @@
 
 from muster import CloudError
 
-from .calls import Stopped, untrusted, words
+from .calls import ProxyFailed, Stopped, untrusted, words
 from .profile import NAMES
 
 _OURS = "The request itself is at fault, and so is this program: please report it, with the log id."
@@ -115,6 +115,8 @@ def advice(error: Exception) -> str:
     """What to do about an error, in a sentence."""
     if isinstance(error, Stopped):
         return "Give the same command again."
+    if isinstance(error, ProxyFailed):
+        return error.remedy
     if not isinstance(error, CloudError):
         if untrusted(error):
             return (

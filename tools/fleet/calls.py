@@ -1,9 +1,11 @@
 """One call: over a connection of its thread's own, at the permitted rate, with patience."""
 
 import math
+import os
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +14,8 @@ import requests
 import tenacity
 from muster import CloudError, TransportError
 from pyrate_limiter import Limiter, Rate
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from requests.exceptions import InvalidSchema, InvalidURL, ProxyError
+from requests.utils import get_environ_proxies, select_proxy
 
 TIMEOUT_S = (10, 60)  # to connect, and between two bytes of an answer
 
@@ -20,6 +23,7 @@ ATTEMPTS = 8
 FIRST_ATTEMPTS = 3  # as long as nothing has answered yet: more likely the address is wrong
 BACKOFF_S, BACKOFF_MAX_S = 0.5, 20
 DEAF_S = 0.5
+_VARIABLES = ("https_proxy", "all_proxy")
 
 TROUBLE = (CloudError, TransportError, requests.RequestException)
 
@@ -36,9 +40,39 @@ class Session:
             self._local.session = requests.Session()
             # Without one, requests would take a .netrc's, in place of our Authorization.
             self._local.session.auth = lambda request: request
-        return self._local.session.request(
-            method, url, timeout=TIMEOUT_S, verify=self._ca or True, allow_redirects=False, **more
+        try:
+            return self._local.session.request(
+                method, url, timeout=TIMEOUT_S, verify=self._ca or True, allow_redirects=False, **more
+            )
+        except requests.RequestException as e:
+            proxy = select_proxy(url, get_environ_proxies(url))
+            unfit = isinstance(e, (ProxyError, InvalidURL, InvalidSchema))
+            if proxy and (unfit or _raised_in("_tunnel", e)):
+                raise ProxyFailed(proxy, e) from None
+            raise
+
+
+class ProxyFailed(TransportError):
+    """The proxy let nothing through, so nothing was sent.
+
+    remedy   what to do about it, a sentence
+    """
+
+    def __init__(self, proxy: str, error: Exception) -> None:
+        named = (name for name, value in os.environ.items() if value == proxy and name.lower() in _VARIABLES)
+        variable = min(
+            named, key=lambda name: _VARIABLES.index(name.lower()), default="the system's settings"
         )
+        # Before an @ stand a name and a password.
+        address = proxy.rpartition("@")[2].rpartition("://")[2].rstrip("/")
+        *_, cause = _pile(error)
+        words = getattr(cause, "strerror", None) or str(cause).removeprefix("Tunnel connection failed: ")
+        reason = "".join(c for c in words if c.isprintable())
+        super().__init__(f"the proxy {address}, named by {variable}, let nothing through: {reason}")
+        first = f"Correct {variable}, or ask those who run the proxy."
+        if reason.startswith("407"):
+            first = f"Put your name and password with it into {variable}: http://name:password@host:port."
+        self.remedy = f"{first} A server that NO_PROXY names is reached without it."
 
 
 class Stopped(Exception):
@@ -159,8 +193,13 @@ def uncertain(error: BaseException) -> bool:
     if isinstance(error, CloudError):
         # A gateway's 429 is no answer of the cloud's, but it has let nothing through.
         return error.status != 429 and (error.code is None or (error.status or 0) >= 500)
-    unsent = (NewConnectionError, ConnectTimeoutError)
-    return not any(isinstance(e, unsent) for e in _pile(error)) and not untrusted(error)
+    return not isinstance(error, ProxyFailed) and not _raised_in("connect", error)
+
+
+def _raised_in(function: str, error: BaseException) -> bool:
+    """True if it came up in this function of http.client or urllib3; the exceptions do not say so."""
+    tracebacks = (traceback.walk_tb(e.__traceback__) for e in _pile(error))
+    return any(frame.f_code.co_name == function for pairs in tracebacks for frame, _ in pairs)
 
 
 def _pile(error: BaseException | None) -> Iterator[BaseException]:
