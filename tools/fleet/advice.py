@@ -1,13 +1,19 @@
 """What the operator can do about it: a sentence for each code of the clouds' error tables."""
 
+import time
+
 from muster import CloudError
 
-from .calls import ProxyFailed, Stopped, untrusted, words
+from .calls import ProxyFailed, Session, Stopped, misdated, untrusted, words
 from .profile import NAMES
 
 _OURS = "The request itself is at fault, and so is this program: please report it, with the log id."
 _SIGNED = "access_key_id and secret_access_key"
 _AGAIN = "then give the same command again."
+_SITE = (
+    " coze.cn and coze.com do not know each other's keys: base_url must be https://api.coze.cn or "
+    "https://api.coze.com, the one where the key was made."
+)
 
 # True: no other device will fare better, so the run stops at once.
 _ADVICE: dict[str, dict[str, tuple[bool, str]]] = {
@@ -90,7 +96,7 @@ _ADVICE: dict[str, dict[str, tuple[bool, str]]] = {
     },
     "coze": {
         "4000": (True, "Coze does not accept the request: compare --key with what was agreed on with Coze."),
-        "4100": (True, "The token is not valid, or no longer: put a new one into the profile."),
+        "4100": (True, "The token is not valid, or no longer: put a new one into the profile." + _SITE),
         "4101": (
             True,
             "The token lacks the permission bindConnectorConfig, or Coze has not switched device binding "
@@ -98,14 +104,28 @@ _ADVICE: dict[str, dict[str, tuple[bool, str]]] = {
         ),
         "4200": (True, "Coze knows no such channel: compare --connector-id with its page of channels."),
         "5000": (False, "Coze failed by itself: wait some minutes, then give the same command again."),
-        "700012006": (True, "The token is not valid, or no longer: put a new one into the profile."),
+        "700012006": (True, "The token is not valid, or no longer: put a new one into the profile." + _SITE),
         "access_deny": (True, "The OAuth app may not do this: look at its permissions in Coze's console."),
         "internal_error": (False, "Coze failed by itself: wait some minutes, then give the command again."),
-        "invalid_client": (True, "client_id, key_id and private_key do not belong together: compare them."),
-        "invalid_request": (True, "Coze refuses the signed token: compare client_id, key_id and the clock."),
+        "invalid_client": (
+            True,
+            "client_id, key_id and private_key do not belong together: compare them." + _SITE,
+        ),
+        "invalid_request": (
+            True,
+            "Coze refuses the signed token: compare client_id, key_id and the clock." + _SITE,
+        ),
         "unsupported_grant_type": (True, "The OAuth app is not of the type JWT: make one that is."),
     },
 }
+
+# Refused as well what a wrong clock has signed, or thinks to be valid still.
+_DATED = {
+    "baidu": ("RequestExpired", "SignatureDoesNotMatch"),
+    "coze": ("4100", "700012006", "invalid_client", "invalid_request"),
+    "feishu": (),
+}
+CLOCK_S = 30
 
 # About one device: the others may fare better.
 _DEVICE = {"baidu": ("5", "7", "11"), "feishu": ("1780101", "1785005", "1785007", "1785010"), "coze": ()}
@@ -118,12 +138,18 @@ def advice(error: Exception) -> str:
     if isinstance(error, ProxyFailed):
         return error.remedy
     if not isinstance(error, CloudError):
+        if misdated(error):
+            now = time.strftime("%Y-%m-%d %H:%M")
+            return f"By this computer's clock it is {now}: set this computer's clock if it is not, {_AGAIN}"
         if untrusted(error):
             return (
                 "The server is not the one that base_url names, or its CA is unknown here: compare base_url, "
                 "and name a CA of your own with ca in the profile or MUSTER_CA."
             )
         return "Look at the network and at base_url, " + _AGAIN
+    if str(error.code) in _DATED[error.cloud] and abs(Session.ahead) > CLOCK_S:
+        side = "ahead of" if Session.ahead > 0 else "behind"
+        return f"This computer's clock is {_length(abs(Session.ahead))} {side} the server's: set it, {_AGAIN}"
     known = _ADVICE[error.cloud].get(str(error.code))
     if known:
         return known[1]
@@ -135,6 +161,13 @@ def advice(error: Exception) -> str:
     if error.retryable:
         return f"{name} failed by itself: wait some minutes, " + _AGAIN
     return f"{name}'s documents do not explain this: ask its support, with the log id if there is one."
+
+
+def _length(seconds: int) -> str:
+    """So many seconds, in the largest unit of which there are two."""
+    units = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
+    name, size = next((name, size) for name, size in units if seconds >= 2 * size)
+    return f"{round(seconds / size)} {name}"
 
 
 def sentence(error: Exception) -> str:

@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,13 +24,19 @@ ATTEMPTS = 8
 FIRST_ATTEMPTS = 3  # as long as nothing has answered yet: more likely the address is wrong
 BACKOFF_S, BACKOFF_MAX_S = 0.5, 20
 DEAF_S = 0.5
+_DATES = (9, 10)  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED
 _VARIABLES = ("https_proxy", "all_proxy")
 
 TROUBLE = (CloudError, TransportError, requests.RequestException)
 
 
 class Session:
-    """requests' sessions, one for each thread, since they are not to be shared."""
+    """requests' sessions, one for each thread, since they are not to be shared.
+
+    ahead   seconds by which this computer's clock is ahead of the server's that answered last
+    """
+
+    ahead = 0
 
     def __init__(self, ca: str | None = None) -> None:
         self._ca = ca
@@ -41,7 +48,7 @@ class Session:
             # Without one, requests would take a .netrc's, in place of our Authorization.
             self._local.session.auth = lambda request: request
         try:
-            return self._local.session.request(
+            response = self._local.session.request(
                 method, url, timeout=TIMEOUT_S, verify=self._ca or True, allow_redirects=False, **more
             )
         except requests.RequestException as e:
@@ -50,6 +57,8 @@ class Session:
             if proxy and (unfit or _raised_in("_tunnel", e)):
                 raise ProxyFailed(proxy, e) from None
             raise
+        Session.ahead = _ahead(response.headers.get("Date", ""))
+        return response
 
 
 class ProxyFailed(TransportError):
@@ -181,6 +190,12 @@ def untrusted(error: BaseException | None) -> bool:
     return any(isinstance(e, ssl.SSLCertVerificationError) for e in _pile(error))
 
 
+def misdated(error: BaseException | None) -> bool:
+    """True if the server's certificate has expired, or is not valid yet, by this computer's clock."""
+    codes = [e.verify_code for e in _pile(error) if isinstance(e, ssl.SSLCertVerificationError)]
+    return any(code in _DATES for code in codes)
+
+
 def _passing(error: BaseException) -> bool:
     if isinstance(error, CloudError):
         return error.retryable
@@ -194,6 +209,13 @@ def uncertain(error: BaseException) -> bool:
         # A gateway's 429 is no answer of the cloud's, but it has let nothing through.
         return error.status != 429 and (error.code is None or (error.status or 0) >= 500)
     return not isinstance(error, ProxyFailed) and not _raised_in("connect", error)
+
+
+def _ahead(date: str) -> int:
+    try:
+        return int(time.time() - parsedate_to_datetime(date).timestamp())
+    except (ValueError, TypeError, OverflowError):
+        return 0
 
 
 def _raised_in(function: str, error: BaseException) -> bool:
