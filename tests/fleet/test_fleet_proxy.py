@@ -64,7 +64,7 @@ def test_a_proxy_that_wants_a_password(operator, proxy, monkeypatch, variable):
     assert done.exit_code == 1 and "3 │ not sent" in done.output and "unknown" not in done.output
     assert (
         f"Error: the proxy {proxy.address}, named by {variable}, let nothing through: "
-        f"407 Proxy Authentication Required. Put your name and password with it into {variable}"
+        f"407 Proxy Authentication Required. Put the name and the password that it wants into {variable}"
     ) in done.stderr
     assert "wrong-word" not in done.output and proxy.asked > 1, "tried again"
     assert len(operator.box.calls()) == before

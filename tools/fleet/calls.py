@@ -80,7 +80,7 @@ class ProxyFailed(TransportError):
         super().__init__(f"the proxy {address}, named by {variable}, let nothing through: {reason}")
         first = f"Correct {variable}, or ask those who run the proxy."
         if reason.startswith("407"):
-            first = f"Put your name and password with it into {variable}: http://name:password@host:port."
+            first = f"Put the name and the password that it wants into {variable}: http://name:password@host:port."
         self.remedy = f"{first} A server that NO_PROXY names is reached without it."
 
 
