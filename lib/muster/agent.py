@@ -160,6 +160,7 @@ class Agent:
     def _load(self):
         """Takes up what flash holds, if it is this product's and this device's."""
         record = self._store.load() or {}
+        guess = None
         whole = record.get("deviceId") and record.get("deviceSecret")
         if whole and all(record.get(key) == value for key, value in self._identity().items()):
             schedule = self._schedule_store.load() if self._schedule_store else record.get("schedule")
@@ -168,8 +169,11 @@ class Agent:
             if schedule and schedule.get("of") == self._mark():
                 self._schedule.restore(schedule)
                 self._used_day = _day(self._schedule.last)  # as far as is known
+                guess = schedule.get("guess")
         if self._clock is system_clock:
-            system_clock.at_least(self._schedule.last or system_clock.RELEASED)
+            last = self._schedule.last or 0
+            system_clock.at_least(0 if guess else last)
+            system_clock.guess(last)
 
     def _identity(self):
         """What the secret is for: change one of these and it is fetched again."""
@@ -319,6 +323,8 @@ class Agent:
 
     def _save_schedule(self):
         state = dict(self._schedule.state(), of=self._mark())
+        if not system_clock.vouched():
+            state["guess"] = 1  # as a floor, a lie of NTP's would outlast it
         if self._schedule_store:
             _kept("schedule", self._schedule_store, state)
         else:

@@ -71,7 +71,20 @@ def at_least(seconds):
     if trusted():
         return False
     _floor = max(_floor, seconds)
-    return now() < _floor and _set(_floor)
+    return guess(_floor)
+
+
+def guess(seconds):
+    """Tells the clock a Unix time that has probably passed, unless it has been told better. It is no floor.
+
+    Returns True if that moved the clock.
+    """
+    return not trusted() and now() < seconds and _set(seconds)
+
+
+def vouched():
+    """True if a verified Date has told the time that the clock shows, and not NTP alone."""
+    return now() - _floor <= 2 * TOLERANCE_S
 
 
 def at_least_as_late_as(path):
@@ -86,7 +99,7 @@ def at_least_as_late_as(path):
         _built = os.stat(path)[8] + _EPOCH
     except OSError:
         return False
-    return now() < _built and _set(_built)
+    return guess(_built)
 
 
 def refine(date, latest=None):

@@ -686,3 +686,16 @@ def test_a_clock_that_the_program_asks_about_is_not_put_back(ntp):
             assert clock.sync([ntp["good"]])
             agent.step()
             assert abs(board.now - ntp["time"]) <= 2
+
+
+def test_a_time_that_only_ntp_has_told_is_no_floor_after_a_reboot(ntp):
+    lie = ntp["time"] + 30 * 24 * HOUR
+    for date in (None, "Thu, 31 Jan 2030 00:00:00 GMT"):
+        world = World()
+        with Board(lie):
+            assert clock.refine(date) == (date is not None)
+            Agent(world.config, world.platform, world.store, hardware=world.hardware).report()
+        with Board(946684800) as board:
+            Agent(world.config, world.platform, world.store, hardware=world.hardware)
+            assert board.now == lie  # as good a guess as any
+            assert clock.sync([ntp["good"]]) == (date is None)

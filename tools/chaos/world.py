@@ -476,11 +476,11 @@ class Session:
                 break
             if moved or not muster.clock.at_least(starts):
                 w.judge.refused()
-                raise self.failure("its certificate was refused: it is not valid yet")
+                raise self.misfit("it is not valid yet")
             moved = True
         if now > ends:
             w.judge.refused()
-            raise self.failure("its certificate was refused: it has expired")
+            raise self.misfit("it has expired")
         if w.rng.random() < LOST:
             w.judge.missed()
             yield from self.wait(EXCHANGE, until)
@@ -526,6 +526,11 @@ class Session:
             w.judge.accepted()
             found = {"deviceId": "d", "protocolTypeTime": "t"}
         return {"code": "200", "success": True, "data": found}
+
+    def misfit(self, why):
+        refusal = self.failure("its certificate was refused: " + why)
+        refusal.starts = 0  # as muster.connection's Misfit has it
+        return refusal
 
     def failure(self, why):
         return muster.errors.TransportError("ivs.chinamobiledevice.com: " + why)
