@@ -12,6 +12,7 @@ import pytest
 from muster.clock import RELEASED
 
 from tools.board import find_faketime, find_micropython
+from tools.board.board import preload
 
 LIB = Path(__file__).resolve().parent.parent / "lib"
 Y2000 = calendar.timegm((2000, 1, 1, 0, 0, 0))
@@ -65,12 +66,13 @@ def cold(tmp_path):
         clock.write_text(f"{offset:+d}")
         done = subprocess.run(
             [*micropython.command, program],
+            cwd=tmp_path,
             input=json.dumps([server["url"], server["ca"], str(clock), offset, rtc]) + "\n",
             env=dict(
                 os.environ,
                 MICROPYPATH=f"{LIB}:.frozen",
                 TZ="UTC",
-                LD_PRELOAD=str(faketime),
+                LD_PRELOAD=preload(faketime, tmp_path),
                 FAKETIME_TIMESTAMP_FILE=str(clock),
                 FAKETIME_NO_CACHE="1",
                 FAKETIME_DONT_FAKE_MONOTONIC="1",

@@ -9,7 +9,7 @@ import os
 
 from . import cmei, log
 from .clock import SERVERS
-from .errors import ConfigError
+from .errors import ConfigError, _line
 from .masked import Masked, is_secret
 
 _MAX_BYTES = 16384
@@ -117,7 +117,12 @@ def _shown(name, value):
         return "something that is not shown here"
     if isinstance(value, (dict, list, tuple)):
         return "an object" if isinstance(value, dict) else "a list"
-    return repr(value[:64]) if isinstance(value, str) else json.dumps(value)
+    return _quoted(value[:64]) if isinstance(value, str) else json.dumps(value)
+
+
+def _quoted(text):
+    # MicroPython's repr() has Chinese as \u…: it is only for what would not be seen.
+    return '"%s"' % text if _line(text) == text else repr(text)
 
 
 def _distance(a, b):
@@ -136,7 +141,7 @@ def _refuse_unknown(raw, names, where):
             word = str(name)[:32]
             distance, nearest = min((_distance(word.lower(), n.lower()), n) for n in names)
             hint = 'did you mean "%s"?' % nearest if distance <= 2 else "the keys are " + ", ".join(names)
-            raise ConfigError("%s has the unknown key %r; %s" % (where, word, hint))
+            raise ConfigError("%s has the unknown key %s; %s" % (where, _quoted(word), hint))
 
 
 def _network(name, raw):

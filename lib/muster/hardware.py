@@ -136,7 +136,7 @@ def join(networks, hostname="", wait_ms=15000, anew=False):
                 _ask(wlan, "disconnect")
         # Else it would retry a wrong password for ever.
         _ask(wlan, "disconnect")
-        log.info("Wi-Fi %r did not let the board in%s" % (ssid, fault))
+        log.info('Wi-Fi "%s" did not let the board in%s' % (ssid, fault))
     return None
 
 

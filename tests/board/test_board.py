@@ -2,10 +2,12 @@
 
 import contextlib
 import re
+import shutil
 import socket
 import ssl
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import trustme
@@ -13,7 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from programs import IDLE, ask, image, needs_faketime, needs_micropython
 
-from tools.board import Board, BoardError
+from tools.board import Board, BoardError, find_faketime
+from tools.board import board as board_module
 from tools.factory.product import BLOCKS
 
 # Start-up
@@ -95,6 +98,17 @@ def test_a_vm_that_cannot_start_is_said(tmp_path):
 
 
 @needs_micropython
+@needs_faketime
+def test_in_a_folder_with_a_blank_its_clock_is_its_own_as_well(tmp_path, monkeypatch):
+    library = shutil.copy(find_faketime(), tmp_path / "my clone.so")
+    monkeypatch.setattr(board_module, "find_faketime", lambda: Path(library))
+    main = "import time\nprint(time.localtime()[0])\n"
+    with Board(tmp_path / "my board", image(main)) as board:
+        board.wait_for("2000\n")
+        board.wait_for(">>> ")
+        assert "ld.so" not in board.output
+
+
 @needs_faketime
 def test_a_cold_board_thinks_it_is_2000(tmp_path):
     main = """

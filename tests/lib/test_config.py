@@ -107,7 +107,9 @@ def test_missing_keys_are_named():
 def test_wrong_values_are_named_with_what_was_expected():
     for name, value, fragments in (
         ("productId", 1234567890123, ("1234567890123", "a string")),
-        ("productId", "", ("''",)),
+        ("productId", "", ('""',)),
+        ("policy", "每天", ('holds "每天"',)),
+        ("productId", "\x1b[31m", ("holds '\\x1b[31m'",)),
         ("productId", "a\nb", ("a\\nb",)),
         ("productId", None, ("null",)),
         ("productId", [SECRET], ("a list",)),
@@ -217,12 +219,14 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one():
         ("WiFi", "wifi"),
         ("jiter", "jitter"),
     ):
-        refused(minimal(**{wrong: 1}), repr(wrong), 'did you mean "%s"?' % known)
-    text = refused(minimal(password=1), "'password'", "the keys are", "productKey", "deadline")
+        refused(minimal(**{wrong: 1}), '"%s"' % wrong, 'did you mean "%s"?' % known)
+    text = refused(minimal(password=1), '"password"', "the keys are", "productKey", "deadline")
     assert "did you mean" not in text
     raw = minimal()
     raw["x" * 10000] = 1
     refused(raw, "unknown key")
+    refused(minimal(**{"网络": 1}), 'unknown key "网络"')
+    refused(minimal(**{"\x1b[2J": 1}), "unknown key '\\x1b[2J'")
 
 
 def test_the_number_for_the_products_kind_must_be_there():

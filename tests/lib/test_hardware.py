@@ -252,6 +252,12 @@ def test_join_goes_on_to_the_next_network_after_its_time():
     assert len(lines) == 1 and "home" in lines[0] and "correct horse" not in lines[0]
 
 
+def test_a_chinese_network_is_named_as_it_is():
+    board(WLAN())
+    run(hardware.join([{"ssid": "工厂", "key": "password"}], wait_ms=1000))
+    assert 'Wi-Fi "工厂" did not let the board in' in lines[-1]
+
+
 def test_join_gives_up_in_time_and_stops_the_driver():
     wlan = board(WLAN())
     ssid, took = run(hardware.join([HOME, WORK], wait_ms=5000))

@@ -109,6 +109,17 @@ def find_faketime() -> Path | None:
     return library if library.exists() else None
 
 
+def preload(library: Path, folder: Path) -> str:
+    """LD_PRELOAD for a process that starts in folder, by a link that is made there.
+
+    A path with a blank in it cannot stand in LD_PRELOAD.
+    """
+    link = folder / "faketime.so"
+    link.unlink(missing_ok=True)
+    link.symlink_to(library)
+    return f"./{link.name}"
+
+
 class Board:
     """A virtual ESP32.
 
@@ -526,7 +537,7 @@ class Board:
         }
         if self._faketime is not None:
             environment |= {
-                "LD_PRELOAD": str(self._faketime),
+                "LD_PRELOAD": preload(self._faketime, self.directory),
                 "FAKETIME_TIMESTAMP_FILE": str(self.directory / "time"),
                 "FAKETIME_NO_CACHE": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",

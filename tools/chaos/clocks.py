@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.board import Board, BoardError, find_faketime, find_micropython
+from tools.board.board import preload
 from tools.chaos.verdict import Verdict
 from tools.cloud import Cloud, Device
 from tools.cloud.ntp import Ntp
@@ -332,11 +333,13 @@ def set_clock(board: Board, seconds: float) -> None:
 @contextlib.contextmanager
 def cloud_at(folder: Path, offset: float) -> Iterator[str]:
     """The clouds in a box in a process of another time."""
+    faketime = find_faketime()
+    assert faketime is not None
     (folder / "faketime").write_text(f"{offset:+.6f}")
     environment = dict(
         os.environ,
         PYTHONPATH=os.pathsep.join([str(ROOT), str(LIB)]),
-        LD_PRELOAD=str(find_faketime()),
+        LD_PRELOAD=preload(faketime, folder),
         FAKETIME_TIMESTAMP_FILE=str(folder / "faketime"),
         FAKETIME_DONT_FAKE_MONOTONIC="1",
         TZ="UTC",
@@ -344,7 +347,7 @@ def cloud_at(folder: Path, offset: float) -> Iterator[str]:
     devices = folder / "devices.csv"
     devices.write_text(f"productId,productKey,deviceNoType,deviceNo\n{PRODUCT},{KEY},SN,{NUMBER}\n")
     command = [sys.executable, "-m", "tools.cli", "cloud", "--data", str(folder), "--devices", str(devices)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         for line in process.stdout:
