@@ -317,12 +317,11 @@ def test_a_link_to_the_csv_is_the_same_ledger():
         ),
         ("deviceNo,imei\nA,861234560000013\nB,861234560000013\n", "line 3: imei"),
         ("deviceNo,cmei\nA,\n", "line 2: cmei is ''"),
-        ("deviceNo,cmei\nA,1.11235E+14\n", "line 2: .*expected 15 digits"),
+        ("deviceNo,cmei\nA,1.11235E+14\n", r"line 2: cell B2 \(cmei\) is 1.11235E\+14: the spreadsheet"),
         ("deviceNo,cmei\nA,861234560000013\n", "line 2: .*starts with 11"),
         ("deviceNo,deviceNoType\nA,CMEI\n", 'line 2: .*what "cmei" holds'),
         ("deviceNo,period\nA,43200\n", "line 2: .*whole seconds"),
-        ("deviceNo\nA \n", "blank at either end"),
-        ("deviceNo,cmie\nA,111234560000011\n", 'line 1 of .*did you mean "cmei"'),
+        ("devcieNo\nA\n", "none that is used is among them"),
         ("deviceNo,productKey\nA,s3cret\n", "productKey, a secret"),
         ("hostname\nA\n", "must name one of deviceNo"),
         ("deviceNo\n", "no devices under it"),
@@ -335,7 +334,7 @@ def test_a_link_to_the_csv_is_the_same_ledger():
             "111234560000029,111234560000028,CMEI\n",
             'line 3: .*what "cmei" holds',
         ),
-        ("deviceNo\n音箱\n".encode("gbk"), "not UTF-8"),
+        ("deviceNo\n音箱\n".encode("gbk"), r"cell A2 \(deviceNo\) is neither ASCII nor UTF-8"),
         ("deviceNo,cmei\nA\n", "1 field"),
     ],
 )
@@ -345,6 +344,25 @@ def test_a_csv_that_is_wrong_is_refused_and_no_journal_begun(text, words):
         Ledger("batch.csv")
     assert "s3cret" not in str(refused.value) and "nothing was sent" not in str(refused.value)
     assert os.listdir() == ["batch.csv"]
+
+
+def test_a_column_that_is_no_key_is_told_and_never_lost(capsys):
+    write("deviceNo,cmie,备注\nA1 ,111234560000011,客厅\n")
+    with Ledger("batch.csv") as book:
+        assert book.claim(mac(1)) == {"deviceNo": "A1"}
+    told = capsys.readouterr().err
+    assert told.count("not used") == 1 and "cmie (did you mean cmei?), 备注" in told
+    before = Path("batch.csv").read_bytes()
+    assert "would lose" in make("--count", 1, "--append", "-o", "batch.csv", status=1)
+    assert Path("batch.csv").read_bytes() == before
+    make("--count", 1, "--earlier", "batch.csv", "-o", "next.csv")
+    assert column("next.csv", "deviceNo") == ["A2"]
+
+
+def test_a_version_is_no_number():
+    write("deviceNo,firmwareVersion\n'0012,1.0\n")
+    with Ledger("batch.csv") as book:
+        assert book.claim(mac(1)) == {"deviceNo": "0012", "firmwareVersion": "1.0"}
 
 
 @pytest.mark.parametrize("wrong", ["", "24:0a:c4:00:00", "00:00:00:00:00:00", "24-0a-c4-00-00-01\n"])

@@ -7,6 +7,7 @@ import pytest
 from operators import COMMANDS, fleet
 
 from tools.__main__ import ROOT
+from tools.fleet import profile
 
 # Help, and being called wrongly
 
@@ -46,8 +47,8 @@ def test_the_other_commands_do_not_wait_for_fleet():
         ("import", "ak,sk\na1,s1\na2,s2\na1,s3\n", "line 4: the same device as in line 2"),
         ("import", "ak,sk\na1,\n", "line 2: the sk of device 'a1' is missing"),
         ("import", 'ak,sk\na1,"s1\n', "not CSV"),
-        ("import", b"ak,sk\na1,s1\n\xc9\xe8\xb1\xb8,s2\n", "line 3: ak is not UTF-8"),
-        ("disable", "ak\n\x20\n", 'line 2: ak is a text other than ".", ".." and blanks'),
+        ("import", b"ak,sk\na1,s1\n\xc9\xe8\xb1\xb8,s2\n", "line 3: cell A3 (ak) is neither ASCII nor UTF-8"),
+        ("disable", "ak\n.\n", 'line 2: ak is a text other than ".", ".." and blanks'),
         ("register", "device_system,serial_number\n1,S\n", "device_ownership and device_status are not"),
         ("register", "device_system,device_ownership,device_status,aaid\nRTOS,0,0,A\n", "device_system is a"),
         (
@@ -70,7 +71,7 @@ def test_every_bad_row_is_named_and_nothing_is_sent(anyone, tmp_path, command, c
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     more = ["--connector-id", "c"] if command == "bind" else []
     done = fleet(command, file, *more)
-    assert done.exit_code == 2 and said.format(file) in done.stderr
+    assert done.exit_code == 2 and said.format(file) in done.stderr and "Nothing was sent" in done.stderr
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -103,6 +104,12 @@ def test_a_missing_file(anyone, tmp_path):
 
 
 # Whose account it is
+
+
+def test_a_profile_from_windows_with_blanks_of_a_web_page(tmp_path):
+    text = "\ufeff" + WHOLE.replace('"i"', '"\u00a0i\u200b"').replace("\n", "\r\n")
+    keys = profile.load("baidu", profile_of(tmp_path, text))
+    assert keys == {"access_key_id": "i", "secret_access_key": "top-secret", "fc": "f", "pk": "p"}
 
 
 def profile_of(tmp_path, text, mode=0o600):
@@ -156,17 +163,17 @@ def test_two_accounts_do_not_mix(anyone, tmp_path):
 def test_a_ready_token_of_feishus_needs_a_tenant_to_be_journalled_under(tmp_path):
     file = tmp_path / "batch.csv"
     file.write_text("device_system,device_ownership,device_status,aaid\n6,0,0,A\n")
-    profile = profile_of(tmp_path, '[feishu]\ntoken = "t-1"\n')
-    assert "Feishu needs tenant_key" in fleet("register", file, "--profile", profile).stderr
-    profile = profile_of(tmp_path, '[feishu]\ntoken = "t-1"\ntenant_key = "k"\n')
-    assert fleet("register", file, "--profile", profile, "--dry-run").exit_code == 0
+    file_of_keys = profile_of(tmp_path, '[feishu]\ntoken = "t-1"\n')
+    assert "Feishu needs tenant_key" in fleet("register", file, "--profile", file_of_keys).stderr
+    file_of_keys = profile_of(tmp_path, '[feishu]\ntoken = "t-1"\ntenant_key = "k"\n')
+    assert fleet("register", file, "--profile", file_of_keys, "--dry-run").exit_code == 0
 
 
 def test_a_coze_key_that_is_none(tmp_path):
     file = tmp_path / "batch.csv"
     file.write_text("label,value\nlamp,v\n")
-    profile = profile_of(tmp_path, '[coze]\nclient_id = "c"\nkey_id = "k"\nprivate_key = "top-secret"\n')
-    done = fleet("bind", file, "--connector-id", "c", "--profile", profile)
+    file_of_keys = profile_of(tmp_path, '[coze]\nclient_id = "c"\nkey_id = "k"\nprivate_key = "top-secret"\n')
+    done = fleet("bind", file, "--connector-id", "c", "--profile", file_of_keys)
     assert done.exit_code == 2 and "top-secret" not in done.stderr
 
 

@@ -1,11 +1,11 @@
 """The devices that an operator imports, one by one or from a CSV file."""
 
-import csv
-import io
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
+
+from tools import rows
 
 DEVICE_NO_TYPES = ("SN", "IMEI", "CMEI")
 COLUMNS = {
@@ -53,62 +53,33 @@ def read_devices(path: str | PathLike[str]) -> list[Device]:
     """Reads the devices in a CSV file.
 
     Args:
-        path: UTF-8, with or without a byte order mark; the header is
-            `productId,productKey,deviceNoType,deviceNo` and, if wanted, `cellular`.
+        path: see `tools.rows` for what is taken; the columns are productId, productKey, deviceNoType,
+            deviceNo and, if wanted, cellular.
 
     Raises:
-        ValueError: a sentence that names the line and the column.
+        ValueError: names the rows that are wrong.
         OSError: the file cannot be read.
     """
-    path = Path(path)
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise ValueError(f'{path}, line {line}: not UTF-8; save the file as "CSV UTF-8"') from None
-
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     devices: dict[tuple[str, str], Device] = {}
     products: dict[str, Device] = {}
-    try:
-        header = [name.strip() for name in next(rows, [])]
-        _check_header(header)
-        for cells in rows:
-            if not any(cell.strip() for cell in cells):
-                continue
-            device = _device(header, [cell.strip() for cell in cells])
-            if (device.product_id, device.device_no) in devices:
-                raise ValueError(f"deviceNo {device.device_no!r} is in product {device.product_id!r} already")
-            _check_product(device, products.setdefault(device.product_id, device))
-            devices[device.product_id, device.device_no] = device
-    except (ValueError, csv.Error) as error:
-        raise ValueError(f"{path}, line {max(rows.line_num, 1)}: {error}") from None
-    if not devices:
-        raise ValueError(f"{path}, line {max(rows.line_num, 1)}: no device follows the header")
+
+    def take(line: int, row: rows.Row) -> None:
+        device = _device(row)
+        if (device.product_id, device.device_no) in devices:
+            raise ValueError(f"deviceNo {device.device_no!r} is in product {device.product_id!r} already")
+        _check_product(device, products.setdefault(device.product_id, device))
+        devices[device.product_id, device.device_no] = device
+
+    with Path(path).open("rb") as file:
+        rows.read(file, str(path), COLUMNS, ["cellular"], take)
     return list(devices.values())
 
 
-def _check_header(header: list[str]) -> None:
-    wanted = [*COLUMNS, "cellular"]
-    for column in COLUMNS:
-        if column not in header:
-            raise ValueError(f"column {column} is missing; the header must be {','.join(wanted)}")
-    for column in header:
-        if column not in wanted:
-            raise ValueError(f"column {column!r} is unknown; the header must be {','.join(wanted)}")
-        if header.count(column) > 1:
-            raise ValueError(f"column {column} stands there twice")
-
-
-def _device(header: list[str], cells: list[str]) -> Device:
-    if len(cells) != len(header):
-        raise ValueError(f"{len(cells)} values for {len(header)} columns ({','.join(header)})")
-    row = dict(zip(header, cells, strict=True))
-    cellular = row.pop("cellular", "").lower()
+def _device(row: rows.Row) -> Device:
+    cellular = row.get("cellular", "").lower()
     if cellular not in YES_NO:
         raise ValueError(f"cellular must be true or false, not {cellular!r}")
-    return Device(**{COLUMNS[column]: value for column, value in row.items()}, cellular=YES_NO[cellular])
+    return Device(**{field: row[column] for column, field in COLUMNS.items()}, cellular=YES_NO[cellular])
 
 
 def _check_product(device: Device, first: Device) -> None:

@@ -56,7 +56,7 @@ SURVEY = f"""{CLEAN}
 import hashlib, json
 try:
     with open("/config.json") as f:
-        named = json.load(f).get("clouds", ())
+        named = json.loads(f.read().lstrip("\ufeff")).get("clouds", ())
 except (OSError, ValueError, AttributeError):
     named = ()
 try:

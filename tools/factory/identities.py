@@ -153,7 +153,7 @@ def identities(
             f"or name another and give this one as --earlier"
         )
     files = (*earlier, output) if there else earlier
-    batches = {path: ledger.read(path) for path in files}
+    batches = {path: ledger.read(path, whole=path == output) for path in files}
     before = [row for rows in batches.values() for row in rows]
 
     columns: dict[str, list[str]] = {}

@@ -7,7 +7,6 @@ a kill at any moment the same board gets the same row again, and no other board 
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import os
 import re
@@ -22,7 +21,7 @@ from muster import cmei, config
 from muster.errors import ConfigError
 from muster.masked import is_secret
 
-from tools.fleet import rows
+from tools import rows
 
 # What no two boards may share.
 NUMBERS = ("deviceNo", "cmei", "imei")
@@ -36,6 +35,7 @@ _PRODUCT = {
     "firmwareVersion": "-",
 }
 _KEYS = tuple(config.check(_PRODUCT))
+_WORDS = tuple(key for key in _KEYS if key not in NUMBERS)
 _LETTERS = re.compile("[0-9A-Za-z]")
 _MAC = re.compile("(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _UNBURNT = ("00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff")
@@ -187,21 +187,26 @@ class Ledger:
             raise
 
 
-def read(path: Path) -> list[dict[str, str]]:
+def read(path: Path, whole: bool = False) -> list[dict[str, str]]:
     """Returns the rows of a CSV of identities, column -> value.
 
-    The columns are keys of config.json, deviceNo, cmei or imei among them. Raises ValueError, which names
-    every row that is wrong.
+    The columns are keys of config.json, deviceNo, cmei or imei among them; others are left out, or refused
+    where the whole file is wanted. Raises ValueError, which names the rows that are wrong.
     """
     found = _Rows()
-    kind = rows.Kind((), _KEYS, functools.partial(_known, set()), sent=False)
+    checked: set[frozenset] = set()
+
+    def take(line: int, row: dict[str, str]) -> None:
+        _check_once(checked, row)
+        found.add(line, row)
+
     with path.open("rb") as file:
-        unknown = rows.read(file, str(path), kind, found)
-    if unknown:
-        try:
-            config.check({**_PRODUCT, unknown[0]: ""})
-        except ConfigError as e:
-            raise LedgerError(f"line 1 of {path} must name keys of config.json, and {e}") from None
+        unused = rows.read(file, str(path), (), _KEYS, take, words=_WORDS)
+    if whole and unused:
+        raise LedgerError(
+            f"{path} is written anew, and would lose its columns that are no keys of config.json: "
+            f"take them out, or name another output and give this one as --earlier"
+        )
     secret = next(filter(is_secret, found.rows[0]), None)
     if secret:
         raise LedgerError(
@@ -242,13 +247,13 @@ def sync_folder(path: Path) -> None:
 
 
 class _Rows:
-    """Takes what rows.read finds."""
+    """Rows of which no two boards may share a number."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, str]] = []
         self._lines: dict[tuple[str, str], int] = {}
 
-    def add(self, line: int, names: list[str], row: dict[str, str]) -> None:
+    def add(self, line: int, row: dict[str, str]) -> None:
         for key in keys(row):
             earlier = self._lines.setdefault(key, line)
             if earlier != line:
@@ -256,13 +261,11 @@ class _Rows:
         self.rows.append(row)
 
 
-def _known(checked: set[frozenset], row: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+def _check_once(checked: set[frozenset], row: dict[str, str]) -> None:
     like = _like(row)
     if like not in checked:
-        # A column that is no key is told once, not in every line.
-        check({column: value for column, value in row.items() if column in _KEYS})
+        check(row)
         checked.add(like)
-    return [], row
 
 
 def _like(row: dict[str, str]) -> frozenset:

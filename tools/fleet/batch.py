@@ -61,11 +61,9 @@ def carry_out(
             if piped and sys.stdin is None:
                 raise ValueError("FILE is -, and standard input is closed: pipe the CSV in, or name a file")
             with click.open_file(str(file), "rb") as opened:
-                unused = rows.read(opened, "standard input" if piped else str(file), kind, journal)
+                rows.read(opened, "standard input" if piped else str(file), kind, journal)
             # A dry run leaves no file behind.
             journal.open(path if path.exists() or not options.dry_run else None, account.scope, command)
-        if unused:
-            console.print(f"Columns that are not used: {', '.join(unused)}.", markup=False)
         todo = journal.count(None, *_OPEN)
         again = together and todo > 0
         if options.dry_run:

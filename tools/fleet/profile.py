@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tools.rows import bare
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -40,7 +42,7 @@ def load(cloud: str, path: Path | None, environment: Mapping[str, str] = os.envi
         ValueError: a key is missing, wrong or unknown, or others can read the file.
     """
     found = _from_file(cloud, path) if path else _from_environment(cloud, environment)
-    known = {name: value.strip() for name, value in found.items() if value.strip()}
+    known = {name: bare(value) for name, value in found.items() if bare(value)}
     _check_complete(cloud, known, path)
     address = known.get("base_url", "https://")
     if not address.startswith("https://"):
@@ -82,8 +84,8 @@ def _from_file(cloud: str, path: Path) -> dict[str, str]:
         if not isinstance(value, str):
             # Not the value itself: it may be a secret.
             raise ValueError(f"{key} in {path} must be a text in quotes, not of type {type(value).__name__}")
-    if found.get("ca", "").strip():
-        found["ca"] = str(path.parent / found["ca"].strip())
+    if bare(found.get("ca", "")):
+        found["ca"] = str(path.parent / bare(found["ca"]))
     return found
 
 
@@ -96,11 +98,11 @@ def _read(path: Path) -> dict[str, Any]:
                     f"{path} holds keys, and others than you can reach it (mode {stat.S_IMODE(mode):o}). "
                     f"Close it, then give the command again:\n  chmod 600 {path}"
                 )
-            return tomllib.load(file)
+            return tomllib.loads(file.read().decode("utf-8-sig"))
     except OSError as e:
         raise ValueError(f"the profile {path} cannot be read: {e.strerror}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"the profile {path} is not TOML: it is not UTF-8") from None
+        raise ValueError(f"the profile {path} is not UTF-8: save it as UTF-8") from None
     except tomllib.TOMLDecodeError as e:
         raise ValueError(f"the profile {path} is not TOML: {e}") from None
 

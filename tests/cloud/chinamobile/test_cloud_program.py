@@ -141,22 +141,21 @@ def test_read_devices_without_cellular(tmp_path):
 @pytest.mark.parametrize(
     "text, sentence",
     [
-        ("", "line 1: column productId is missing"),
-        ("productId,productKey,deviceNo\n1,2,3\n", "line 1: column deviceNoType is missing"),
-        (HEADER + ",celular\n", "line 1: column 'celular' is unknown"),
-        (HEADER + ",deviceNo\n", "line 1: column deviceNo stands there twice"),
-        (HEADER + "\n", "line 1: no device follows"),
+        ("", "line 1 of {} must name the columns, separated by commas, and productId and"),
+        ("productId,productKey,deviceNo\n1,2,3\n", "and deviceNoType is not among them"),
+        (HEADER + ",deviceNo\n", "line 1 of {} has the column deviceNo twice"),
+        (HEADER + "\n", "{} has a header, and no devices under it"),
         (HEADER + "\n1,k,SN,A\n1,k,SN,\n", "line 3: deviceNo is empty"),
         (HEADER + "\n1,,SN,A\n", "line 2: productKey is empty"),
         (HEADER + "\n1,k,MAC,A\n", "line 2: deviceNoType must be one of SN, IMEI, CMEI, not 'MAC'"),
         (HEADER + "\n1,k,SN,A\n1,k,SN,B\n1,k,SN,A\n", "line 4: deviceNo 'A' is in product '1' already"),
-        (HEADER + "\n1,k,SN\n", "line 2: 3 values for 4 columns"),
-        (HEADER + "\n1,k,SN,A,B\n", "line 2: 5 values for 4 columns"),
+        (HEADER + "\n1,k,SN\n", "line 2: 3 fields, and the header has 4"),
+        (HEADER + "\n1,k,SN,A,B\n", "line 2: 5 fields, and the header has 4"),
         (HEADER + "\n1,k,SN,A\n1,other,SN,B\n", "line 3: productKey is not the one"),
         (HEADER + ",cellular\n1,k,SN,A,maybe\n", "line 2: cellular must be true or false, not 'maybe'"),
         (HEADER + ",cellular\n1,k,SN,A,yes\n1,k,SN,B,no\n", "line 3: cellular is not what product '1' has"),
-        (HEADER + '\n1,k,SN,"A\n', "line 2: "),
-        ((HEADER + "\n1,k,SN,A\n1,k,SN,玩具\n").encode("gbk"), "line 3: not UTF-8"),
+        (HEADER + '\n1,k,SN,"A\n', "line 2: not CSV"),
+        ((HEADER + "\n1,k,SN,A\n1,k,SN,玩具\n").encode("gbk"), "line 3: cell D3 (deviceNo) is neither ASCII"),
     ],
 )
 def test_read_devices_names_line_and_column(tmp_path, text, sentence):
@@ -164,7 +163,7 @@ def test_read_devices_names_line_and_column(tmp_path, text, sentence):
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError) as raised:
         read_devices(file)
-    assert f"{file}, {sentence}" in str(raised.value)
+    assert sentence.format(file) in str(raised.value)
     assert "other" not in str(raised.value), "a key is a secret"
 
 
