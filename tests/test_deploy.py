@@ -166,6 +166,9 @@ def test_its_own_configuration_stays_and_says_which_clouds_are_wanted(make, root
     said = run(board, "--mpy", "--prune", "--config", other)
     assert "/config.json" in said and "removed  /lib/muster/clouds/coze.mpy" in said
     assert board.files()["/config.json"] == other.read_bytes()
+    other.write_text("\ufeff" + json.dumps(hourly(cloud, clouds=["baidu"])), encoding="utf-8")
+    assert "/lib/muster/clouds/baidu.mpy" in run(board, "--mpy", "--prune", "--config", other)
+    assert run(board, "--mpy", "--prune") == "nothing to send: the board has it all\n"
     other.write_text(json.dumps({"produktId": "1"}))
     assert 'did you mean "productId"?' in run(board, "--config", other, status=1)
 

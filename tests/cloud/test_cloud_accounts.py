@@ -1,6 +1,7 @@
 """What the box writes for those who call it: a profile for fleet, and AI tokens."""
 
 import csv
+import itertools
 
 import pytest
 from click.testing import CliRunner
@@ -11,12 +12,13 @@ from tools.cli import main
 from tools.cloud import Cloud, Device
 from tools.cloud.server import EXAMPLE_CHANNEL, _keep_accounts
 
+journals = itertools.count()
 DEVICE = Device("1234567890123", "toy-key", "SN", "AI-0001")
 
 
 def fleet(command, file, profile, *options):
-    file.with_suffix(".csv.journal").unlink(missing_ok=True)
-    arguments = ["fleet", command, str(file), "--profile", str(profile), *options]
+    journal = file.with_name(f"{file.name}-{next(journals)}")
+    arguments = ["fleet", command, str(file), "--profile", str(profile), "--journal", str(journal), *options]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     return done

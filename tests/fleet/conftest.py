@@ -26,6 +26,14 @@ def operator(box, tmp_path):
 
 
 @pytest.fixture(autouse=True)
+def state_home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     monkeypatch.setattr(calls, "BACKOFF_S", 0.001)
 

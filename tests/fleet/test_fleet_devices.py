@@ -9,7 +9,7 @@ import sys
 import pytest
 from operators import client
 
-from tools.fleet.journal import DONE, SENT, Journal
+from tools.fleet.journal import DONE, SENT, Journal, default
 
 
 def test_disable_enable_and_disable_once_more(operator):
@@ -69,6 +69,18 @@ def test_what_was_deleted_can_be_imported_again(operator):
     assert len(operator.devices()) == 2
 
 
+def test_what_another_file_deleted_is_imported_again_and_the_rest_is_done_before(operator):
+    file = operator.batch(3)
+    operator("import", file)
+    (operator.folder / "elsewhere").mkdir()
+    other = operator.csv("elsewhere/other.csv", ("ak",), ("ak00001",))
+    assert operator("delete", other, "--yes").exit_code == 0 and len(operator.devices()) == 2
+    before = len(operator.box.calls())
+    told = [one["why"] for one in json.loads(operator("import", file, "--json").stdout)]
+    assert told == ["imported"] * 3 and len(operator.box.calls()) == before + 1
+    assert len(operator.devices()) == 3
+
+
 def uncertain(operator, command, file):
     """Leaves all devices of a file as a kill would: sent, and nobody knows."""
     journal = Journal()
@@ -76,7 +88,7 @@ def uncertain(operator, command, file):
         known = {"ak": row["ak"]} if command != "import" else {"ak": row["ak"], "sk": row["sk"]}
         journal.add(line, [row["ak"]], known)
     scope = f"{operator.box.url} {operator.fc}/pk-1"
-    journal.open(operator.folder / f"{file.name}.journal", scope, command)
+    journal.open(default(scope), scope, command)
     for rows in journal.batches(100, None, DONE):
         journal.sent(rows)
     assert journal.count(SENT) == line - 1

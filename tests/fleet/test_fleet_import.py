@@ -9,7 +9,7 @@ import pytest
 from muster.clouds import baidu
 from operators import FEISHU, IMPORTS, Operator, client, fleet, laptops
 
-from tools.fleet.journal import Journal
+from tools.fleet.journal import Journal, default
 
 
 def test_import_twice_sends_once(operator):
@@ -37,7 +37,7 @@ def test_standard_input_in_utf8_with_and_without_bom(operator, bom, monkeypatch)
     done = operator("import", "-", input=content)
     assert done.exit_code == 0 and "not used: 备注" in done.stderr
     assert operator.devices()["音箱/1"]["sk"] == "key-1"
-    assert (operator.folder / "fleet.journal").exists()
+    assert not list(operator.folder.glob("*journal*"))
 
 
 def test_output_for_programs(operator):
@@ -75,10 +75,11 @@ def test_a_dry_run_masks_feishus_secret_and_leaves_out_what_is_done(operator):
     assert record["body"]["serial_number"].endswith("-2")
 
 
-def test_the_journal_holds_no_key_and_is_for_its_owner_alone(operator):
+def test_the_journal_holds_no_key_and_is_for_its_owner_alone(operator, state_home):
     file = operator.batch(3)
     operator("import", file)
-    journal = operator.folder / "devices.csv.journal"
+    journal = default(f"{operator.box.url} {operator.fc}/pk-1")
+    assert list(state_home.glob("*/*/*")) == [journal]
     assert journal.stat().st_mode & 0o077 == 0
     assert b"sk-secret" not in journal.read_bytes() and b"ak00001" in journal.read_bytes()
 
@@ -104,6 +105,54 @@ def test_a_file_of_somebody_elses_is_no_journal(operator, content):
     done = operator("import", operator.batch(1), "--journal", journal)
     assert done.exit_code == 2 and "is no journal of fleet's" in done.stderr
     assert journal.read_bytes() == before and not operator.devices()
+
+
+def first_page(data):
+    return b"\0" * 4096 + data[4096:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"\0" * len(data),
+        first_page,
+        lambda data: data[:4096],
+        lambda data: data[:-100],
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:4096] + b"\xff" * (len(data) - 4096),
+    ],
+    ids=["zeros", "first page", "one page", "end", "half", "pages"],
+)
+def test_a_damaged_journal_ends_in_a_sentence_and_one_can_begin_anew(operator, damage):
+    file, journal = operator.batch(50), operator.folder / "j"
+    operator("import", file, "--journal", journal)
+    damaged = damage(journal.read_bytes())
+    journal.write_bytes(damaged)
+    before = len(operator.box.calls())
+    for more in ([], ["--dry-run"]):
+        done = operator("import", file, "--journal", journal, *more)
+        assert (
+            done.exit_code == 2 and "or damaged (" in done.stderr and "delete it to begin anew" in done.stderr
+        )
+    assert journal.read_bytes() == damaged and len(operator.box.calls()) == before
+    assert "To begin anew" in fleet("--help").stdout
+    journal.unlink()
+    assert operator("import", file, "--journal", journal).exit_code == 0
+    assert {device["imported"] for device in operator.devices().values()} == {1}
+
+
+def test_a_journal_that_breaks_under_way_ends_in_a_sentence(operator, monkeypatch):
+    def broken(self, outcome):
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(Journal, "record", broken)
+    done = operator("import", operator.batch(1))
+    assert done.exit_code == 1 and "Error: " in done.stderr and "delete it to begin anew" in done.stderr
+
+
+def test_a_journal_that_is_a_folder(operator):
+    done = operator("import", operator.batch(1), "--journal", operator.folder)
+    assert done.exit_code == 2
 
 
 def test_a_journal_in_a_place_that_is_not_there(operator):

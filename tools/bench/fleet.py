@@ -106,7 +106,7 @@ class Operator:
         with batch.open("w", newline="") as file:
             csv.writer(file).writerows([("ak", "sk"), *devices(f"{self._batches}-", count)])
         command = [sys.executable, "-m", "tools.cli", "fleet", "import"]
-        command += ["--profile", str(self._profile), str(batch)]
+        command += ["--profile", str(self._profile), "--journal", f"{batch}.journal", str(batch)]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'lib'}"}
         with tempfile.TemporaryFile() as said:
             started = time.monotonic()

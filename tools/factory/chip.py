@@ -32,6 +32,7 @@ from esptool.logger import TemplateLogger, log
 from esptool.reset import ResetStrategy
 from esptool.targets import CHIP_DEFS
 
+from tools import state
 from tools.factory import boards, littlefs, private
 from tools.factory.product import STATE
 
@@ -197,8 +198,7 @@ def _put_aside(mac: str) -> dict[str, bytes]:
 
 
 def _aside(mac: str) -> Path:
-    folder = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(folder) / "muster" / f"{mac.replace(':', '-')}.json"
+    return state.folder() / f"{mac.replace(':', '-')}.json"
 
 
 @contextlib.contextmanager

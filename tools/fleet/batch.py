@@ -1,7 +1,6 @@
 """A command on a batch, from its input to its summary."""
 
 import contextlib
-import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from . import journal as journals
 from . import rows, show
 from .accounts import Account
 from .calls import Caller, Session
@@ -54,9 +54,9 @@ def carry_out(
         together: all devices are sent again as long as one of them is not done.
     """
     piped = str(file) == "-"
-    path = options.journal or Path("fleet.journal" if piped else f"{file}.journal")
+    path = options.journal or journals.default(account.scope)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    with contextlib.closing(Journal()) as journal:
+    with journals.in_words(path), contextlib.closing(Journal()) as journal:
         with called_wrongly():
             if piped and sys.stdin is None:
                 raise ValueError("FILE is -, and standard input is closed: pipe the CSV in, or name a file")
@@ -75,10 +75,7 @@ def carry_out(
         with failures(options.failed) as failed:
             run = Run(journal, options.jobs, console)
             work = make(Caller(options.rate, run.stop, run.tell), account.client(session=Session(account.ca)))
-            try:
-                run.over(work, again)
-            except sqlite3.Error as e:
-                raise click.ClickException(f"the journal {path} cannot be written: {e}") from None
+            run.over(work, again)
             if failed:
                 show.write("csv", columns, told(journal, *_OPEN), failed)
         if options.form:

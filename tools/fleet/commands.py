@@ -69,7 +69,7 @@ _everywhere = (
 _on_batches = (
     click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)),
     *_everywhere,
-    click.option("--journal", type=_path, help="What was done to whom. [default: FILE.journal]"),
+    click.option("--journal", type=_path, help="What was done to whom. [default: the account's]"),
     click.option(
         "--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Calls at the same time."
     ),
@@ -112,8 +112,11 @@ def fleet() -> None:
     """The operator's side: whole batches of devices into Baidu, Feishu and Coze.
 
     FILE is a CSV with a header, in UTF-8; - is standard input. All of it is checked before the
-    first call. A journal beside it remembers each device's outcome: a run that was interrupted or
-    killed goes on where it stopped when the same command is given again, and nothing is done twice.
+    first call. A journal remembers what was done to each device of the account, whatever file it was
+    in: a run that was interrupted or killed goes on where it stopped when the same command is given
+    again, and nothing is done twice. What was changed in the cloud's console or on another computer it
+    does not know. To begin anew, delete it: each summary names it, in ~/.local/state/muster/fleet.
+    Import then asks which devices are there; the other commands do all again.
 
     Keys never stand on the command line. They come from the environment (MUSTER_BAIDU_ACCESS_KEY_ID
     and so on, see each command) or from a TOML file that only you can read (chmod 600):

@@ -1,19 +1,24 @@
 """What became of each device, remembered on disk, so that no run does a thing twice.
 
 The batch itself lies in a private temporary database, which SQLite keeps out of memory and
-deletes by itself; the journal is attached to it. That a device is sent is written before the
-call: after a kill, "sent" means that nobody knows.
+deletes by itself; the journal is attached to it. It is the account's, whatever files the devices
+come in, since what one file deletes another may import again. That a device is sent is written
+before the call: after a kill, "sent" means that nobody knows.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tools import state
 
 # States. A device without one has not been sent.
 SENT, DONE, FAILED, UNCONFIRMED = "sent", "done", "failed", "unconfirmed"
@@ -50,6 +55,12 @@ _UNDOES = {
     "enable": ("disable",),
     "disable": ("enable",),
 }
+
+
+def default(scope: str) -> Path:
+    """The account's journal."""
+    name = re.sub(r"[^\w.-]+", "-", scope.removeprefix("https://").strip())
+    return state.folder() / "fleet" / f"{name[:80]}.journal"
 
 
 @dataclass(frozen=True)
@@ -100,13 +111,20 @@ class Journal:
         scope     whose devices they are: the cloud, the account, the product
 
         Raises:
-            ValueError: the file is another program's, or cannot be written, or is in use.
+            ValueError: the file is another program's, damaged or in use, or cannot be written.
         """
         self._commit_if_any()
         try:
+            if path == default(scope):
+                path.parent.mkdir(parents=True, exist_ok=True)
             if path:
                 # Names and digests of keys are nobody else's business; SQLite would obey the umask.
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as e:
+            raise ValueError(
+                f"the journal {path} cannot be written: {e.strerror}; name another with --journal FILE"
+            ) from None
+        with in_words(path):
             self._db.execute("ATTACH ? AS journal", (str(path or ":memory:"),))
             # Held until the process ends, even by SIGKILL: two runs at once would send twice.
             self._db.execute("PRAGMA journal.locking_mode = EXCLUSIVE")
@@ -115,22 +133,16 @@ class Journal:
             self._db.execute(f"PRAGMA journal.application_id = {_OURS}")
             self._db.executescript(_JOURNAL)
             self._run = self._run_of(scope, command)
-        except OSError as e:
-            raise ValueError(
-                f"the journal {path} cannot be written: {e.strerror}; name another with --journal FILE"
-            ) from None
-        except sqlite3.OperationalError as e:
-            reason = "another run is using it" if "locked" in str(e) else str(e)
-            raise ValueError(f"the journal {path} cannot be used: {reason}") from None
-        except sqlite3.DatabaseError:
-            raise ValueError(_not_ours(path)) from None
         self._undone = [self._run_of(scope, other) for other in _UNDOES.get(command, ())]
         self._db.execute("BEGIN")
 
     def _check_ours(self, path: Path | None) -> None:
         tables = self._value("SELECT count(*) FROM journal.sqlite_master")
         if tables and self._value("PRAGMA journal.application_id") != _OURS:
-            raise ValueError(_not_ours(path))
+            raise ValueError(f"{path} is no journal of fleet's; name another with --journal FILE")
+        found = self._value("PRAGMA journal.quick_check(1)")
+        if found != "ok":
+            raise sqlite3.DatabaseError(f"malformed: {found}")
 
     def _run_of(self, scope: str, command: str) -> int:
         self._db.execute("INSERT OR IGNORE INTO journal.run (scope, command) VALUES (?, ?)", (scope, command))
@@ -213,5 +225,19 @@ def _among(states: Iterable[str | None]) -> str:
     return "(" + " OR ".join("state IS NULL" if s is None else f"state = '{s}'" for s in states) + ")"
 
 
-def _not_ours(path: Path | None) -> str:
-    return f"{path} is no journal of fleet's; name another with --journal FILE"
+@contextlib.contextmanager
+def in_words(path: Path | None) -> Iterator[None]:
+    """What SQLite finds wrong, as a ValueError."""
+    try:
+        yield
+    except sqlite3.Error as e:
+        raise ValueError(_trouble(path, str(e))) from None
+
+
+def _trouble(path: Path | None, said: str) -> str:
+    if "malformed" in said or "not a database" in said:
+        return (
+            f"{path} is no journal of fleet's, or damaged ({said}): delete it to begin anew, "
+            "or name another with --journal FILE"
+        )
+    return f"the journal {path} cannot be used: {'another run is using it' if 'locked' in said else said}"
