@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 import trustme
@@ -130,6 +131,43 @@ def test_no_root_is_lost_to_another_of_its_name(tree, authorities):
     bundled = {path: der for path, der in distinct.items() if path not in cas}
     assert roots_of(tree, "bundle.pem") == bundled
     assert roots_of(tree, "bundle.pem", "a") == bundled | {"/roots/ca.der": a}
+
+
+def test_what_a_computer_leaves_in_folders_stays_out(tree, authorities, capsys):
+    for name in ("roots/.DS_Store", "roots/.ca.pem", "roots/Thumbs.db", "roots/empty.pem", "roots/README"):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_bytes(authorities[1] if name.endswith("ca.pem") else name[6:6].encode())
+    (tree / "roots" / "ca.pem").write_bytes(authorities[0])
+    for name in (
+        "lib/.DS_Store",
+        "lib/._own.py",
+        "lib/.notes/a.py",
+        "lib/.notes/b.txt",
+        "lib/muster/._agent.py",
+    ):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_bytes(b"\0\5\x16\7")
+    assert roots_of(tree, "roots") == {"/roots/ca.der": der_of(authorities[0])}
+    assert roots_of(tree, "roots")
+    assert not [path for path in board_files({}, [], root=tree, source=True) if "/." in path]
+    # Named by itself, it is meant; but no name on a board begins with a dot.
+    assert roots_of(tree, "roots/.ca.pem") == {"/roots/ca.der": der_of(authorities[1])}
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(" is not")[0] for line in said] == [
+        f"left out: the CA root {tree / 'roots' / name}" for name in ("README", "Thumbs.db", "empty.pem")
+    ]
+    with pytest.raises(ValueError, match=r"Thumbs\.db is not a certificate"):
+        roots_of(tree, "roots/Thumbs.db")
+
+
+@pytest.mark.skipif(find_micropython() is None, reason="needs MicroPython, whose TLS is the board's")
+def test_a_root_that_the_board_s_tls_does_not_take_is_refused_by_name(tree, unusable_roots):
+    for path in unusable_roots.values():
+        with pytest.raises(ValueError, match=f"mbedTLS. does not take the CA root {path}: leave it out"):
+            board_files({}, [Path(path)], root=tree, source=True)
+    folder = Path(path).parent
+    with pytest.raises(ValueError, match=rf"{folder}/constrained\.der"):
+        board_files({}, [folder], root=tree, source=True)
 
 
 def test_a_folder_without_roots_is_a_sentence(tree, authorities):

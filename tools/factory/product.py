@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import click
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -27,6 +28,14 @@ BLOCKS = 512
 CLOUDS = ("chinamobile", "coze", "baidu", "feishu")
 STATE = "/state/"  # what the device itself wrote
 PEM = b"-----BEGIN "
+LOAD = """
+import sys, tls
+try:
+    tls.SSLContext(tls.PROTOCOL_TLS_CLIENT).load_verify_locations(bytes.fromhex(sys.stdin.read()))
+    print(True)
+except ValueError:
+    print(False)
+"""
 
 # Two threads that parse at once can end in a SystemError in CPython 3.11; a rack's boards have a thread each.
 _PARSING = threading.Lock()
@@ -58,8 +67,9 @@ def board_files(
 
     config: the configuration, or the path of its JSON file. roots: certificates, PEM (of which a file may
     hold several) or DER, as paths (of folders too) or as name -> bytes or path; each becomes a file of its
-    own, /roots/<name>.der. source: .py in place of .mpy.
-    Raises ValueError for what is not a certificate, a folder without any, and what does not compile.
+    own, /roots/<name>.der. source: .py in place of .mpy. Names that begin with "." stay out.
+    Of a folder, what is no certificate is left out, and said. Raises ValueError for a file that is none, a
+    folder without any, a certificate that the board's TLS does not take, and what does not compile.
     """
     content = config.read_bytes() if isinstance(config, Path) else _json(config)
     files = {f"/{name}": (root / name).read_bytes() for name in ("boot.py", "main.py")}
@@ -97,7 +107,7 @@ def library(clouds: Sequence[str] = CLOUDS, root: Path = ROOT) -> list[Path]:
     muster = lib / "muster"
     todo = [root / "boot.py", root / "main.py", muster / "__init__.py", muster / "agent.py"]
     todo += [muster / "clouds" / f"{cloud}.py" for cloud in clouds]
-    todo += [path for path in lib.rglob("*.py") if muster not in path.parents]
+    todo += [path for path in lib.rglob("*.py") if muster not in path.parents and not _hidden(path, lib)]
     found: set[Path] = set()
     while todo:
         path = todo.pop()
@@ -129,7 +139,13 @@ def _data(root: Path) -> list[Path]:
         if path.is_file()
         and path.suffix != ".py"
         and not {"__pycache__", "muster"} & set(path.relative_to(lib).parts[:-1])
+        and not _hidden(path, lib)
     ]
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    """Whether a computer keeps notes of its own there, as .DS_Store, ._main.py, .ipynb_checkpoints."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _imports(path: Path, lib: Path) -> Iterator[Path]:
@@ -183,11 +199,15 @@ def _json(config: Mapping) -> bytes:
 
 def _certificates(roots: Roots) -> dict[str, bytes]:
     """Name -> DER. Each certificate is there once; several of one name get their fingerprints to it."""
-    given = roots.items() if isinstance(roots, Mapping) else _files(roots)
     named: dict[bytes, str] = {}
-    for name, certificates in given:
-        for der in _ders(name, certificates):
-            named.setdefault(der, name)
+    for name, source, ders in _read(roots):
+        for der in ders:
+            if not usable(der):
+                raise ValueError(
+                    f"the board's TLS (mbedTLS) does not take the CA root {source}: leave it out, and trust "
+                    "your servers by another one."
+                )
+            named.setdefault(der, name.lstrip(".") or "root")
     count = Counter(named.values())
     return {
         name if count[name] == 1 else f"{name}-{hashlib.sha256(der).hexdigest()[:8]}": der
@@ -195,18 +215,39 @@ def _certificates(roots: Roots) -> dict[str, bytes]:
     }
 
 
-def _files(paths: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    for path in paths:
-        found = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+def _read(roots: Roots) -> Iterator[tuple[str, str, list[bytes]]]:
+    """The name that each file gets on the board, where it comes from, and its certificates as DER."""
+    if isinstance(roots, Mapping):
+        for name, given in roots.items():
+            yield name, repr(name), _ders(repr(name), given)
+        return
+    for path in roots:
+        if not path.is_dir():
+            yield path.stem, str(path), _ders(str(path), path)
+            continue
+        found = False
+        for file in sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")):
+            try:
+                ders = _ders(str(file), file)
+            except ValueError as e:
+                _left_out(str(e))
+                continue
+            found = True
+            yield file.stem, str(file), ders
         if not found:
             raise ValueError(
                 f"the folder {path} has no CA roots: expected files in it, not in folders of its own, each "
                 "with certificates in PEM or DER."
             )
-        yield from ((file.stem, file) for file in found)
 
 
-def _ders(name: str, certificates: bytes | Path) -> list[bytes]:
+@functools.cache
+def _left_out(why: str) -> None:
+    """Says it once, for however many boards."""
+    click.echo(f"left out: {why}", err=True)
+
+
+def _ders(source: str, certificates: bytes | Path) -> list[bytes]:
     data = certificates.read_bytes() if isinstance(certificates, Path) else certificates
     try:
         if PEM in data:
@@ -215,6 +256,20 @@ def _ders(name: str, certificates: bytes | Path) -> list[bytes]:
             loaded = [x509.load_der_x509_certificate(data)]
     except ValueError:
         raise ValueError(
-            f"the CA root {name!r} is not a certificate in PEM or DER: {len(data)} bytes."
+            f"the CA root {source} is not a certificate in PEM or DER: {len(data)} bytes."
         ) from None
     return [certificate.public_bytes(Encoding.DER) for certificate in loaded]
+
+
+@functools.cache
+def usable(der: bytes) -> bool:
+    """Whether the board's TLS takes a certificate; asked of MicroPython's mbedTLS where there is one."""
+    from tools.board import find_micropython
+
+    micropython = find_micropython()
+    if micropython is None:
+        return True
+    done = subprocess.run([*micropython.command, "-c", LOAD], input=der.hex(), text=True, capture_output=True)
+    if done.stdout.strip() not in ("True", "False"):
+        raise ValueError(f"{micropython.what} does not say whether its TLS takes a certificate.")
+    return done.stdout.strip() == "True"
