@@ -20,7 +20,6 @@ except ImportError:
 
 _MAX_REDIRECTS = const(5)
 _MAX_KEPT = const(2)
-_IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")
 # Up to here a head and its body leave in one write: one TLS record.
 _ONE_WRITE = const(4096)
 
@@ -145,7 +144,7 @@ class Session:
         head = _head(method, target, length, headers)
         whole = data is None or _is_bytes(data)
         if not whole:
-            data = _framed(iter(_read(data) if hasattr(data, "read") else data), length)
+            data = _framed(iter(_pieces(data) if hasattr(data, "read") else data), length)
             if length == 0:
                 data = b"".join(data)  # now, since the head alone would be complete
         kept = self._kept.pop(origin, None)
@@ -155,7 +154,7 @@ class Session:
                 try:
                     return (yield from self._converse(kept, method, head, data, parse_headers))
                 except Closed:
-                    if not repeatable and method not in _IDEMPOTENT:
+                    if not repeatable and method not in "GET HEAD PUT DELETE OPTIONS TRACE".split():
                         raise TransportError(
                             "%s: the connection ended before the answer; "
                             "the server may have executed the request" % origin[1]
@@ -252,7 +251,7 @@ def _write(connection, head, data):
             yield from connection.write(piece)
 
 
-def _read(file):
+def _pieces(file):
     while True:
         piece = file.read(1024)
         if not piece:
@@ -260,19 +259,19 @@ def _read(file):
         yield piece
 
 
-def _framed(pieces, length):
+def _framed(data, length):
     """The bytes to send of a body that comes in pieces: chunks, if length is not known."""
     left = length
-    for piece in pieces:
+    for piece in data:
         if not _is_bytes(piece):
-            raise TypeError("data is to give bytes, and gave %s" % type(piece).__name__)
+            raise TypeError("data is an iterator of bytes, and gave %s" % type(piece).__name__)
         if length is None:
             if len(piece):
                 yield b"%x\r\n" % len(piece) + piece + b"\r\n"
             continue
         left -= len(piece)
         # Known before the last piece leaves: what is complete, a server executes.
-        if left < 0 or (left == 0 and any(pieces)):
+        if left < 0 or (left == 0 and any(data)):
             raise ValueError("data is longer than its Content-Length, %d" % length)
         yield piece
     if left:
@@ -295,27 +294,25 @@ def _is_bytes(data):
 
 
 def _length(data, headers):
-    """Content-Length of the request: None if data comes in pieces and the caller does not say it."""
+    """How many bytes data has; None if it comes in pieces and no Content-Length says it."""
     given = _given(headers, "content-length")
-    if given is not None:
-        given = str(given)
-        if not given.encode().isdigit() or len(given) > 15:
-            raise ValueError("a Content-Length is digits, unlike %r" % given)
-        given = int(given)
     if data is None or _is_bytes(data):
         length = len(data or b"")
-        if given not in (None, length):
-            raise ValueError("data has %d bytes, and its Content-Length is %d" % (length, given))
-        return length
     # None of these has an __iter__ on MicroPython.
-    if isinstance(data, (dict, list, tuple, set, memoryview)) or not (
+    elif isinstance(data, (dict, list, tuple, set, memoryview)) or not (
         hasattr(data, "read") or hasattr(data, "__iter__") or hasattr(data, "__next__")
     ):
         raise TypeError(
             "data is str, bytes, an open file or an iterator of bytes, not %s; "
             "json= sends an object as JSON" % type(data).__name__
         )
-    return given
+    elif given is None:
+        return None
+    else:
+        length = int(given) if str(given).encode().isdigit() else 0
+    if given is not None and str(given) != "%d" % length:
+        raise ValueError("Content-Length %r is not the number of bytes in data" % given)
+    return length
 
 
 def _head(method, target, length, headers):
@@ -327,9 +324,9 @@ def _head(method, target, length, headers):
     seen = ["transfer-encoding"]  # which is not the caller's to say
     for name, value in headers.items():
         if name.lower() in seen:
-            raise ValueError("%r: this header is sent already; leave it out" % name)
+            raise ValueError("%r: this header is sent already" % name)
         if not name or " " in name or ":" in name or not isinstance(value, (str, int, float)):
-            raise ValueError("%r: a header's name has no space and no colon, and its value is text" % name)
+            raise ValueError("%r: a header is a name without spaces and colons, and text" % name)
         lines.append("%s: %s" % (name, value))
         seen.append(name.lower())
     if "host" not in seen:

@@ -12,8 +12,6 @@ except ImportError:
     const = int
 
 _LINE_COSTS = const(64)  # bytes of memory besides its text, so that 5,000 short ones do not fill it
-_PACKED = ("gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd")
-_SINGLE = ("content-type", "date", "location", "retry-after")
 
 
 class Headers:
@@ -29,7 +27,7 @@ class Headers:
         name = name.lower()
         if name not in self._values:
             self._values[name] = value
-        elif name not in _SINGLE:
+        elif name not in "content-type date location retry-after".split():
             self._values[name] += ", " + value
 
     def __getitem__(self, name):
@@ -207,9 +205,11 @@ class Response:
             self._left = None
             self._keep = False
         # Whatever else stands there is no coding: charsets do, for one.
-        for packed in headers.get("content-encoding", "").lower().split(","):
-            if packed.strip() in _PACKED and (self._chunked or self._left != 0):
-                raise TransportError("the answer is packed with %s, which was not asked for" % packed.strip())
+        for coding in headers.get("content-encoding", "").lower().split(","):
+            coding = coding.strip()
+            packed = coding in "gzip x-gzip deflate compress x-compress br zstd".split()
+            if packed and (self._chunked or self._left != 0):
+                raise TransportError("the answer is packed with %s, which was not asked for" % coding)
         charset = headers.get("content-type", "").lower().partition("charset=")[2]
         if charset:
             self.encoding = charset.split(";")[0].strip(" \"'")

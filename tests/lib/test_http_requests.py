@@ -62,7 +62,7 @@ def test_a_body_that_is_none_is_refused_before_a_connection_is_made(server):
         assert text.startswith("data is str, bytes, an open file or an iterator of bytes, not "), text
         assert text.endswith("not %s; json= sends an object as JSON" % type(data).__name__), text
     for data in ("\u4e2d", b"abc", bytearray(3), memoryview(b"abc"), None, iter([b"abc"])):
-        for length in ("1", 4, "-1", "+3", "3, 3", "", " 3", "x", "9" * 30, "\xb2"):
+        for length in ("1", 4, "-1", "+3", "3, 3", "", " 3", "x", "03", "\xb2"):
             if length not in ("1", 4) or not hasattr(data, "__next__"):
                 text = str(
                     raises(
@@ -123,7 +123,7 @@ def test_a_body_that_gives_no_bytes_is_never_complete(server, tmp):
                 f,
             ):
                 text = str(raises(TypeError, http.post, server["url"], data=data, headers=headers))
-                assert text.startswith("data is to give bytes, and gave "), text
+                assert text.startswith("data is an iterator of bytes, and gave "), text
         raises(KeyError, http.post, server["url"], data=breaks(), headers=headers)
     assert sum(requests(server)) == 0
     until_left(server)
