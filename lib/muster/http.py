@@ -154,7 +154,7 @@ class Session:
                 try:
                     return (yield from self._converse(kept, method, head, data, parse_headers))
                 except Closed:
-                    if not repeatable and method not in "GET HEAD PUT DELETE OPTIONS TRACE".split():
+                    if not repeatable and method not in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"):
                         raise TransportError(
                             "%s: the connection ended before the answer; "
                             "the server may have executed the request" % origin[1]

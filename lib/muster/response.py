@@ -27,7 +27,7 @@ class Headers:
         name = name.lower()
         if name not in self._values:
             self._values[name] = value
-        elif name not in "content-type date location retry-after".split():
+        elif name not in ("content-type", "date", "location", "retry-after"):
             self._values[name] += ", " + value
 
     def __getitem__(self, name):
@@ -207,7 +207,7 @@ class Response:
         # Whatever else stands there is no coding: charsets do, for one.
         for coding in headers.get("content-encoding", "").lower().split(","):
             coding = coding.strip()
-            packed = coding in "gzip x-gzip deflate compress x-compress br zstd".split()
+            packed = coding in ("gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd")
             if packed and (self._chunked or self._left != 0):
                 raise TransportError("the answer is packed with %s, which was not asked for" % coding)
         charset = headers.get("content-type", "").lower().partition("charset=")[2]
