@@ -10,10 +10,11 @@ import os
 from . import cmei, log
 from .clock import SERVERS
 from .errors import ConfigError, _line
-from .masked import Masked, is_secret
+from .masked import Masked, is_secret, masked
 
 _MAX_BYTES = 16384
 _DAY_S = 86400
+_SECRET_LENGTH = 8  # a shorter one stands in any text by chance
 _NAME = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 
@@ -117,10 +118,13 @@ def _shown(name, value):
         return "something that is not shown here"
     if isinstance(value, (dict, list, tuple)):
         return "an object" if isinstance(value, dict) else "a list"
-    return _quoted(value[:64]) if isinstance(value, str) else json.dumps(value)
+    return _quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _quoted(text):
+    if len(text) > 64:
+        # A piece of a secret could not be told from other text.
+        return "a text of %d characters" % len(text)
     # MicroPython's repr() has Chinese as \u…: it is only for what would not be seen.
     return '"%s"' % text if _line(text) == text else repr(text)
 
@@ -138,10 +142,10 @@ def _distance(a, b):
 def _refuse_unknown(raw, names, where):
     for name in raw:
         if name not in names:
-            word = str(name)[:32]
-            distance, nearest = min((_distance(word.lower(), n.lower()), n) for n in names)
+            word = str(name)
+            distance, nearest = min((_distance(word[:32].lower(), n.lower()), n) for n in names)
             hint = 'did you mean "%s"?' % nearest if distance <= 2 else "the keys are " + ", ".join(names)
-            raise ConfigError("%s has the unknown key %s; %s" % (where, _quoted(word), hint))
+            raise ConfigError("%s has an unknown key: %s; %s" % (where, _quoted(word), hint))
 
 
 def _network(name, raw):
@@ -152,6 +156,15 @@ def _network(name, raw):
     good = _string(key) and (key == "" or 8 <= len(key.encode()) <= 64)
     _expect(good, name + ".key", key, 'a string of 8 to 64 bytes, or "" for an open network')
     return Masked({"ssid": ssid, "key": key})
+
+
+def _check_product_key(config):
+    """What stands elsewhere is shown, and a host's name is even asked for in clear."""
+    key = config["productKey"]
+    for name in config:
+        if name != "productKey" and len(key) >= _SECRET_LENGTH and key in str(masked(config[name])):
+            text = 'configuration key "%s" holds the productKey; write that under "productKey" alone'
+            raise ConfigError(text % name)
 
 
 def _check_numbers(config, given):
@@ -202,6 +215,27 @@ def check(raw):
     """
     if not isinstance(raw, dict):
         raise ConfigError("the configuration is no JSON object; expected {…} with the keys in it")
+    try:
+        return _checked(raw)
+    except ConfigError as e:
+        problem = str(e)
+    from .clouds import hide
+
+    secrets = _secrets(raw)
+    raise ConfigError(hide(problem, secrets + [repr(secret)[1:-1] for secret in secrets]))
+
+
+def _secrets(raw):
+    """The values of productKey and of the networks' keys."""
+    networks = raw.get("wifi")
+    networks = networks if isinstance(networks, list) else []
+    found = [raw.get("productKey")] + [
+        network.get("key") for network in networks if isinstance(network, dict)
+    ]
+    return [secret for secret in found if isinstance(secret, str) and len(secret) >= _SECRET_LENGTH]
+
+
+def _checked(raw):
     _refuse_unknown(raw, [key[0] for key in _KEYS], "the configuration")
     config = Masked()
     for name, default, test, expected in _KEYS:
@@ -211,6 +245,7 @@ def check(raw):
         _expect(test(config[name]), name, config[name], expected)
     config["wifi"] = [_network("wifi[%d]" % i, network) for i, network in enumerate(config["wifi"])]
     config["baseUrl"] = config["baseUrl"].rstrip("/")
+    _check_product_key(config)
     _check_numbers(config, raw)
     _check_device_no(config)
     _check_times(config)

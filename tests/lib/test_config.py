@@ -189,6 +189,27 @@ def test_no_message_shows_a_secret():
     refused(without("cmei"))
 
 
+def test_no_message_shows_a_secret_that_stands_elsewhere_too():
+    networks = [{"ssid": "home", "key": WIFI_KEY}]
+    for secret in (SECRET, WIFI_KEY):
+        for key in ("baseUrl", "hostname", "cmei", "policy", "deviceNoType", "sdkVersion"):
+            for value in (secret + "_", "-" + secret * 2, "x" * 60 + secret, secret + "\n"):
+                refused(minimal(**{"wifi": networks, key: value}), '"%s"' % key)
+        refused(minimal(wifi=[networks[0], {"ssid": secret * 3}]), "wifi[1].ssid")
+        for name in (secret, "x" * 25 + secret):
+            refused(minimal(wifi=networks, **{name: 1}), "unknown key")
+            refused(minimal(wifi=[networks[0], {name: 1}]), "wifi[1]", "unknown key")
+    for key in ("a\"b\\c'd-owl", "\u8001\u864e\u5728\u4e95\u91cc-\u732b\u5934\u9e70"):
+        text = refused(minimal(wifi=[{"ssid": "home", "key": key}], hostname=key), "hostname", "expected")
+        assert key not in text and repr(key)[1:-1] not in text and "***" in text
+
+
+def test_the_product_key_stands_nowhere_else():
+    for key, value in (("baseUrl", "https://%s.cn" % SECRET), ("deviceNo", SECRET), ("ntp", [SECRET])):
+        refused(minimal(**{key: value}), '"%s" holds the productKey' % key)
+    assert config.check(minimal(productKey="1", deviceNo="1"))["deviceNo"] == "1"  # by chance
+
+
 def test_wifi_networks():
     for bad, fragment in (
         ({"ssid": "s" * 33}, "wifi[1].ssid"),
@@ -225,8 +246,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one():
     raw = minimal()
     raw["x" * 10000] = 1
     refused(raw, "unknown key")
-    refused(minimal(**{"网络": 1}), 'unknown key "网络"')
-    refused(minimal(**{"\x1b[2J": 1}), "unknown key '\\x1b[2J'")
+    refused(minimal(**{"网络": 1}), 'unknown key: "网络"')
+    refused(minimal(**{"\x1b[2J": 1}), "unknown key: '\\x1b[2J'")
 
 
 def test_the_number_for_the_products_kind_must_be_there():

@@ -180,15 +180,18 @@ def jwt_signed(header, claims, now):
 
 
 def _hidden(raw):
-    """Those of the secrets that stand nowhere in a configuration but where a secret belongs."""
+    """Those of the secrets that are one in this configuration, or stand nowhere but where one belongs."""
     if not isinstance(raw, dict):
         return SECRETS
-    seen = [raw[name] for name in raw if name not in ("productKey", "baseUrl", "wifi")]
+    seen = [raw[name] for name in raw if name not in ("productKey", "wifi") and "@" not in str(raw[name])]
+    own = [raw.get("productKey")]
     networks = raw.get("wifi")
     if isinstance(networks, list):
-        seen.extend(network.get("ssid") for network in networks if isinstance(network, dict))
+        networks = [network for network in networks if isinstance(network, dict)]
+        seen.extend(network.get("ssid") for network in networks)
+        own.extend(network.get("key") for network in networks)
     text = str(seen) + "".join(str(name) for name in raw)
-    return [secret for secret in SECRETS if secret not in text]
+    return [secret for secret in SECRETS if secret in own or secret not in text]
 
 
 def configuration(raw):

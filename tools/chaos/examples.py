@@ -193,7 +193,8 @@ OTHER_KEYS = st.sampled_from(
 SETTINGS = st.sampled_from(
     ["SN", "IMEI", "auto", "daily", "nvs", "https://host:1/", f"https://u:{TOKEN}@host", "[::1]:80", 1, 0, -1,
      86400, 43200, 490154203237518, "490154203237518", ["a"], {"key": TOKEN}, [{"ssid": TOKEN * 3, "key": 1}],
-     [TOKEN], [[TOKEN]], "\u212a", "\u0130.cn", "https://\u212a", True]
+     [TOKEN], [[TOKEN]], "\u212a", "\u0130.cn", "https://\u212a", True, KEY, f"https://{KEY}",
+     "x" * 60 + TOKEN]
 )  # fmt: skip
 CONFIGURATIONS = (
     st.dictionaries(OTHER_KEYS, SETTINGS | ANYTHING, max_size=4).map(lambda more: {**CONFIGURATION, **more})
