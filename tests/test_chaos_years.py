@@ -266,3 +266,15 @@ def test_a_date_that_sets_the_clock_back_dates_a_use_back():
         life.after(10).judge.used()
         life.after(0.01).report()
         assert life.verdict() == expected
+
+
+def test_a_record_that_was_dated_ahead_makes_a_report_late_after_a_reboot():
+    for ahead_h, expected in ((6, set()), (1, {"late"})):
+        life = Life().regular()
+        life.world.ahead = ahead_h * HOUR
+        life.after(12).report()
+        life.off(1)
+        life.world.ahead = 0
+        life.boot()
+        life.after(27).report()
+        assert life.verdict() - {"delay"} == expected

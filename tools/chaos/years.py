@@ -23,7 +23,8 @@ early     No two accepted reports are nearer than the policy allows: 12 h - 15 m
 
 late      Never 24 hours without an accepted report while everything is up long enough to make one.
           Everything: power, network, platform, and no source of time that lies; one that has set the clock
-          back gives it so much more time, until another tells better. A request or an answer that
+          back gives it so much more time, until another tells better. So does, after a reboot, a record that
+          a lie has dated ahead: it cannot be told from one of a later report. A request or an answer that
           is lost counts as a moment in which it was not up, and so do the first four hours of a Wi-Fi that
           claims to be connected and is not. Long enough, by the shipped backoff, once all
           is up from a moment on:
@@ -195,11 +196,17 @@ class Judge:
         now = self.world.now
         never_down = self.last is not None and self.good_since == self.since
         longest = LONGEST[self.world.policy] + ENOUGH if never_down else DEADLINE
-        if self.lied:
-            longest += max(0, now - self.world.device_time())
+        longest += self.misled()
         if self.good_since is not None and now > max(self.since + longest, self.enough):
             without, up = (now - self.since) / HOUR, (now - self.good_since) / HOUR
             self.fail("late", f"{without:.3f} h without a report, and all was up for the last {up:.3f} h")
+
+    def misled(self) -> int:
+        """How much shorter than it was the device takes the time since its last report to be."""
+        ahead = self.world.device_time() - self.world.now
+        of_before = self.last is not None and self.last.kept and self.last.boot != self.boot
+        dated_ahead = self.last.error * SECOND if of_before else 0
+        return max(0, dated_ahead - ahead) if self.lied or dated_ahead > 60 * SECOND else 0
 
     def missed(self) -> None:
         """A request or its answer is lost."""
