@@ -65,7 +65,7 @@ def serve(board: Board) -> None:
     """Runs board until Ctrl-C, and says where its serial port is. Raises BoardError when it cannot run."""
     with board:
         print(
-            f"{board.what}\nserial port: {board.port}   (mpremote connect {board.port})\n"
+            f"{board.what}\nserial port: {board.port}   (.venv/bin/mpremote connect {board.port})\n"
             "Ctrl-C stops the board",
             flush=True,
         )

@@ -242,7 +242,7 @@ def repl(port: str) -> None:
     opened(port).close()
     if not sys.stdin.isatty():
         raise click.UsageError(
-            "the prompt needs a terminal; for one command: mpremote connect PORT exec COMMAND"
+            "the prompt needs a terminal; for one command: .venv/bin/mpremote connect PORT exec COMMAND"
         )
     done = subprocess.run([sys.executable, "-m", "mpremote", "connect", port, "resume", "repl"])
     sys.exit(done.returncode)

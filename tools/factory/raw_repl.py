@@ -100,7 +100,9 @@ def opened(port: str) -> SerialTransport:
     with contextlib.suppress(TransportError):
         return SerialTransport(port, timeout=LINE_S)
     if port.startswith("/") and not os.path.exists(port):
-        raise Lost(f"there is no port {port}: is the board plugged in? `mpremote connect list` lists them.")
+        raise Lost(
+            f"there is no port {port}: is the board plugged in? `.venv/bin/mpremote connect list` lists them."
+        )
     try:
         serial.serial_for_url(port, exclusive=True).close()
         reason = "did not open at first: try again"
