@@ -104,7 +104,8 @@ def test_a_good_life_is_good():
     life.off(40)
     life.boot()
     life.after(0.05).report()
-    assert life.verdict() == set() and life.judge.delays == [180 * SECOND]
+    life.off(1, after_s=900)
+    assert life.verdict() == set() and life.judge.delays == [(180 * SECOND, 900 * SECOND)]
 
 
 def test_a_second_secret():
@@ -169,18 +170,18 @@ def test_a_record_that_could_not_be_kept_excuses_an_early_report():
 def test_a_late_report():
     life = Life().regular()
     life.judge.surroundings(False)
-    life.after(22.9)
+    life.after(23.5)
     life.judge.surroundings(True)
-    life.after(0.5).report()  # 23.4 h
+    life.after(0.26).report()  # 23.76 h
     life.judge.surroundings(False)
-    life.after(23)
+    life.after(23.7)
     life.judge.surroundings(True)
-    life.after(0.99).report()  # an hour before the deadline all was up
+    life.after(0.25).report()  # a quarter of an hour before the deadline all was up
     assert life.verdict() == set()
     life.judge.surroundings(False)
-    life.after(23)
+    life.after(23.7)
     life.judge.surroundings(True)
-    life.after(1.1).report()
+    life.after(0.31).report()
     assert life.verdict() == {"late"}
 
 
@@ -206,25 +207,39 @@ def test_a_write_that_no_answer_asked_for():
 
 
 def test_an_overdue_report_that_waits():
-    life = Life().regular()
-    life.off(20)
-    life.boot()
-    life.after(0.2).report()
-    assert "delay" in life.verdict()
+    for off_h, good, bad in ((13, 1.9, 2.1), (20.5, 1.4, 1.6), (40, 0.2, 0.3)):
+        for after_h, verdict in ((good, set()), (bad, {"delay"})):
+            life = Life().regular()
+            life.off(off_h)
+            life.boot()
+            life.after(after_h).report()
+            assert life.verdict() - {"late"} == verdict
 
 
 def test_delays_that_are_not_spread():
-    spread = [i * 3 * SECOND + 5 * SECOND for i in range(101)]
-    assert years.uneven(spread) == []
-    assert years.uneven([5 * SECOND] * 100) and years.uneven([300 * SECOND] * 100) and years.uneven([])
+    for most in (900 * SECOND, 2 * HOUR):
+        spread = [(i * most // 100 + 5 * SECOND, most) for i in range(101)]
+        assert years.uneven(spread) == []
+        assert years.uneven([(5 * SECOND, most)] * 100) and years.uneven([(most, most)] * 100)
+    assert years.uneven([])
+
+
+def test_a_delay_counts_only_if_a_longer_one_had_its_time_too():
+    for after_h, counted in ((1.5, 0), (2, 1)):
+        life = Life().regular()
+        life.off(13)
+        life.boot()
+        life.after(0.1).report()
+        life.after(after_h).off(1)
+        assert len(life.judge.delays) == counted
 
 
 def test_a_first_use_that_does_not_report():
     life = Life("daily")
     life.after(20).judge.used()
     life.after(0.01).report()
-    life.after(22).judge.used()
-    life.after(0.2).report()
+    life.after(21).judge.used()
+    life.after(0.7).report()
     assert life.verdict() == {"daily"}
 
 

@@ -101,7 +101,13 @@ def seconds(counts):
     return numpy.repeat(numpy.arange(len(counts)), counts).tolist()
 
 
-@pytest.mark.parametrize("scene", [batch, power, platform])
+def deadlines(street):
+    street.put_in_the_field()
+    street.down = range(WORLD.off, WORLD.off + herd.LONG_OUTAGE_S)
+    street.run(WORLD.end)
+
+
+@pytest.mark.parametrize("scene", [batch, power, platform, deadlines])
 def test_with_the_same_dice_the_real_agent_asks_in_the_same_seconds(scene, monkeypatch):
     for seed in range(10):
         dice = random.Random(seed)
@@ -145,16 +151,28 @@ def test_peaks_after_a_batch_a_power_cut_and_an_outage():
     peak = {key: curve.load.max() / herd.mean(2000) for key, curve in curves.items()}
     for curve in curves.values():
         assert curve.firsts.sum() == (2000 if curve.scene == 0 else 0)
-        assert (curve.unanswered.sum() > 0) == (curve.scene == 2)
+        assert (curve.unanswered.sum() > 0) == (curve.scene >= 2)
     # At 12, 24 and 36 hours, all of them in one minute.
     assert curves[0, fixed].reports.sum() == 3 * 2000 and peak[0, fixed] == 720
     assert 20 < peak[0, document] < 40 and peak[0, muster] < 6
     assert peak[1, fixed] > 180 and peak[1, fixed] > 8 * peak[1, muster]
     assert peak[1, document] > 3 * peak[1, muster]
     assert peak[2, fixed] > 200 and peak[2, fixed] > 8 * peak[2, muster]
+    # Everybody's deadline has passed: a try within every 15 minutes, and no crowd in any of them.
+    tries = curves[3, muster].unanswered[43 * 60 : 46 * 60]
+    assert abs(tries.mean() - 2000 / 7.5) < 10 and tries.max() < 1.3 * 2000 / 7.5
     # Until the power fails, those in the field come evenly.
     two_hours = curves[1, muster].reports[: 16 * 60].reshape(-1, 120).sum(axis=1)
     assert numpy.abs(two_hours - 2000 / 6).max() < 90
+
+
+@pytest.mark.parametrize(("scene", "most"), [(herd.power, 5), (herd.platform, 6)])
+def test_the_herd_after_four_hours_is_no_crowd(scene, most):
+    world = herd.World(2, 16 * 3600, 20 * 3600, 0.3)
+    load = herd.Part(herd.SCENES.index(scene), 2, 0, 10_000, world, 1).run()
+    requests = numpy.array(load.reports) + numpy.array(load.unanswered)
+    # Five minutes of these few are as even as one of a hundred thousand.
+    assert requests.reshape(-1, 300).sum(axis=1).max() / (5 * herd.mean(10_000)) <= most
 
 
 def same(one, other):

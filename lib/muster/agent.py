@@ -18,7 +18,8 @@ except ImportError:
 
 _BEIJING_S = const(28800)
 _DAY_S = const(86400)
-_JUMP_S = const(2)  # less than this is rounding, not somebody setting the clock
+_JUMP_MS = const(2000)  # less than this is rounding, not somebody setting the clock
+_TICKS = 1 << 30  # what an ESP32's ticks_ms() wraps at, after 12.4 days
 _REJOIN_AFTER = const(3)  # failures to reach anything, and a Wi-Fi that says it is connected is not believed
 _NETWORK_S = const(300)  # no longer between attempts to join a network: that is a load on no server
 _MAX_ANSWER = const(4096)
@@ -88,11 +89,11 @@ class Agent:
 
         A dict with deviceId, deviceNo, productId and deviceSecret, the last masked when printed.
         """
-        return self._run(self._enrol())
+        return self._run(self._by_hand(self._enrol()))
 
     def report(self):
         """Reports a heartbeat now, having enrolled if need be. Returns the answer's data."""
-        return self._run(self._report())
+        return self._run(self._by_hand(self._report()))
 
     def step(self):
         """Does what is due now. Returns the seconds until something is due.
@@ -156,6 +157,13 @@ class Agent:
             return (yield from generator)
         finally:
             self._at_work = False
+
+    def _by_hand(self, generator):
+        try:
+            return (yield from generator)
+        except Exception as e:
+            self._note(e)
+            raise
 
     def _load(self):
         """Takes up what flash holds, if it is this product's and this device's."""
@@ -278,12 +286,13 @@ class Agent:
         if self._credentials is None:
             request = self._cloud.secret_info_request(self._device_no, self._config["deviceNoType"])
             response = yield from self._exchange(*request)
-            credentials = self._cloud.secret_info_answer(response)
+            credentials = self._cloud.secret_info_answer(response, self._device_no)
             credentials.update(self._identity())
             self._unsaved = True
             self._credentials = credentials
             self._schedule = self._new_schedule()
             self._schedule.first(self._clock.now())
+            self._succeeded()
         if self._unsaved:
             # If not now: the secret lives on in memory, and every report tries the flash again.
             self._unsaved = not _kept("secret", self._store, self._credentials.plain())
@@ -305,10 +314,10 @@ class Agent:
             cmei=config["cmei"],
             mac=hardware.mac(),
         )
-        secret = credentials["deviceSecret"]
-        request = self._cloud.report_request(credentials["deviceId"], secret, heartbeat)
+        known = credentials["deviceId"], credentials["deviceSecret"]
+        request = self._cloud.report_request(*known, heartbeat)
         response = yield from self._exchange(*request)
-        data = self._cloud.report_answer(response, secret)
+        data = self._cloud.report_answer(response, *known)
         now = self._clock.now()
         self._wake = self._schedule.after_success(now)
         self._knows_time = True
@@ -346,7 +355,21 @@ class Agent:
 
     def _fail(self, e):
         self._look_at_clock()
+        self._note(e)
         now = self._clock.now()
+        asked = getattr(e, "retry_after", None) or 0
+        due = self._schedule.next
+        if self._knows_time and due is not None and due <= now:
+            self._wake = self._schedule.after_failure(now, asked)
+        else:
+            self._wake = now + self._schedule.backoff(asked)
+        if not self._hardware.connected():
+            # The report itself waits as long as it would have: homes whose power is back are no herd.
+            self._wake = min(self._wake, now + _NETWORK_S)
+        log.warning("%s; next try in %s" % (self._last_error, _duration(self._wake - now)))
+
+    def _note(self, e):
+        """Keeps what went wrong, for status() and for what is tried next."""
         self._failures += 1
         self._last_error = str(e) or type(e).__name__
         if isinstance(e, TransportError):
@@ -354,14 +377,6 @@ class Agent:
             if self._clock is system_clock:
                 # A certificate that does not fit may be a clock that lies.
                 system_clock.doubt(hasattr(e, "starts"))
-        due = self._schedule.next
-        was_due = self._knows_time and due is not None and due <= now
-        self._wake = self._schedule.after_failure(now) if was_due else now + self._schedule.backoff()
-        if not self._hardware.connected() and self._wake > now + _NETWORK_S:
-            self._wake = now + _NETWORK_S
-            if was_due:
-                self._schedule.next = self._wake
-        log.warning("%s; next try in %s" % (self._last_error, _duration(self._wake - now)))
 
     def _look_at_clock(self):
         """Notices a clock that was set, by what the ticks say has passed, and moves what is due along.
@@ -375,16 +390,17 @@ class Agent:
         now, ticks = self._clock.now(), self._ticks()
         if self._seen:
             seen, then = self._seen
-            passed = system_clock.ticks_diff(ticks, then) // 1000
-            jump = now - seen - passed
-            if abs(jump) <= _JUMP_S:
+            passed = system_clock.ticks_diff(ticks, then)
+            jump = now - seen - passed // 1000
+            # A program may have called nothing while the ticks wrapped.
+            if (1000 * jump + _JUMP_MS) % _TICKS <= 2 * _JUMP_MS:
                 jump = 0
             else:
                 if self._knows_time:  # until then the schedule is flash's, and right
                     self._schedule.shift(jump)
                 self._wake += jump
             # Anchored anew each time, since ticks wrap after days; the odd milliseconds stay.
-            ticks = system_clock.ticks_add(then, passed * 1000)
+            ticks = system_clock.ticks_add(ticks, -(passed % 1000))
         self._seen = now, ticks
         return jump if sets == self._sets else 0
 

@@ -3,14 +3,14 @@
 The platform wants a report at least every 24 hours and no crowd at any minute.
 Its document's strategy 2 is T_next = T_report + 12 h ± 15 min; on top of that the
 first interval alone is spread over 12 hours, since a production batch is
-switched on together.
+switched on together. What failed, and what became overdue while the device was off,
+is spread over what the deadline allows.
 """
 
 import os
 
 _FIRST_RETRY_S = 30
-_LAST_RETRY_S = 3600
-_SHORT_S = 300
+_LONGEST_S = 3600  # no server's Retry-After is obeyed for longer
 _WRONG_S = 60
 
 
@@ -35,6 +35,9 @@ class Schedule:
         self._jitter = jitter_s
         self._deadline = deadline_s
         self._spread = min(spread_s, deadline_s - 1)
+        # Of 24 hours: from two hours before the deadline on, a try within every 15 minutes.
+        self._close = deadline_s // 12
+        self._often = max(1, deadline_s // 96)
         self._random = random
         self.last = None
         self.next = None
@@ -43,18 +46,19 @@ class Schedule:
 
     def first(self, now):
         """The time of the first attempt after a start."""
-        if self.next is None:
+        if not self.reports:
             self.next = now
-        elif self.next <= now or not self.plausible(now):
+        elif not self.plausible(now):
+            self.last = None
+            self.next = now + self._uniform(self._often)
+        elif self.next <= now:
             # A street whose power is back must not come as one.
-            self.last = None if self.last is None else min(self.last, now)
-            self.next = now + self._uniform(min(self._jitter, _SHORT_S))
+            self.next = now + self._uniform(min(self._close, self._spare(now)))
         return self.next
 
     def plausible(self, now):
         """False if what is due was reckoned by another clock than this: nobody knows how long ago."""
-        longest = max(self._period + self._jitter, self._spread)
-        return self.next <= now + longest and (self.last or 0) <= now + _WRONG_S
+        return self.next <= now + self._deadline and (self.last or 0) <= now + _WRONG_S
 
     def after_success(self, now):
         """The time of the next report, after one at now."""
@@ -67,22 +71,34 @@ class Schedule:
             self.next = now + self._period - self._jitter + self._uniform(2 * self._jitter)
         return self.next
 
-    def after_failure(self, now):
-        """The time of the next attempt, after one that failed at now."""
-        wait = self.backoff()
-        if self.last is not None:
-            # Halving what is left leaves several tries before the deadline, whatever the backoff.
-            left = self.last + self._deadline - now
-            if 0 < left < 2 * wait:
-                wait = max(1, left // 2)
-        self.next = now + wait
+    def after_failure(self, now, asked=0):
+        """The time of the next attempt, after one that failed at now; asked is the server's Retry-After."""
+        self.next = now + self.backoff(asked, now)
         return self.next
 
-    def backoff(self):
-        """Seconds until another try: full jitter under a ceiling that doubles from 30 s to an hour."""
-        ceiling = min(_LAST_RETRY_S, _FIRST_RETRY_S << min(self.failures, 7))
+    def backoff(self, asked=0, now=None):
+        """Seconds until another try; now is None if the clock does not know it.
+
+        Full jitter under a ceiling that grows eightfold from 30 s, as far as the deadline allows;
+        close to a deadline, or after it, the ceiling is 15 minutes. Where the deadline is not
+        known, it grows to 15 minutes. A Retry-After comes before that, and never crosses the deadline.
+        """
+        ceiling = _FIRST_RETRY_S << 3 * min(self.failures, 4)
         self.failures += 1
-        return 1 + self._uniform(ceiling - 1)
+        asked = min(asked, _LONGEST_S)
+        if now is None or self.last is None:
+            ceiling = min(ceiling, self._often)
+        else:
+            left = self.last + self._deadline - now
+            if left > 0:
+                asked = min(asked, max(0, left - self._often))
+            spare = self._spare(now + asked)
+            ceiling = min(ceiling, spare) if spare > self._often else spare
+        return asked + 1 + self._uniform(ceiling - 1)
+
+    def _spare(self, now):
+        """Seconds over which a report can be spread: until the deadline is close, and 15 minutes at least."""
+        return max(self._often, self.last + self._deadline - self._close - now)
 
     def shift(self, seconds):
         """The clock was moved by so much: what was due in an hour still is."""

@@ -111,12 +111,12 @@ class SingleStore:
 
 
 class Answer:
-    status_code = 200
-    headers = {}
-
-    def __init__(self, body, status_code):
+    def __init__(self, body, status_code, headers=None):
+        if headers is None:
+            headers = {}
         self.body = body
         self.status_code = status_code
+        self.headers = headers
 
     def json(self):
         return json.loads(self.body)
@@ -132,6 +132,7 @@ class Platform:
         self.calls = []
         self.bodies = []
         self.fault = None
+        self.lies = {}
         self.secrets = 0
 
     def request(self, method, url, data=None, headers=None):
@@ -147,9 +148,11 @@ class Platform:
         self.bodies.append(body)
         if call == "info":
             self.secrets += 1
-            data = dict(SECRET, deviceNo=body["deviceNo"], deviceSecret="s3cret%d" % self.secrets)
+            asked = {name: body[name] for name in ("deviceNo", "productId")}
+            data = dict(SECRET, deviceSecret="s3cret%d" % self.secrets, **asked)
         else:
             data = {"deviceId": "d1", "protocolTypeTime": "t"}
+        data.update(self.lies)
         return Answer(json.dumps({"code": "200", "success": True, "data": data}), 200)
 
 
@@ -239,6 +242,34 @@ def test_another_device_number_type_or_product_fetches_again():
         assert len(world.platform.calls) == calls + 2
 
 
+def test_a_secret_of_another_device_is_not_kept():
+    for lie in ({"deviceNo": "n2"}, {"productId": "p2"}):
+        world = World()
+        world.platform.lies = lie
+        agent = world.agent()
+        assert "2, and the request is about" in lines_of(agent.step)
+        assert world.store.record is None and agent.status()["enrolled"] is False
+        assert "report" not in world.platform.calls
+        world.platform.lies = {}
+        world.clock.time += HOUR
+        agent.step()
+        assert world.store.load()["deviceSecret"] == "s3cret2" and agent.status()["reports"] == 1
+
+
+def test_an_answer_to_another_devices_report_is_no_success():
+    world = World()
+    world.platform.lies = {"deviceId": "d2"}
+    agent = world.agent()
+    agent.enrol()
+    world.platform.lies = {"deviceId": "d3"}
+    assert "data.deviceId is d3, and the request is about d2" in lines_of(agent.step)
+    assert agent.status()["reports"] == 0 and agent.status()["last_report"] is None
+    world.platform.lies = {"deviceId": "d2"}
+    world.clock.time += HOUR
+    agent.step()
+    assert agent.status()["reports"] == 1
+
+
 def test_a_changed_key_or_address_does_not_fetch_again():
     world = World()
     world.agent().step()
@@ -272,26 +303,132 @@ def test_a_reboot_does_not_report_before_it_is_due():
     assert world.platform.calls == ["info", "report", "report"]
 
 
-def test_overdue_after_a_power_cut_goes_out_after_a_short_delay():
+def test_overdue_after_a_power_cut_goes_out_after_a_delay_that_the_deadline_allows():
+    for off_h, most in ((13, 2 * HOUR), (3 * 24, 900)):
+        world = World()
+        world.agent().step()
+        world.clock.time += off_h * HOUR
+        agent = world.agent()
+        pause = agent.step()
+        assert pause <= most and world.platform.calls.count("report") == 1
+        world.clock.time += pause
+        agent.step()
+        assert world.platform.calls.count("report") == 2
+
+
+def test_the_report_after_an_enrolment_by_hand_is_due_at_once():
     world = World()
-    world.agent().step()
-    world.clock.time += 3 * 24 * HOUR
     agent = world.agent()
-    for _ in range(2):
-        world.clock.time += min(300, agent.step())
+    agent.enrol()
+    world.clock.time += 60
+    agent.step()
+    assert world.platform.calls == ["info", "report"]
+
+
+def _after(fault):
+    """The pause after a report that was due has failed, and the agent."""
+    world = World()
+    agent = world.agent()
+    agent.step()
+    world.clock.time = agent.status()["next_due"]
+    world.platform.fault = fault
+    return agent.step(), agent
+
+
+def test_what_the_platform_asks_to_wait_is_obeyed_whatever_its_answer_looks_like():
+    busy = '{"code": "503", "message": "busy"}', "<html>busy</html>"
+    for status in (429, 503):
+        for body in busy:
+            pause, agent = _after((body, status, {"Retry-After": "1800"}))
+            assert 1800 < pause <= 1830 and agent.status()["failures"] == 1
+    for when, least in (("Sun, 22 Nov 2026 00:10:00 GMT", 600), ("Fri, 22 Jan 2027 00:00:00 GMT", 3600)):
+        headers = {"retry-after": when, "date": "Sun, 22 Nov 2026 00:00:00 GMT"}
+        pause, _ = _after((busy[0], 503, headers))
+        assert least < pause <= least + 30
+    world = World()
+    world.platform.fault = (busy[0], 429, {"Retry-After": "600"})
+    assert 600 < world.agent().step() <= 630
+
+
+def test_the_deadline_is_kept_whatever_the_platform_asks():
+    world = World()
+    agent = world.agent()
+    agent.step()
+    world.platform.fault = ("", 503, {"Retry-After": "3600"})
+    world.clock.time = agent.status()["next_due"]
+    tries = 0
+    while world.clock.time < NOW + 24 * HOUR - 60:
+        last = world.clock.time
+        world.clock.time += agent.step()
+        tries += 1
+    assert last > NOW + 23 * HOUR and 4 < tries < 100
+
+
+def test_a_network_that_was_gone_when_a_report_was_due_brings_no_herd():
+    world = World(wifi=[{"ssid": "home", "key": "w1f1k3yy"}])
+    agent = world.agent()
+    agent.step()
+    world.hardware.online = None
+    world.clock.time = agent.status()["next_due"]
+    for _ in range(100):  # eight hours at most
+        pause = agent.step()
+        assert pause <= 300
+        world.clock.time += pause
+    due = agent.status()["next_due"]
+    world.hardware.online = False
+    if due > world.clock.time:
+        agent.step()
+        assert world.hardware.online and world.platform.calls.count("report") == 1
+        world.clock.time = due
+    agent.step()
     assert world.platform.calls.count("report") == 2
 
 
-def test_a_programs_own_store_holds_both_in_one_record():
-    world = World()
-    world.store = SingleStore()
-    pause = world.agent().step()
-    world.clock.time += pause - 5
-    assert world.agent().step() == 5
-    assert world.platform.calls == ["info", "report"]
-    assert set(world.store.record) == {
-        "deviceId", "deviceNo", "deviceNoType", "deviceSecret", "productId", "schedule",
-    }  # fmt: skip
+class Ticks:
+    """muster.clock's ticks, wrapping as an ESP32's do; passed is in seconds."""
+
+    WRAP = 1 << 30
+    passed = 0
+
+    def ticks_ms(self):
+        return (self.passed * 1000 + 5) % self.WRAP
+
+    def ticks_diff(self, end, start):
+        return (end - start + self.WRAP // 2) % self.WRAP - self.WRAP // 2
+
+    def ticks_add(self, ticks, delta):
+        assert -self.WRAP // 2 < delta < self.WRAP // 2
+        return (ticks + delta) % self.WRAP
+
+    def __enter__(self):
+        self.names = ("ticks_ms", "ticks_diff", "ticks_add")
+        self.was = [getattr(clock, name) for name in self.names]
+        for name in self.names:
+            setattr(clock, name, getattr(self, name))
+
+    def __exit__(self, *_):
+        for name, was in zip(self.names, self.was):
+            setattr(clock, name, was)
+
+
+def test_a_program_that_does_not_call_for_days_finds_its_clock_as_it_was():
+    for days in (1, 7, 12, 13, 20, 30, 100):
+        world = World()
+        ticks = Ticks()
+        with Board(NOW) as board, ticks:
+            assert clock.refine("Sun, 22 Nov 2026 00:00:00 GMT")
+            agent = Agent(world.config, world.platform, world.store, hardware=world.hardware)
+            agent.step()
+            for _ in range(2):
+                ticks.passed += days * 24 * HOUR
+                board.now += days * 24 * HOUR
+                agent.step()
+                assert board.now == NOW + ticks.passed and board.set == 1, days
+                assert agent.status()["last_report"] == board.now
+            # One that somebody sets meanwhile is still put back.
+            board.now += 400
+            agent.step()
+            assert abs(board.now - NOW - ticks.passed) <= 2
 
 
 def faults():
@@ -314,10 +451,10 @@ def test_step_never_raises_backs_off_and_recovers_by_itself():
         pauses = []
         for _ in range(12):
             pause = agent.step()
-            assert 0 < pause <= HOUR
+            assert 0 < pause <= 900
             pauses.append(pause)
             world.clock.time += pause
-        assert max(pauses[:2]) <= 60 < max(pauses)
+        assert pauses[0] <= 30 and max(pauses) > 240
         assert agent.status()["failures"] == 12 and agent.status()["last_error"]
         world.platform.fault = None
         agent.step()
@@ -342,6 +479,27 @@ def test_enrol_and_report_raise_what_went_wrong():
     raises(TransportError, agent.report)
     world.platform.fault = ('{"code": "500"}', 200)
     raises(CloudError, agent.enrol)
+
+
+def test_status_shows_what_failed_by_hand_too():
+    for call in ("enrol", "report"):
+        world = World()
+        agent = world.agent()
+        world.platform.fault = TransportError("no route")
+        for failures in (1, 2):
+            raises(TransportError, getattr(agent, call))
+            assert agent.status()["failures"] == failures and agent.status()["last_error"] == "no route"
+        world.platform.fault = ('{"code": "500", "message": "no such device"}', 200)
+        raises(CloudError, getattr(agent, call))
+        assert "no such device" in agent.status()["last_error"] and agent.status()["failures"] == 3
+        world.platform.fault = None
+        getattr(agent, call)()
+        assert agent.status()["failures"] == 0 and agent.status()["last_error"] is None
+    # What is on flash already says nothing of the report that failed.
+    world.platform.fault = TransportError("no route")
+    raises(TransportError, agent.report)
+    agent.enrol()
+    assert agent.status()["last_error"] == "no route"
 
 
 def test_it_says_that_it_has_enrolled_once_the_secret_is_on_flash():
@@ -446,7 +604,7 @@ def test_a_clock_set_back_by_years_is_no_reason_to_be_silent():
     agent.step()
     world.clock.time -= 3 * 365 * 24 * HOUR
     for _ in range(2):
-        world.clock.time += min(300, agent.step())
+        world.clock.time += min(900, agent.step())
     assert world.platform.calls.count("report") == 2
 
 

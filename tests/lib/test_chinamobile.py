@@ -153,6 +153,45 @@ def test_the_text_stands_in_message_or_in_msg():
     assert refusal({"code": 501}).message == "no reason given"
 
 
+def test_an_answer_about_another_device_is_refused_and_may_be_asked_for_again():
+    for name in ("deviceNo", "productId"):
+        for value in (
+            SECRET[name] + "0",
+            SECRET[name].upper(),
+            " " + SECRET[name],
+            "",
+            7,
+            True,
+            None,
+            [],
+            {},
+        ):
+            e = refusal(good(dict(SECRET, **{name: value})))
+            assert "data.%s is " % name in e.message and e.retryable
+    for value in ("d2", "D1", " ", 7, ["d1"]):
+        platform, session = cloud(good({"deviceId": value}))
+        e = raises(CloudError, platform.report, "d1", "s3cret", {})
+        assert "data.deviceId is " in e.message and "about d1" in e.message and e.retryable
+        assert session.answer.closed
+
+
+def test_a_number_is_as_good_as_its_digits():
+    session = Session(good(dict(SECRET, deviceNo=123456, productId=1234567890123)))
+    platform = chinamobile.ChinaMobile("1234567890123", "k3y", session)
+    found = platform.secret_info("123456")
+    assert found == dict(SECRET, deviceNo="123456", productId="1234567890123")
+    raises(CloudError, platform.secret_info, "0123456")
+    platform, _ = cloud(good({"deviceId": 42}))
+    assert platform.report("42", "s3cret", {})["deviceId"] == 42
+
+
+def test_a_secret_in_another_devices_place_is_not_told():
+    e = refusal(good(dict(SECRET, deviceNo="k3y")))
+    assert "k3y" not in str(e)
+    platform, _ = cloud(good({"deviceId": "k3y s3cret"}))
+    assert "data.deviceId is *** ***" in raises(CloudError, platform.report, "d1", "s3cret", {}).message
+
+
 def test_a_numeric_200_is_success():
     assert cloud({"code": 200, "success": True, "data": SECRET})[0].secret_info("n1") == SECRET
 
@@ -174,7 +213,7 @@ def test_an_answer_without_the_promised_fields_is_a_refusal():
         data = {k: v for k, v in SECRET.items() if k != missing}
         assert "data." + missing in refusal(good(data)).message
     for data in (None, [], "x"):
-        assert "data.deviceId" in refusal(good(data)).message
+        assert "data.deviceNo" in refusal(good(data)).message
     assert "deviceSecret" in refusal(good(dict(SECRET, deviceSecret=""))).message
     assert "deviceSecret" in refusal(good(dict(SECRET, deviceSecret=7))).message
 

@@ -11,10 +11,6 @@ def low(n):
     return bytes(n)
 
 
-def high(n):
-    return b"\xff" * n
-
-
 def spread_of(attempts):
     return min(attempts), max(attempts)
 
@@ -58,16 +54,61 @@ def test_the_spread_stays_under_the_deadline():
     assert 1 <= min(intervals) < 35 < max(intervals) <= 70
 
 
-def test_backoff_doubles_from_half_a_minute_to_an_hour_under_full_jitter():
-    for failures, ceiling in enumerate((30, 60, 120, 240, 480, 960, 1920, 3600, 3600, 3600)):
-        waits = []
-        for _ in range(200):
-            schedule = Schedule()
-            for _ in range(failures):
-                schedule.backoff()
-            waits.append(schedule.after_failure(NOW) - NOW)
-        assert 1 <= min(waits) <= ceiling // 4
-        assert ceiling * 3 // 4 <= max(waits) <= ceiling
+def waits_after(failures, now, last=NOW, asked=0):
+    """The least and the most seconds from now to the next try, of many devices that last reported then."""
+    waits = []
+    for _ in range(200):
+        schedule = Schedule()
+        if last is not None:
+            schedule.restore({"last": last, "next": last + 12 * HOUR, "reports": 4})
+        schedule.failures = failures
+        waits.append(schedule.after_failure(now, asked) - now)
+    return spread_of(waits)
+
+
+def is_uniform(spread, ceiling):
+    return 1 <= spread[0] <= ceiling // 4 and ceiling * 3 // 4 <= spread[1] <= ceiling
+
+
+def test_backoff_grows_from_half_a_minute_as_far_as_the_deadline_allows_under_full_jitter():
+    now = NOW + 12 * HOUR
+    for failures, ceiling in enumerate((30, 240, 1920, 15360, 10 * HOUR, 10 * HOUR)):
+        assert is_uniform(waits_after(failures, now), min(ceiling, 10 * HOUR))
+    assert is_uniform(waits_after(1000, NOW + 21 * HOUR), HOUR)
+
+
+def test_close_to_the_deadline_and_ever_after_tries_are_uniform_within_a_quarter_of_an_hour():
+    for hours in (22, 23, 23.9, 24, 25, 100, 5000):
+        for failures in (0, 1, 3, 100):
+            assert is_uniform(waits_after(failures, NOW + int(hours * HOUR)), 900)
+    assert is_uniform(waits_after(9, NOW + 22 * HOUR - 5), 900)
+
+
+def test_without_a_known_deadline_the_backoff_grows_to_a_quarter_of_an_hour():
+    for failures, ceiling in enumerate((30, 240, 900, 900)):
+        assert is_uniform(waits_after(failures, NOW, None), ceiling)
+    schedule = Schedule()
+    schedule.restore({"last": NOW, "next": NOW, "reports": 4})
+    schedule.failures = 9
+    assert max(schedule.backoff() for _ in range(100)) <= 900
+
+
+def test_what_a_server_asks_to_wait_comes_before_the_backoff():
+    now = NOW + 12 * HOUR
+    for asked, wait in ((1, 1), (120, 120), (3600, 3600), (86400, 3600), (10**9, 3600)):
+        least, most = waits_after(0, now, asked=asked)
+        assert wait < least <= wait + 8 and wait + 22 < most <= wait + 30
+    least, most = waits_after(0, NOW, None, 600)
+    assert least > 600 and most <= 630
+    # After the deadline there is nothing left to lose.
+    assert waits_after(9, NOW + 25 * HOUR, asked=3600)[0] > 3600
+
+
+def test_what_a_server_asks_to_wait_never_crosses_the_deadline():
+    for left in (2 * HOUR, HOUR, 1800, 1000, 901):
+        least, most = waits_after(9, NOW + 24 * HOUR - left, asked=3600)
+        assert least > min(3600, left - 900) and most <= left
+    assert waits_after(9, NOW + 24 * HOUR - 900, asked=3600)[1] <= 900
 
 
 def test_a_success_ends_the_backoff():
@@ -85,15 +126,20 @@ def test_failures_never_carry_it_over_the_deadline():
         now = schedule.after_success(NOW)
         tries_before_the_deadline = 0
         while now < NOW + 24 * HOUR:
-            tries_before_the_deadline += 1
+            tries_before_the_deadline += now >= NOW + 22 * HOUR
             now = schedule.after_failure(now)
-        assert tries_before_the_deadline > 12
-    # With a backoff of up to an hour and ten minutes left, the next try still comes in time.
-    schedule = Schedule(spread_s=0, random=high)
-    schedule.after_success(NOW)
-    for _ in range(9):
-        schedule.backoff()
-    assert schedule.after_failure(NOW + 24 * HOUR - 600) < NOW + 24 * HOUR
+        assert tries_before_the_deadline >= 7
+
+
+def test_a_short_deadline_is_kept_in_proportion():
+    for _ in range(50):
+        schedule = Schedule(period_s=400, jitter_s=10, deadline_s=960, spread_s=0)
+        now = schedule.after_success(NOW)
+        tries_before_the_deadline = 0
+        while now < NOW + 960:
+            tries_before_the_deadline += now >= NOW + 880
+            now = schedule.after_failure(now)
+        assert tries_before_the_deadline >= 7
 
 
 def test_state_survives_a_reboot_and_nothing_is_early():
@@ -105,20 +151,41 @@ def test_state_survives_a_reboot_and_nothing_is_early():
     assert after.last == NOW and after.reports == 1
 
 
-def test_what_became_overdue_goes_out_after_a_short_random_delay():
-    delays = []
-    for _ in range(200):
-        schedule = Schedule()
-        schedule.restore({"last": NOW, "next": NOW + 100, "reports": 4})
-        delays.append(schedule.first(NOW + 3 * HOUR) - (NOW + 3 * HOUR))
-    assert 0 <= min(delays) < 30 and 270 < max(delays) <= 300
+def test_what_became_overdue_is_spread_over_what_the_deadline_allows():
+    for off_h, most in ((13, 7200), (19, 7200), (21, 3600), (22, 900), (24, 900), (72, 900)):
+        delays = []
+        for _ in range(200):
+            schedule = Schedule()
+            schedule.restore({"last": NOW, "next": NOW + 12 * HOUR, "reports": 4})
+            now = NOW + off_h * HOUR
+            delays.append(schedule.first(now) - now)
+            assert schedule.last == NOW
+        assert 0 <= min(delays) < most // 10 and most * 9 // 10 < max(delays) <= most
 
 
-def test_times_that_only_a_wrong_clock_can_have_written_count_as_overdue():
+def test_times_that_only_a_wrong_clock_can_have_written_count_as_long_overdue():
     for last, due in ((NOW, NOW + 400 * 24 * HOUR), (NOW + 6 * HOUR, NOW + 12 * HOUR)):
         schedule = Schedule()
         schedule.restore({"last": last, "next": due, "reports": 4})
-        assert schedule.first(NOW) <= NOW + 300
+        assert schedule.first(NOW) <= NOW + 900
+        # Nobody knows the deadline then.
+        schedule.failures = 9
+        assert schedule.after_failure(NOW) <= NOW + 900
+
+
+def test_a_try_that_is_far_off_is_not_taken_for_another_clocks():
+    schedule = Schedule()
+    schedule.after_success(NOW)
+    schedule.failures = 9
+    while schedule.after_failure(NOW + 60) < NOW + 13 * HOUR:
+        pass
+    assert schedule.plausible(NOW + 60)
+
+
+def test_a_first_report_is_due_at_once_whatever_was_due_before():
+    schedule = Schedule()
+    schedule.first(NOW)
+    assert schedule.first(NOW + 60) == NOW + 60
 
 
 def test_a_clock_that_was_moved_moves_what_is_due():

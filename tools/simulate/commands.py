@@ -61,11 +61,12 @@ def simulate(
     """Load on the platform, minute by minute, from the schedule that ships.
 
     Three strategies: a timer of 12 hours that starts with the power and remembers nothing; strategy 2 of
-    the platform's document, 12 h ± 15 min, remembered; and muster's. Three scenes: a batch of new devices
+    the platform's document, 12 h ± 15 min, remembered; and muster's. Four scenes: a batch of new devices
     switched on within a minute; devices in the field, of which a share loses its power and gets it back
-    all at once; and the platform itself down for as long, for everyone.
+    all at once; the platform itself down for as long, for everyone; and down for 30 hours, beyond the
+    deadline of every device.
 
-    A million devices for three days take about a minute on two cores, in memory that does not grow with
+    A million devices for three days take about two minutes on two cores, in memory that does not grow with
     their number.
     """
     from .herd import SCENES, STRATEGIES, World, curves

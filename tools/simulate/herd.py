@@ -21,6 +21,7 @@ _DAY_S = 86400
 _SWITCH_ON_S = 60  # a production batch comes to life within this
 _BOOT_S = 10  # devices whose power comes back together have booted and joined within this of each other
 _RETRY_S = 60
+LONG_OUTAGE_S = 30 * 3600  # beyond the deadline of everybody
 _PART = 10_000  # devices that a process takes at a time
 
 
@@ -32,32 +33,28 @@ def _when_due(schedule: Schedule, now: int) -> int:
     return max(now, schedule.next)
 
 
-def _in_a_minute(schedule: Schedule, now: int) -> int:
-    return now + _RETRY_S
-
-
 @dataclass(frozen=True)
 class Strategy:
     """What a device does; times are Unix seconds.
 
     settings  the Schedule's
     start     of (schedule, now): when to report after a power cut that ended now
-    again     of (schedule, now): when to try again after a report that failed now
+    retry_s   seconds from a report that failed to the next try; None leaves it to the Schedule
     """
 
     name: str
     settings: dict[str, int]
     start: Callable[[Schedule, int], int]
-    again: Callable[[Schedule, int], int]
+    retry_s: int | None
 
 
 # Heartbeat strategy 2 of China Mobile's device access document says nothing of failures: the two that
 # are not ours try again every minute, so as not to miss the 24 hours. Of a power cut it says only that
 # a device's very first start reports, so it gets credit here for keeping T_next on flash.
 STRATEGIES = (
-    Strategy("fixed 12 h timer", {"jitter_s": 0, "spread_s": 0}, _at_once, _in_a_minute),
-    Strategy("document's strategy 2", {"spread_s": 0}, _when_due, _in_a_minute),
-    Strategy("muster", {}, Schedule.first, Schedule.after_failure),
+    Strategy("fixed 12 h timer", {"jitter_s": 0, "spread_s": 0}, _at_once, _RETRY_S),
+    Strategy("document's strategy 2", {"spread_s": 0}, _when_due, _RETRY_S),
+    Strategy("muster", {}, Schedule.first, None),
 )
 
 
@@ -96,8 +93,14 @@ def live(
     """A device, from a report that is due until its power goes; the platform is down for a while."""
     while due < until:
         if due in down:
-            load.unanswered[due] += 1
-            due = strategy.again(schedule, due)
+            if strategy.retry_s:
+                # All at once: in 30 hours they are 1,800.
+                tries = range(due, min(down.stop, until), strategy.retry_s)
+                numpy.frombuffer(load.unanswered, numpy.int32)[due : tries.stop : tries.step] += 1
+                due = tries[-1] + strategy.retry_s
+            else:
+                load.unanswered[due] += 1
+                due = schedule.after_failure(due)
         else:
             counts = load.reports if schedule.reports else load.firsts
             counts[due] += 1
@@ -129,16 +132,24 @@ def platform(strategy: Strategy, world: World, dice: random.Random, load: Load) 
     live(schedule, strategy, schedule.next, world.end, load, range(world.off, world.on))
 
 
-SCENES = (batch, power, platform)
+def deadlines(strategy: Strategy, world: World, dice: random.Random, load: Load) -> None:
+    """The same, and the platform stays down until every deadline has passed."""
+    schedule = _in_the_field(strategy, dice)
+    down = range(world.off, world.off + LONG_OUTAGE_S)
+    live(schedule, strategy, schedule.next, world.end, load, down)
 
 
-def titles(world: World) -> tuple[str, str, str]:
+SCENES = (batch, power, platform, deadlines)
+
+
+def titles(world: World) -> tuple[str, str, str, str]:
     """Of the scenes, for people."""
     hours = f"{(world.on - world.off) / 3600:g} h"
     return (
         f"a batch switched on within {_SWITCH_ON_S} s",
         f"{100 * world.share:g}% without power for {hours}",
         f"the platform down for {hours}",
+        f"the platform down for {LONG_OUTAGE_S // 3600} h",
     )
 
 

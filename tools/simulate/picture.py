@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from .herd import SCENES, STRATEGIES, Curve, World, in_words, mean, titles
+from .herd import LONG_OUTAGE_S, SCENES, STRATEGIES, Curve, World, deadlines, in_words, mean, titles
 
 SIZE = (1600, 1000)  # pixels
 _DPI = 125
@@ -56,7 +56,8 @@ def draw(curves: list[Curve], devices: int, world: World) -> bytes:
 
 def _panel(axes: Axes, curve: Curve, even: float, world: World) -> None:
     if curve.scene:
-        axes.axvspan(world.off / 3600, world.on / 3600, color=_OUTAGE, linewidth=0)
+        on = world.off + LONG_OUTAGE_S if SCENES[curve.scene] is deadlines else world.on
+        axes.axvspan(world.off / 3600, on / 3600, color=_OUTAGE, linewidth=0)
     for counts, colour in (
         (curve.firsts, _FIRSTS),
         (curve.reports, _REPORTS),

@@ -55,10 +55,15 @@ def said(value, secrets=()):
 
 
 def seconds(response, name):
-    """The whole seconds in a header of an answer, None if it has none."""
+    """The whole seconds that a header of an answer gives, as a number or until a date; else None."""
+    from ..clock import now, parse_date
+
     text = header(response, name) or ""
     # As bytes: of a str, isdigit() takes other digits than int() does.
-    return int(text) if text.encode().isdigit() and len(text) < 10 else None
+    if text.encode().isdigit() and len(text) < 10:
+        return int(text)
+    date = parse_date(text)
+    return date and max(0, date - (parse_date(header(response, "date")) or now()))
 
 
 def is_token(value):

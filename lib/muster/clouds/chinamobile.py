@@ -78,7 +78,7 @@ class ChinaMobile:
         Returns {"deviceId", "deviceNo", "productId", "deviceSecret"}.
         """
         request = self.secret_info_request(device_no, device_no_type)
-        return self.secret_info_answer(self._send(request))
+        return self.secret_info_answer(self._send(request), device_no)
 
     def report(self, device_id, device_secret, params):
         """Reports a heartbeat; params as params() makes them.
@@ -86,7 +86,7 @@ class ChinaMobile:
         Returns {"deviceId", "protocolTypeTime"}, either None if the platform left it out.
         """
         request = self.report_request(device_id, device_secret, params)
-        return self.report_answer(self._send(request), device_secret)
+        return self.report_answer(self._send(request), device_id, device_secret)
 
     def chat(self, ai_token, device_id, messages, model="jiutian-lan", **options):
         """Yields the pieces of the language model's answer as they come.
@@ -160,15 +160,18 @@ class ChinaMobile:
             },
         )
 
-    def secret_info_answer(self, response):
-        """What secret_info returns, from the answer."""
-        names = ("deviceId", "deviceNo", "productId", "deviceSecret")
+    def secret_info_answer(self, response, device_no):
+        """What secret_info returns, from the answer to the request for device_no."""
         data = self._read(response)
-        for name in names:
+        asked = {"deviceNo": device_no, "productId": self._product_id}
+        for name in asked:
+            self._compare(response, name, data.get(name), asked[name])
+        for name in ("deviceId", "deviceSecret"):
             value = data.get(name)
             if not isinstance(value, str) or not value or any(c < " " for c in value):
                 raise _broken(response, "data.%s is not a line of text with something in it" % name)
-        return Masked({name: data[name] for name in names})
+            asked[name] = value
+        return Masked(asked)
 
     def report_request(self, device_id, device_secret, params):
         """(method, url, body, headers) of report."""
@@ -183,10 +186,19 @@ class ChinaMobile:
             },
         )
 
-    def report_answer(self, response, device_secret=""):
+    def report_answer(self, response, device_id, device_secret=""):
         """What report returns, from the answer; the secret is masked in a refusal that repeats it."""
         data = self._read(response, device_secret)
+        named = data.get("deviceId")
+        if named:
+            self._compare(response, "deviceId", named, device_id, device_secret)
         return Masked({name: data.get(name) for name in ("deviceId", "protocolTypeTime")})
+
+    def _compare(self, response, name, found, asked, secret=""):
+        """The answer is about the device that the request is about; a number is as good as its digits."""
+        if said(found) != asked:
+            found = said(found, (self._product_key, secret))
+            raise _broken(response, "data.%s is %s, and the request is about %s" % (name, found, asked))
 
     def _send(self, request):
         method, url, body, headers = request
@@ -218,9 +230,9 @@ class ChinaMobile:
 
 
 def _broken(response, why):
-    return CloudError(
-        "chinamobile", "the answer is not the document's: " + why, response.status_code, retryable=True
-    )
+    wait = seconds(response, "retry-after")  # a proxy's refusal is HTML, and has one too
+    text = "the answer is not the document's: " + why
+    return CloudError("chinamobile", text, response.status_code, None, None, True, wait)
 
 
 def _mac(mac):

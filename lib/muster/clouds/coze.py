@@ -309,13 +309,14 @@ class Coze:
         """The answer's JSON object; CloudError if it is none, or a failure."""
         status = response.status_code
         log_id = said(header(response, "x-tt-logid"), (self._sent,))
+        wait = seconds(response, "retry-after")
         body = json_object(response)
         if body is None:
             raise CloudError(
-                "coze", "the answer is not a JSON object", status, log_id=log_id, retryable=may_pass(status)
+                "coze", "the answer is not a JSON object", status, None, log_id, may_pass(status), wait
             )
         if body.get("error_code") or body.get("code") or status >= 400:
-            raise self._failure(body, self._sent, status, log_id, seconds(response, "retry-after"))
+            raise self._failure(body, self._sent, status, log_id, wait)
         return body
 
     def _events(self, response, ends, sent):
