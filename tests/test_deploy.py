@@ -46,6 +46,7 @@ def root(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "lib", root / "lib")
     for name in ("boot.py", "main.py"):
         shutil.copy(ROOT / name, root)
+    (root / ".git").symlink_to(ROOT / ".git")  # of the same commit, and so of the same release
     monkeypatch.setattr(deploy, "board_files", functools.partial(board_files, root=root))
     return root
 

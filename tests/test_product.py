@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -244,3 +246,30 @@ def test_the_device_keeps_its_own_records_and_nothing_else():
     files = littlefs.read(image)
     assert files["/state/credentials.0"] == b"kept"
     assert "/old.py" not in files
+
+
+def released(root):
+    files = board_files({}, root=root, source=True)
+    return files["/lib/muster/clock.py"]
+
+
+@pytest.mark.parametrize("committed", [1795305601, 1795305599])
+def test_an_image_is_released_when_its_last_commit_was_made_and_never_before_its_source_says(tree, committed):
+    (tree / "lib/muster/agent.py").write_text("from . import clock")
+    (tree / "lib/muster/clock.py").write_text("# RELEASED = 1\nRELEASED = 1795305600  # then\n")
+    assert released(tree) == b"# RELEASED = 1\nRELEASED = 1795305600  # then\n"
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "A release"]):
+        subprocess.run(
+            ["git", "-c", "user.name=n", "-c", "user.email=n@localhost", "-C", tree, *arguments],
+            env=os.environ | {"GIT_COMMITTER_DATE": f"{committed} +0000"},
+            check=True,
+        )
+    assert b"\nRELEASED = %d  # then" % max(1795305600, committed) in released(tree)
+
+
+def test_a_computer_whose_clock_stands_before_the_release_builds_nothing(monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1795305599)
+    with pytest.raises(
+        ValueError, match=r"2026-11-2.* which is before the library's release .*: set the clock"
+    ):
+        board_files({})

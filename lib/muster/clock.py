@@ -29,7 +29,7 @@ except ImportError:  # CPython
 # The first two are in China and answer there when the pool does not.
 SERVERS = ("ntp.aliyun.com", "ntp.ntsc.ac.cn", "cn.pool.ntp.org", "pool.ntp.org")
 
-RELEASED = 1795305600  # 22 November 2026: no muster ran before
+RELEASED = 1795305600  # 22 November 2026: no muster ran before; an image has its commit's date here
 NTP_TIMEOUT_MS = 1500
 TOLERANCE_S = 30  # a Date is a second coarse and as old as its answer is slow
 

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +79,7 @@ def board_files(
         f"/{path.relative_to(root).as_posix()}": path.read_bytes()
         for path in library(clouds_of(content), root)
     }
+    _renew(sources, root)
     if source:
         files |= sources
     else:
@@ -87,6 +89,34 @@ def board_files(
     files["/config.json"] = content
     files |= {f"/roots/{name}.der": der for name, der in _certificates(roots).items()}
     return files
+
+
+def _renew(sources: dict[str, bytes], root: Path) -> None:
+    """Sets the clock's release date, before which no board believes a time, to that of the last commit.
+
+    Not to the time of this computer: one that runs ahead would lock its boards out for ever.
+    Raises ValueError if this computer's clock stands before the release.
+    """
+    clock = "/lib/muster/clock.py"
+    found = re.search(rb"^RELEASED = (\d+)", sources.get(clock, b""), re.MULTILINE)
+    if not found:
+        return
+    git = ["git", "-C", str(root), "log", "-1", "--format=%ct"]
+    try:
+        committed = int(subprocess.run(git, capture_output=True, check=True).stdout)
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        committed = 0  # a copy without git keeps what its source says
+    released = max(committed, int(found[1]))
+    if time.time() < released:
+        raise ValueError(
+            f"this computer's clock says {_minute(time.time())}, which is before the library's release "
+            f"({_minute(released)}): set the clock"
+        )
+    sources[clock] = sources[clock].replace(found[0], b"RELEASED = %d" % released)
+
+
+def _minute(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 def clouds_of(config: bytes) -> list[str]:
