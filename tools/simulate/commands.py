@@ -66,7 +66,7 @@ def simulate(
     all at once; the platform itself down for as long, for everyone; and down for 30 hours, beyond the
     deadline of every device.
 
-    A million devices for three days take about two minutes on two cores, in memory that does not grow with
+    A million devices for three days take some minutes on two cores, in memory that does not grow with
     their number.
     """
     from .herd import SCENES, STRATEGIES, World, curves
