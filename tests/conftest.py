@@ -80,6 +80,15 @@ def told(request):
     return run
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory):
+    """Where the user's state is: set once, for the processes of chips are forked from one that stays."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture
 def tmp(tmp_path):
     """An empty directory, as a string that both machines understand."""

@@ -32,15 +32,6 @@ PRODUCT = {"productId": "1234567890123", "productKey": "k3yk3yk3y", "firmwareVer
 IDENTITIES = [{"deviceNo": f"AI-{n:04}", "cmei": f"11123456{n:06}0"} for n in range(1, 10)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def state_home(tmp_path_factory):
-    """Where the user's state is: set once, for the processes of chips are forked from one that stays."""
-    folder = tmp_path_factory.mktemp("state")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(folder))
-        yield folder
-
-
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory):
     """The clouds in a box, their CA as a file, and a configuration for them."""
@@ -138,17 +129,23 @@ def test_the_flash_then_holds_what_the_image_has_byte_for_byte(tmp_path, platfor
     assert sum(map(len, wrote.values())) < len(image.read_bytes()) / 8
 
 
-def test_flashed_again_it_keeps_its_secret_and_its_schedule(tmp_path, platform):
+def secrets_in(board):
+    return {path: data for path, data in board.files().items() if path.startswith("/state/credentials")}
+
+
+def test_flashed_again_it_keeps_its_secret_and_reports_at_once(tmp_path, platform):
     cloud, _ = platform
     before = len(cloud.calls("/v2/customer/device/secret/info"))
     with chip(tmp_path / "board", bare=False) as board:
         assert run(*arguments(platform, "ESP32_GENERIC", board.port))[0] == 0
         board.wait_for("reported")
-        kept = {path: data for path, data in board.files().items() if path.startswith("/state/")}
+        kept = secrets_in(board)
         status, said = run(*arguments(platform, "ESP32_GENERIC", board.port))
         assert status == 0 and "enrolled" in said, said
-        board.wait_for("the next report is due")
-        assert kept.items() <= board.files().items()
+        board.wait_for("reported; the next report is due")
+        assert kept and kept == secrets_in(board)
+        board.reset()
+        board.wait_for("muster: the next report is due")  # a reset is no reason to report
     assert len(cloud.calls("/v2/customer/device/secret/info")) == before + 1
 
 
@@ -178,9 +175,7 @@ def wait_until(so, process):
         time.sleep(0.005)
 
 
-def test_flashing_that_was_cut_short_loses_neither_secret_nor_schedule(
-    tmp_path, platform, firmware_file, state_home
-):
+def test_flashing_that_was_cut_short_does_not_lose_the_secret(tmp_path, platform, firmware_file, state_home):
     cloud, _ = platform
     kept = state_home / "muster" / "24-0a-c4-00-00-1f.json"
     fetched = lambda: len(cloud.calls("/v2/customer/device/secret/info"))  # noqa: E731
@@ -189,7 +184,7 @@ def test_flashing_that_was_cut_short_loses_neither_secret_nor_schedule(
         given = arguments(platform, "ESP32_GENERIC", board.port)
         assert run(*given)[0] == 0
         board.wait_for("reported")
-        records = {path: data for path, data in board.files().items() if path.startswith("/state/")}
+        records = secrets_in(board)
 
         def cut_short(*more):
             with (tmp_path / "board/flash.bin").open("rb") as flash:
@@ -207,9 +202,9 @@ def test_flashing_that_was_cut_short_loses_neither_secret_nor_schedule(
 
         cut_short("--source")
         status, said = run(*given)
-        assert status == 0 and "enrolled" in said, said
-        board.wait_for("the next report is due")
-        assert records.items() <= board.files().items()
+        assert status == 0 and "enrolled" in said, said + board.output
+        board.wait_for("reported")
+        assert records and records == secrets_in(board)
         assert fetched() == before + 1 and not kept.exists()
 
         cut_short("--source")
@@ -242,12 +237,12 @@ def test_new_firmware_with_its_file_system_elsewhere_leaves_the_secret(tmp_path,
         given = arguments(platform, "ESP32_GENERIC", board.port)
         assert run(*given)[0] == 0
         board.wait_for("reported")
-        kept = {path: data for path, data in board.files().items() if path.startswith("/state/")}
+        kept = secrets_in(board)
         before = len(cloud.calls("/v2/customer/device/secret/info"))
         status, said = run(*given, "--firmware", str(file))
         assert status == 0 and "enrolled" in said, said
-        board.wait_for("the next report is due")
-        assert kept.items() <= board.files().items()
+        board.wait_for("reported")
+        assert kept and kept == secrets_in(board)
     assert boards.table_in(file.read_bytes(), 0x1000)[-1].size == size + 0x10000
     assert len(cloud.calls("/v2/customer/device/secret/info")) == before
 
@@ -311,7 +306,7 @@ def test_a_csv_without_rows_left_fails_that_board_and_no_other(tmp_path, platfor
         given = arguments(platform, "ESP32_GENERIC", first.port, second.port)
         status, said = run(*given, "--no-wait", "--identities", str(tmp_path / "one.csv"))
     assert status == 1
-    assert "AI-0009" in said and "flashed" in said
+    assert "AI-0009" in said and "flashed" in said and "one.csv: no board has a row of it yet." in said
     assert re.search(r"no row of\s", said) and "1 are taken" in " ".join(said.split())
 
 
@@ -360,6 +355,52 @@ def test_a_wrong_configuration_is_said_before_a_row_is_claimed(tmp_path, platfor
     assert run(*given, "--identities", str(tmp_path / "batch.csv")) == alone == (1, ANY(words))
     assert "/dev/none" not in alone[1]
     assert not (tmp_path / "batch.csv.boards").exists()
+
+
+@pytest.mark.parametrize(
+    ("batch", "config", "words"),
+    [
+        (None, {}, "all boards would share the deviceNo AI-0001 of"),
+        (None, {"deviceNo": "auto"}, "all boards would share the cmei 111234560000010 of"),
+        ("deviceNo\nAI-0001\nAI-0002\n", {}, "all boards would share the cmei 111234560000010 of"),
+        ("cmei\n111234560000011\n111234560000029\n", {}, "all boards would share the deviceNo AI-0001 of"),
+        (
+            "deviceNo,cmei\nA,111234560000011\nB,111234560000029\n",
+            {"imei": "861234560000013"},
+            "all boards would share the imei 861234560000013 of",
+        ),
+    ],
+)
+def test_boards_that_would_share_a_number_are_refused_before_anything_is_written(
+    tmp_path, platform, batch, config, words
+):
+    before = json.loads((platform[1] / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**before, **config}))
+    given = arguments(platform, "ESP32_GENERIC", "/dev/none", *(["/dev/none2"] if batch is None else []))
+    given[given.index("--config") + 1] = str(tmp_path / "config.json")
+    if batch is not None:
+        (tmp_path / "batch.csv").write_text(batch)
+        given += ["--identities", str(tmp_path / "batch.csv")]
+    status, said = run(*given)
+    assert (status, said) == (1, ANY(words)) and "nothing was written" in said and "/dev/none" not in said
+    assert not (tmp_path / "batch.csv.boards").exists()
+
+
+@pytest.mark.parametrize("batch", [True, False])
+def test_two_boards_that_show_one_mac_in_one_run_do_not_share_an_identity(tmp_path, platform, batch):
+    config = json.loads((platform[1] / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "deviceNo": "auto", "cmei": ""}))
+    (tmp_path / "batch.csv").write_text("deviceNo\nAI-0001\nAI-0002\n")
+    with (
+        chip(tmp_path / "1", number=0x40, bare=False) as first,
+        chip(tmp_path / "2", number=0x40, bare=False) as second,
+    ):
+        given = arguments(platform, "ESP32_GENERIC", first.port, second.port)
+        given[given.index("--config") + 1] = str(tmp_path / "config.json")
+        given += ["--identities", str(tmp_path / "batch.csv")] if batch else []
+        status, said = run(*given, "--no-wait")
+        assert (status, said) == (1, ANY("its MAC is 24:0a:c4:00:00:40, as of the board on"))
+    assert sum(b"muster-lab" in (tmp_path / n / "flash.bin").read_bytes() for n in "12") == 1
 
 
 def test_a_row_that_does_not_fit_the_configuration_fails_its_board_with_a_sentence(tmp_path, platform):
@@ -466,14 +507,24 @@ def test_a_device_that_does_not_enrol_is_told_with_its_last_words(tmp_path, plat
             "ESP32_GENERIC",
             "--config",
             str(tmp_path / "config.json"),
-            "--wait",
-            "2",
         ]
-        status, said = run(*given, "--roots", str(folder / "ca.pem"), "--port", board.port)
-    assert (status, said) == (
-        1,
-        ANY("it is written, and did not enrol within 2 s. The last it said: muster:"),
-    )
+        # Without its root the platform is not reached, which may pass.
+        status, said = run(*given, "--wait", "2", "--port", board.port)
+        assert (status, said) == (
+            1,
+            ANY("it is written, and did not enrol within 2 s. The last it said: muster:"),
+        )
+        given += ["--wait", "600", "--roots", str(folder / "ca.pem"), "--port", board.port]
+        refused = "it is written, and cannot enrol or report. It said: muster: warning: put this right: "
+        assert run(*given) == (1, ANY(refused + "chinamobile refused: 产品秘钥错误"))
+        # Enrolled already, it would not need the key before its next report.
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert run(*given) == (0, ANY("enrolled"))
+        board.wait_for("reported")
+        (tmp_path / "config.json").write_text(json.dumps({**config, "productKey": "wrong"}))
+        assert run(*given) == (1, ANY(refused + "chinamobile refused: 产品秘钥错误"))
+        (tmp_path / "config.json").write_text(json.dumps({**config, "deviceNo": "AI-9999"}))
+        assert run(*given) == (1, ANY(refused + "chinamobile refused: 设备不存在"))
 
 
 def test_ctrl_c_stops_all_and_leaves_no_process(tmp_path, platform, firmware_file):

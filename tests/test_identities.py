@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,8 @@ KILLS, BOARDS = 30, 200
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -64,6 +66,12 @@ def batch(count, name="batch.csv"):
 
 def journal(name="batch.csv"):
     return Path(f"{name}.boards")
+
+
+def marks():
+    """Where it is remembered how far the journal of batch.csv had come."""
+    [remembered] = Path(os.environ["XDG_STATE_HOME"]).rglob("batch-*.json")
+    return [Path("batch.csv.last"), remembered]
 
 
 def mac(number):
@@ -392,16 +400,120 @@ def test_a_last_line_cut_off_anywhere_is_mended():
     with Ledger("batch.csv") as book:
         book.claim(mac(1))
         whole = journal().stat().st_size
+        # A line is on disk before it is remembered that it was written.
+        before = {path: path.read_bytes() for path in marks()}
         book.claim(mac(2))
     data = journal().read_bytes()
     for end in range(whole, len(data)):
         journal().write_bytes(data[:end])
+        for path, mark in before.items():
+            path.write_bytes(mark)
         with Ledger("batch.csv") as book:
             assert book.left == 3
             assert book.claim(mac(3)) == {"deviceNo": "AI-00001"}
             assert book.claim(mac(1)) == {"deviceNo": "AI-00000"}
         with Ledger("batch.csv") as book:
             assert book.claim(mac(3)) == {"deviceNo": "AI-00001"} and book.left == 2
+
+
+def used(count=4):
+    """A batch of which two boards have rows, and what was told of them."""
+    batch(count)
+    with Ledger("batch.csv") as book:
+        for n in (1, 2):
+            book.claim(mac(n))
+            book.note(mac(n), "flashed")
+    return journal().read_bytes().splitlines(keepends=True)
+
+
+def another_computer(monkeypatch, folder):
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "another"))
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2, 3, slice(0, 2), slice(2, 4), slice(0, 4)])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_lines_that_are_missing_are_noticed(monkeypatch, tmp_path, gone, elsewhere):
+    lines = used()
+    del lines[gone]
+    journal().write_bytes(b"".join(lines))
+    if elsewhere:
+        another_computer(monkeypatch, tmp_path)
+    said = refusal(error=LedgerError)
+    assert "may say which board has which row" in said and str(journal().resolve()) in said
+    assert journal().read_bytes() == b"".join(lines)
+
+
+def test_a_line_that_was_changed_is_noticed():
+    lines = used()
+    lines[1] = lines[1].replace(b"flashed", b"whatever")
+    journal().write_bytes(b"".join(lines))
+    assert "line 3 of" in refusal(error=LedgerError)
+
+
+def test_a_copied_csv_does_not_begin_again_unseen(tmp_path):
+    used()
+    (tmp_path / "usb").mkdir()
+    shutil.copy("batch.csv", "usb/copy.csv")
+    said = refusal("usb/copy.csv", LedgerError)
+    assert f"through {Path('batch.csv').resolve()}, whose journal then had 4 lines" in said
+    # An older copy of all of it is no better.
+    with Ledger("batch.csv") as book:
+        book.claim(mac(3))
+    (tmp_path / "usb/copy.csv.boards").write_bytes(b"".join(journal().read_bytes().splitlines(True)[:4]))
+    assert "whose journal then had 5 lines" in refusal("usb/copy.csv", LedgerError)
+    # Said to be no longer in use, its numbers are free again.
+    (tmp_path / "usb/copy.csv.boards").unlink()
+    marks()[1].unlink()
+    with Ledger("usb/copy.csv") as book:
+        assert book.left == 4
+
+
+def test_a_batch_goes_on_in_another_folder_and_on_another_computer(monkeypatch, tmp_path):
+    used()
+    (tmp_path / "usb").mkdir()
+    for name in ("batch.csv", "batch.csv.boards", "batch.csv.last"):
+        shutil.copy(name, "usb")
+    with Ledger("usb/batch.csv") as book:
+        assert book.claim(mac(1))["deviceNo"] == "AI-00000" and book.left == 2
+    another_computer(monkeypatch, tmp_path)
+    with Ledger("usb/batch.csv") as book:
+        assert book.claim(mac(2))["deviceNo"] == "AI-00001" and book.claim(mac(3))["deviceNo"] == "AI-00002"
+
+
+def test_a_journal_without_digests_is_taken_up():
+    lines = [json.loads(line) for line in used()]
+    old = "".join(json.dumps({k: v for k, v in line.items() if k != "after"}) + "\n" for line in lines)
+    journal().write_text(old)
+    for mark in marks():
+        mark.unlink()
+    with Ledger("batch.csv") as book:
+        assert book.claim(mac(2))["deviceNo"] == "AI-00001" and book.claim(mac(3))["deviceNo"] == "AI-00002"
+    whole = journal().read_bytes().splitlines(keepends=True)
+    journal().write_bytes(b"".join(whole[2:]))
+    assert "line 3 of" in refusal(error=LedgerError)
+    journal().write_bytes(b"".join(whole[:-1]))
+    assert "lacks lines" in refusal(error=LedgerError)
+
+
+def test_a_mark_that_a_power_cut_spoilt_stops_nobody():
+    used()
+    for content in (b"", b"{", b"[]", b'{"end": 1}'):
+        marks()[0].write_bytes(content)
+        with Ledger("batch.csv") as book:
+            assert book.left == 2
+
+
+def test_four_at_once_give_no_number_twice():
+    make("--count", 3, "--serial", "AI-001", "--tui", "11123456", "-o", "b.csv")
+    command = [sys.executable, "-m", "tools.cli", "identities", "--append", "--count", "3", "-o", "b.csv"]
+    running = [
+        subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    for process in running:
+        assert process.communicate(timeout=100)[1] == b"" and process.returncode == 0
+    assert column("b.csv", "deviceNo") == [f"AI-{n:03}" for n in range(1, 16)]
+    assert len(set(column("b.csv", "cmei"))) == 15 and os.listdir() == ["b.csv"]
 
 
 @pytest.mark.parametrize(

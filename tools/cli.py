@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from tools.__main__ import ROOT
+from tools.printable import printable
 
 # Commands with a file of their own, which is loaded when one of them is called.
 ELSEWHERE = {
@@ -55,7 +56,7 @@ class Sentences(click.Group):
                 sys.exit(130)
             if isinstance(e, click.Abort):
                 raise
-            raise click.ClickException(str(e)) from None
+            raise click.ClickException(printable(str(e))) from None
 
 
 @click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
@@ -156,4 +157,7 @@ def board(
 
 
 if __name__ == "__main__":
+    # What a terminal's encoding does not have must not end a command.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     main(prog_name="python3 -m tools")

@@ -366,7 +366,9 @@ class Agent:
         if not self._hardware.connected():
             # The report itself waits as long as it would have: homes whose power is back are no herd.
             self._wake = min(self._wake, now + _NETWORK_S)
-        log.warning("%s; next try in %s" % (self._last_error, _duration(self._wake - now)))
+        # A person has to act: whoever flashes the board reads this, and waits no longer.
+        definite = "" if getattr(e, "retryable", True) else "put this right: "
+        log.warning("%s%s; next try in %s" % (definite, self._last_error, _duration(self._wake - now)))
 
     def _note(self, e):
         """Keeps what went wrong, for status() and for what is tried next."""

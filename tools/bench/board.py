@@ -168,7 +168,7 @@ class Bench:
         self.folder, self.baud = folder, baud
         self._boards = 0
         self._roots = [ROOT / "firmware" / "roots" / f"{name}.der" for name in ROOTS]
-        (folder / "config.json").write_text(json.dumps(CONFIG))
+        (folder / "config.json").write_text(json.dumps({**CONFIG, "deviceNo": "auto", "cmei": ""}))
         self._options = ["--config", str(folder / "config.json")]
         self._options += [word for path in self._roots for word in ("--roots", str(path))]
         self.files = board_files(folder / "config.json", self._roots)

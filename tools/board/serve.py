@@ -15,6 +15,7 @@ from muster import config as configuration
 from tools.board.board import LOOK_S, Board, BoardError
 from tools.factory import boards, littlefs
 from tools.factory.product import board_image
+from tools.printable import printable
 
 
 def prepare(
@@ -78,7 +79,7 @@ def serve(board: Board) -> None:
             while running:
                 # Asked first: what it printed last is shown as well.
                 running, output = board.running, board.output
-                print(output[seen:], end="", flush=True)
+                print(printable(output[seen:]), end="", flush=True)
                 seen = len(output)
                 time.sleep(LOOK_S)
             raise BoardError("the board cannot run; what it printed last says why.")

@@ -5,7 +5,7 @@ work() tells what happens through a pipe, as tuples of a word and its values:
     found, Found            the chip answers; the other end sends the image, or hangs up
     writing, done, total    bytes
     written                 all of it is in flash, compared with what was sent, and the chip was reset
-    said, line              of the device's own log
+    said, line              of the device's own log, as it came
     enrolled                the device says so
     failed, sentence        the last word, if it comes
 """
@@ -36,7 +36,10 @@ from tools import state
 from tools.factory import boards, littlefs, private
 from tools.factory.product import STATE
 
-ENROLLED = re.compile(r"muster: (?:enrolled as|reported|the next report)")
+# Whole lines of the device's log: what a cloud says stands further inside of one.
+ENROLLED = re.compile(r"muster: (?:enrolled as|reported;|the next report is due in) ")
+REFUSED = re.compile(r"muster: (?:warning: put this right|this board is not set up): ")
+LONGEST = 4096
 REOPEN_S = 5
 # LittleFS looks at little of most blocks, and a serial line is slow.
 PIECE = 512
@@ -245,21 +248,28 @@ def _write(chip: ESPLoader, job: Job, found: Found, image: bytes, pipe: Connecti
 
 
 def _watch(line: serial.Serial, job: Job, pipe: Connection) -> None:
-    """Reads the device's log until it says that it is enrolled."""
+    """Reads the device's log until it says that it is enrolled, or what only a person can put right."""
     until = time.monotonic() + job.wait
-    last = ""
+    heard, last = b"", ""
     while time.monotonic() < until:
         try:
-            said = line.readline().decode(errors="replace").strip()
+            # As far as it came in time; what follows belongs to the same line.
+            heard = heard[:LONGEST] + line.readline()
         except (serial.SerialException, OSError):
             _reopen(line)
+            heard = b"?"  # it may go on in the midst of a line
             continue
+        if not heard.endswith(b"\n"):
+            continue
+        said, heard = heard.decode(errors="replace").rstrip(), b""
         if said.startswith("muster: "):
             last = said
             pipe.send(("said", said))
-        if ENROLLED.search(said):
+        if ENROLLED.match(said):
             pipe.send(("enrolled",))
             return
+        if REFUSED.match(said):
+            raise Failed(f"it is written, and cannot enrol or report. It said: {said}")
     what = f"The last it said: {last}" if last else "It said nothing."
     raise Failed(f"it is written, and did not enrol within {job.wait} s. {what}")
 

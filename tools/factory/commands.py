@@ -145,8 +145,9 @@ def flash(
 ) -> None:
     """Writes firmware and product onto one board or a rack of them, and waits until they have enrolled.
 
-    Without --firmware only the file system is written. What a device keeps of its own on flash, its secret
-    and its schedule, outlives this, unless --erase says otherwise.
+    Without --firmware only the file system is written. The secret that a device keeps on flash outlives
+    this, unless --erase says otherwise. Flashed again, it reports at once, which shows whether the platform
+    takes its new configuration.
     """
     try:
         from tools.factory import rack

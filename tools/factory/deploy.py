@@ -27,6 +27,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from tools.factory.product import CLOUDS, board_files
 from tools.factory.raw_repl import VIA, Ampy, Lost, Mpremote, opened
+from tools.printable import printable
 
 OLDEST = (1, 26)
 # Deflate's window there, as a power of two.
@@ -227,8 +228,8 @@ def deploy(
         click.echo("the board has no /config.json: give it one with --config, and --roots as well")
     if not home.startswith(LIBRARY):
         click.echo(
-            f"the board takes muster from {home}, not from {LIBRARY}: what was put there does not run. Its "
-            "firmware carries muster, or there is a file or a folder of that name beside main.py."
+            f"the board takes muster from {printable(home)}, not from {LIBRARY}: what was put there does "
+            "not run. Its firmware carries muster, or a file or a folder beside main.py has that name."
         )
 
 
@@ -406,7 +407,7 @@ def _tell(
     for path in sent:
         console.print(f"{len(files[path]):>9,}  {path}", markup=False)
     for path in gone:
-        console.print(f"{'removed' if not dry_run else 'remove':>9}  {path}", markup=False)
+        console.print(f"{'removed' if not dry_run else 'remove':>9}  {printable(path)}", markup=False)
     total = (
         f"{len(sent)} file{'' if len(sent) == 1 else 's'}, {sum(len(files[path]) for path in sent):,} bytes"
     )

@@ -146,6 +146,8 @@ def identities(
     No number of an --earlier batch is given again. What is not said goes on after the highest in them:
     with --earlier or --append, --count alone will do. Else CMEIs and IMEIs begin with serial number 1.
     """
+    # Two at once would give the same numbers.
+    click.get_current_context().with_resource(ledger.alone(output.resolve()))
     there = output.exists()
     if there and not append:
         raise click.ClickException(

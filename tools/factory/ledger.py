@@ -2,26 +2,39 @@
 
 The journal, FILE.csv.boards, is JSON lines. What a board got is on disk before the board gets it: after
 a kill at any moment the same board gets the same row again, and no other board does.
+
+Lines that are missing are noticed. Each has a digest of all before it ("after"; those of earlier versions
+have none, and stand first). How far the journal had come is remembered twice: in FILE.csv.last, which is
+copied along with the two, and in the user's state folder, which knows the batch by its first row wherever
+its files lie. So a CSV without its journal, and a journal that ends too early, are refused. What nobody can
+notice is a batch that goes on on two computers at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from muster import cmei, config
 from muster.errors import ConfigError
 from muster.masked import is_secret
 
-from tools import rows
+from tools import rows, state
+
+
+# Of a digest, which is there against mishaps and not against forgers.
+DIGITS = 16
 
 # What no two boards may share.
 NUMBERS = ("deviceNo", "cmei", "imei")
@@ -49,7 +62,7 @@ class Ledger:
     """The identities of a CSV file, each for one board; threads may share it, other processes are kept out.
 
     Raises LedgerError or ValueError for a file that is wrong, and LedgerError for a journal that is
-    damaged, in use, or speaks of rows that the CSV no longer has. It is a context manager.
+    damaged, in use, lacks lines, or speaks of rows that the CSV no longer has. It is a context manager.
     """
 
     def __init__(self, csv_path: str | Path) -> None:
@@ -62,14 +75,29 @@ class Ledger:
         # It has the same rows, so nobody else may read it.
         self._path.touch(self._csv.stat().st_mode & 0o666 | 0o600)
         self._journal = self._path.open("a+b", buffering=0)
+        self._digest, self._lines = hashlib.sha256(), 0
         try:
             self._lock()
-            self._row_of = self._load()
+            self._row_of, ends = self._load()
+            # In the order in which they were given.
+            first = next(iter(self._row_of.values()), given[0])
+            batch = hashlib.sha256(repr(keys(first)).encode()).hexdigest()[:DIGITS]
+            self._marks = (
+                self._csv.with_name(self._csv.name + ".last"),
+                state.folder() / f"batch-{batch}.json",
+            )
+            self._check_marks(ends)
             taken = self._check_taken(given)
+            self._mark()
         except BaseException:
             self.close()
             raise
         self._free = deque(row for row in given if _content(row) not in taken)
+
+    @property
+    def given(self) -> int:
+        """How many boards have a row."""
+        return len(self._row_of)
 
     @property
     def left(self) -> int:
@@ -114,23 +142,14 @@ class Ledger:
 
     def _lock(self) -> None:
         try:
-            if os.name == "nt":
-                import msvcrt
-
-                # What is locked cannot be read by others either: a place where nothing will ever stand.
-                self._journal.seek(1 << 30)
-                msvcrt.locking(self._journal.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._journal)
         except (BlockingIOError, PermissionError):
             raise LedgerError(
                 f"{self._csv} is in use by another run; let that one end, or give this one a CSV of its own"
             ) from None
 
-    def _load(self) -> dict[str, dict[str, str]]:
-        """The rows that boards have, by MAC."""
+    def _load(self) -> tuple[dict[str, dict[str, str]], set[str]]:
+        """The rows that boards have, by MAC, and the digest at the end of each line."""
         self._journal.seek(0)
         data = self._journal.read()
         whole = data[: data.rfind(b"\n") + 1]
@@ -141,14 +160,25 @@ class Ledger:
         sync_folder(self._path)
         row_of: dict[str, dict[str, str]] = {}
         mac_of: dict[frozenset, str] = {}
+        ends: set[str] = set()
+        chained = False
         for number, line in enumerate(whole.splitlines(), 1):
             where = f"line {number} of {self._path}"
             try:
-                mac, row = _entry(line)
+                mac, row, after = _entry(line)
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise LedgerError(
                     f"{where} is damaged, and may say which board has which row; mend it from a copy"
                 ) from None
+            chained = chained or after is not None
+            if chained and after != self._end():
+                raise LedgerError(
+                    f"{where} does not follow what stands before it: lines are missing or were changed, "
+                    "which may say which board has which row; mend it from a copy"
+                )
+            self._digest.update(line + b"\n")
+            self._lines += 1
+            ends.add(self._end())
             if row is None:
                 continue
             if mac in row_of:
@@ -157,7 +187,37 @@ class Ledger:
             if other != mac:
                 raise LedgerError(f"{where} gives {mac} the row that {other} has; mend it from a copy")
             row_of[mac] = row
-        return row_of
+        return row_of, ends
+
+    def _end(self) -> str:
+        """The digest of all lines so far."""
+        return self._digest.hexdigest()[:DIGITS]
+
+    def _check_marks(self, ends: set[str]) -> None:
+        ahead: dict[Path, str] = {}
+        for path in self._marks:
+            # There is none, or a power cut has spoilt it.
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                mark = json.loads(path.read_bytes())
+                if mark["end"] not in ends:
+                    ahead[path] = f"{mark['csv']}, whose journal then had {mark['lines']} lines"
+        if ahead:
+            through = " and ".join(sorted(set(ahead.values())))
+            raise LedgerError(
+                f"{self._path} lacks lines that may say which board has which row: boards were given rows of "
+                f"this batch through {through}. Put the whole journal beside this CSV; if none of those "
+                f"boards is in use, remove {' and '.join(map(str, ahead))} to begin anew"
+            )
+
+    def _mark(self) -> None:
+        """Remembers how far the journal has come. It is no worse than before where that cannot be written."""
+        if not self._lines:
+            return
+        mark = json.dumps({"end": self._end(), "lines": self._lines, "csv": str(self._csv)}).encode()
+        for path in self._marks:
+            with contextlib.suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(mark)
 
     def _check_taken(self, given: list[dict[str, str]]) -> set[frozenset]:
         there = {_content(row) for row in given}
@@ -174,7 +234,8 @@ class Ledger:
     def _append(self, mac: str, **what: Any) -> None:
         if self._journal.closed:
             raise LedgerError(f"{self._path} is closed; open it again once it can be written")
-        entry = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "mac": mac, **what}
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        entry = {"at": at, "mac": mac, **what, "after": self._end()}
         # A name of a file that is not UTF-8, say: its escape is JSON's too.
         line = json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
         try:
@@ -185,6 +246,9 @@ class Ledger:
             # Nobody knows what is on disk now; whoever opens it next finds out.
             self.close()
             raise
+        self._digest.update(line)
+        self._lines += 1
+        self._mark()
 
 
 def read(path: Path, whole: bool = False) -> list[dict[str, str]]:
@@ -234,6 +298,35 @@ def keys(row: dict[str, str]) -> list[tuple[str, str]]:
     The last digit of a CMEI means nothing, so the 14 before it are what counts; an IMEI's follows from them.
     """
     return [(name, row[name] if name == "deviceNo" else row[name][:14]) for name in NUMBERS if name in row]
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Waits until no other command works on the file, and keeps others waiting."""
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        with lock.open("a+b") as file:
+            _lock(file, wait=True)
+            if os.fstat(file.fileno()).st_nlink:  # else the one before has removed it
+                try:
+                    yield
+                finally:
+                    with contextlib.suppress(PermissionError):  # Windows
+                        lock.unlink()
+                return
+
+
+def _lock(file: IO[bytes], wait: bool = False) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        # What is locked cannot be read by others either: a place where nothing will ever stand.
+        file.seek(1 << 30)
+        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def sync_folder(path: Path) -> None:
@@ -303,12 +396,12 @@ def _board(mac: str) -> str:
     return mac
 
 
-def _entry(line: bytes) -> tuple[str, dict[str, str] | None]:
-    """The MAC in a line of the journal, and the row that it got, if the line is about that."""
+def _entry(line: bytes) -> tuple[str, dict[str, str] | None, str | None]:
+    """The MAC in a line of the journal, the row that it got, if the line is about that, and its digest."""
     entry = json.loads(line)
     if "outcome" in entry:
-        return _board(entry["mac"]), None
+        return _board(entry["mac"]), None, entry.get("after")
     row = entry["row"]
     if not all(isinstance(value, str) for value in row.values()):
         raise TypeError
-    return _board(entry["mac"]), row
+    return _board(entry["mac"]), row, entry.get("after")

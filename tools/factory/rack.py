@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+import click
 from muster import config as configuration
 from muster.errors import ConfigError, Error
 from rich.cells import cell_len, set_cell_size
@@ -25,8 +26,10 @@ from serial.tools import list_ports
 from tools.factory import chip, ledger, littlefs
 from tools.factory.chip import Job
 from tools.factory.ledger import Ledger
-from tools.factory.product import board_files, board_image
+from tools.factory.product import STATE, board_files, board_image
+from tools.printable import printable
 
+SCHEDULE = STATE + "schedule."
 # The stub flasher and the flash answer within seconds; a chip that is silent for longer is gone.
 SILENCE_S = 60
 # Of a port's name, beside how far its board is.
@@ -42,9 +45,14 @@ def flash(
 ) -> int:
     """Flashes the boards and tells what became of them. Returns the exit status."""
     console = Console(highlight=False, soft_wrap=True)
-    settings = _read(config, identities)
+    settings = _read(config, identities, len(jobs))
     with contextlib.ExitStack() as stack:
         book = stack.enter_context(Ledger(identities)) if identities is not None else None
+        if book is not None and not book.given:
+            click.echo(
+                f"{identities}: no board has a row of it yet. If boards got some on another computer, stop, "
+                f"and bring {identities}.boards and {identities}.last along from there."
+            )
         rack = Rack(jobs, config, settings, roots, book, source, console)
         try:
             rack.flash()
@@ -86,6 +94,7 @@ class Rack:
     source: bool = False
     console: Console = field(default_factory=Console)
     outcomes: list[Outcome] = field(default_factory=list)
+    port_of: dict[str, str] = field(default_factory=dict)  # by MAC
 
     def flash(self) -> None:
         """Flashes all of them at once. One that fails does not stop the others."""
@@ -118,11 +127,13 @@ class Rack:
 
     def image(self, found: chip.Found, row: Mapping[str, str]) -> bytes:
         blocks = found.region.size // littlefs.BLOCK
+        # Without its schedule the device reports at once, and shows whether all that is new does.
+        kept = {path: data for path, data in found.state.items() if not path.startswith(SCHEDULE)}
         config = {**self.config, **row}
         configuration.check(config)
         # What no row has changed goes as it stands in its file, as `image` and `deploy` send it.
         content = config if config != self.config else self.file
-        return board_image(content, self.roots, found.state, blocks=blocks, source=self.source)
+        return board_image(content, self.roots, kept, blocks=blocks, source=self.source)
 
 
 @contextlib.contextmanager
@@ -216,17 +227,23 @@ class _Attendant(threading.Thread):
 
     def _allot(self, found: chip.Found) -> None:
         """From here on the board has its identity, whatever happens to it."""
+        port = self.rack.port_of.setdefault(found.mac, self.job.port)
+        if port != self.job.port:
+            raise ValueError(
+                f"its MAC is {found.mac}, as of the board on {port}: they would share an identity. "
+                "Nothing was written to it; put one of the two aside."
+            )
         self.outcome.mac = found.mac
         row = self.rack.ledger.claim(found.mac) if self.rack.ledger is not None else {}
         self.outcome.device_no = row.get("deviceNo", str(self.rack.config.get("deviceNo", "")))
         self.pipe.send(self.rack.image(found, row))
 
     def _end(self, result: str, done: bool = False) -> None:
-        self.outcome.result, self.outcome.done = result, done
+        self.outcome.result, self.outcome.done = printable(result), done
         self._show(result)
 
     def _show(self, text: str, done: int | None = None, total: int | None = None) -> None:
-        self.progress.update(self.task, description=text, completed=done, total=total)
+        self.progress.update(self.task, description=printable(text), completed=done, total=total)
 
 
 def _table(outcomes: Sequence[Outcome]) -> Text:
@@ -246,11 +263,31 @@ def _table(outcomes: Sequence[Outcome]) -> Text:
     return shown
 
 
-def _read(path: Path, identities: Path | None) -> dict:
-    """The configuration as its file has it, without defaults, once it is right. Raises ConfigError."""
+def _read(path: Path, identities: Path | None, boards: int) -> dict:
+    """The configuration as its file has it, without defaults, once it is right for so many boards.
+
+    Raises ConfigError.
+    """
     raw, problem = configuration.read(str(path))
     if problem:
         raise ConfigError(problem)
     row = ledger.read(identities)[0] if identities is not None else {}
     configuration.check({**raw, **row} if isinstance(raw, dict) else raw)
+    # A CSV is for more than one board, of which each may be flashed on its own.
+    if boards > 1 or identities is not None:
+        for name in ledger.NUMBERS:
+            if name not in row and raw.get(name, "") not in ("", "auto"):
+                raise ConfigError(_shared(path, name, raw[name], identities))
     return raw
+
+
+def _shared(path: Path, name: str, number: str, identities: Path | None) -> str:
+    if identities is not None:
+        mend = f"Give {identities} a column {name}"
+    else:
+        mend = "Give --identities, a CSV with a row for each board (`identities` makes it)"
+    other = '"auto"' if name == "deviceNo" else '"", if it cannot be known,'
+    return (
+        f"all boards would share the {name} {number} of {path}; nothing was written. {mend}, "
+        f"or write {other} there."
+    )

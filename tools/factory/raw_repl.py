@@ -14,6 +14,8 @@ from ampy.pyboard import Pyboard, PyboardError
 from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
 
+from tools.printable import printable
+
 # How long a board may take to its raw REPL, boot.py included, and how long it may pause in an answer.
 ANSWER_S = 10
 LINE_S = 5
@@ -131,4 +133,4 @@ def _answered(otherwise: str = STOPPED) -> Iterator[None]:
 def _raised(traceback: str) -> RuntimeError:
     if "ENOSPC" in traceback:
         return RuntimeError("the board's flash is full: remove files of your own there. Nothing was changed.")
-    return RuntimeError(f"the board could not do it: {traceback.strip().splitlines()[-1]}")
+    return RuntimeError(f"the board could not do it: {printable(traceback.strip().splitlines()[-1])}")
