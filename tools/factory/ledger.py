@@ -32,7 +32,6 @@ from muster.masked import is_secret
 
 from tools import rows, state
 
-
 # Of a digest, which is there against mishaps and not against forgers.
 DIGITS = 16
 
