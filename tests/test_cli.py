@@ -45,6 +45,21 @@ def test_what_is_called_wrongly_is_told_in_a_sentence(arguments, status, words):
     assert words in done.stderr and "Traceback" not in done.stderr + done.stdout
 
 
+def test_a_terminal_without_the_letters_ends_no_command(tmp_path):
+    def typed(*arguments):
+        command = [sys.executable, "-m", "tools.cli", *arguments]
+        poor = os.environ | {"PYTHONIOENCODING": "ascii"}
+        done = subprocess.run(command, cwd=ROOT, env=poor, capture_output=True, timeout=100)
+        assert b"Traceback" not in done.stderr and b"codec" not in done.stdout + done.stderr
+        return done.returncode, done.stdout
+
+    config = tmp_path / "config.json"
+    config.write_text(CONFIG)
+    port = "/dev/a-port-with-a-name-too-long-to-show-all-of-it"
+    status, said = typed("flash", "--board", "ESP32_GENERIC", "--config", str(config), "--port", port)
+    assert status == 1 and b"\\u2026-long-to-show" in said and b"there is no port" in said
+
+
 def test_a_root_that_is_no_certificate_is_named(tmp_path):
     config = tmp_path / "config.json"
     config.write_text(CONFIG)

@@ -23,7 +23,7 @@ from tools.board import Board, find_micropython
 from tools.board.firmware import PARTITIONS, firmware, partition_table
 from tools.cli import main
 from tools.cloud import Cloud, Device
-from tools.factory import boards, littlefs, rack
+from tools.factory import boards, littlefs, product, rack
 
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="needs MicroPython")
 
@@ -525,6 +525,74 @@ def test_a_device_that_does_not_enrol_is_told_with_its_last_words(tmp_path, plat
         assert run(*given) == (1, ANY(refused + "chinamobile refused: 产品秘钥错误"))
         (tmp_path / "config.json").write_text(json.dumps({**config, "deviceNo": "AI-9999"}))
         assert run(*given) == (1, ANY(refused + "chinamobile refused: 设备不存在"))
+
+
+class Heard:
+    """What flash takes from a device that says these pieces, each within the time of one reading."""
+
+    def __init__(self, *pieces, wait=1):
+        self.pieces, self.told = list(pieces), []
+        job = rack.Job("/dev/ttyACM0", TYPES["ESP32_GENERIC"], wait=wait)
+        with contextlib.suppress(rack.chip.Failed):
+            rack.chip._watch(self, job, self)
+
+    def readline(self):
+        piece = self.pieces.pop(0) if self.pieces else b""
+        if piece is None:
+            raise OSError("it is gone")
+        return piece
+
+    def open(self):
+        pass
+
+    close = open
+
+    def send(self, word):
+        self.told.append(word[0])
+
+
+SAYS = "muster: warning: chinamobile refused: "
+ENDS = " (code 500); next try in 18 s\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [f"{SAYS}muster: enrolled as 1{ENDS}".encode()],
+        [SAYS.encode(), b"muster: enrolled as 1\r\n"],  # a line that came in two pieces
+        [SAYS.encode() + b"x" * 9000, b"muster: enrolled as 1\r\n"],
+        [None, b"muster: enrolled as 1\r\n"],  # the end of a line, after its port was away
+        [f"{SAYS}\rmuster: enrolled as 1{ENDS}".encode()],
+        [b" muster: reported; the next report is due in 12 h 0 min\r\n"],
+        [b"muster: enrolled as \r\n"],
+    ],
+)
+def test_only_a_whole_line_of_the_devices_own_says_that_it_enrolled(pieces):
+    assert "enrolled" not in Heard(*pieces).told
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"muster: enr", b"olled as 1234\r\n"],
+        [b"rst:0x1\r\nmuster: joined x\r\n", b"muster: reported; the next report is due in 12 h 0 min\r\n"],
+        [None, b"abc\r\n", b"muster: the next report is due in 12 h 0 min\r\n"],
+    ],
+)
+def test_a_line_of_the_devices_own_does(pieces):
+    assert Heard(*pieces, wait=60).told[-1] == "enrolled"
+
+
+def test_nothing_that_a_device_says_reaches_the_terminal_as_a_command(tmp_path, platform, monkeypatch):
+    evil = "muster: warning: put this right: \\x1b]0;owned\\x07 \\x9b2J \\u202e \\x1b[31m"
+    main = tmp_path / "main.py"
+    main.write_text(f'print("{evil}")\n')
+    files = product.board_files(platform[1] / "config.json")
+    monkeypatch.setattr(product, "board_files", lambda *_, **__: {**files, "/main.py": main.read_bytes()})
+    with chip(tmp_path / "board", bare=False) as board:
+        status, said = run(*arguments(platform, "ESP32_GENERIC", board.port))
+    assert (status, said) == (1, ANY("put this right: ]0;owned 2J [31m"))
+    assert all(c.isprintable() or c == "\n" for c in said)
 
 
 def test_ctrl_c_stops_all_and_leaves_no_process(tmp_path, platform, firmware_file):
