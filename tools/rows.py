@@ -21,7 +21,7 @@ from muster.masked import is_secret
 
 Row = dict[str, str]
 
-_SHOWN = 20  # Of a file in which all rows are wrong.
+_SHOWN = 20  # of a file in which all rows are wrong
 
 _SEPARATORS = ",;\t"
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
@@ -89,8 +89,9 @@ def read(
 
 def bare(text: str) -> str:
     """The text without blanks and invisible characters at its ends."""
-    hidden = "" if text.isprintable() else "".join(c for c in text if not c.isprintable())
-    return text.strip(" " + hidden)
+    if text.isprintable():
+        return text.strip(" ")
+    return text.strip(" " + "".join(c for c in text if not c.isprintable()))
 
 
 def _encoding(raw: bytes, name: str) -> str:
@@ -152,9 +153,9 @@ def _check_length(cells: list[str], header: list[str]) -> None:
 
 def _cell(text: str, at: int, row: int, column: str, encoding: str, words: Collection[str]) -> str:
     found = bare(text)
-    half = found.translate(_HALF_WIDTH)
-    if half.isascii():
-        found = half
+    if not found.isascii():
+        half = found.translate(_HALF_WIDTH)
+        found = half if half.isascii() else found
     kept = _KEPT_AS_TEXT.fullmatch(found)
     if kept and column not in words:
         found = bare(kept[1] or kept[2])
