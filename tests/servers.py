@@ -154,6 +154,16 @@ def bad_tls(tells, authorities):
 
 
 @pytest.fixture
+def odd_tls(tells, authorities):
+    """{kind: HTTPS server} that MicroPython's TLS cannot speak to, and one, "good", that it can."""
+    with contextlib.ExitStack() as stack:
+        yield {
+            kind: stack.enter_context(_running(tells, context, ca=str(authorities.folder / "odd.pem")))
+            for kind, context in authorities.odd().items()
+        }
+
+
+@pytest.fixture
 def dripping_tls(tls):
     """A good HTTPS server behind a line of ten bytes a second."""
     port = int(tls["url"].rpartition(":")[2])

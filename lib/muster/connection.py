@@ -115,17 +115,6 @@ _RECORD = const(16384)  # what TLS can send at once
 # To be asked for: an ESP32 tells of no more than that, and a refused connection is writable there.
 _BROKEN = select.POLLERR | select.POLLHUP
 
-_NOT_YET_VALID = "it is not valid yet by this device's clock"
-_EXPIRED = "it has expired"
-
-# What a refusal says on each machine: mbedTLS in words, OpenSSL in codes.
-_REFUSALS = (
-    ("starts in the future", (9,), _NOT_YET_VALID),
-    ("validity has expired", (10,), _EXPIRED),
-    ("Common Name", (62, 64), "it is for another name"),
-    ("not correctly signed", (18, 19, 20, 21), "no trusted root has signed it"),
-)
-
 
 class Closed(Exception):
     """The server closed a kept connection before a byte of the answer came."""
@@ -448,20 +437,28 @@ class Connection:
         """The exception to raise, for another one or for a sentence."""
         if self._reused:
             return Closed()
-        return TransportError("%s: %s broke off (%s)" % (self.origin[1], self._doing, reason))
+        why = reason
+        if self._trust and isinstance(reason, OSError):
+            from .refusals import failure
+
+            shown = self._doing == "the TLS handshake" and (self._trust.shown or self.not_after)
+            words = failure(reason.errno, getattr(reason, "reason", None) or "", shown)
+            why = "%s; %s" % (words, reason) if words else reason
+        return TransportError("%s: %s broke off (%s)" % (self.origin[1], self._doing, why))
 
     def _refused(self, verdict):
         """mbedTLS's or OpenSSL's verdict on a certificate as an exception to raise."""
+        from .refusals import verdict as in_words
+
         dates = self._trust.validity()
         code = getattr(verdict, "verify_code", None)
-        text = str(verdict)
-        reasons = [words for part, codes, words in _REFUSALS if part in text or code in codes]
-        why = ", ".join(reasons) or text.strip()
-        sentence = "%s: its certificate was refused: %s" % (self.origin[1], why)
-        if why not in (_NOT_YET_VALID, _EXPIRED) or len(text.strip().split("\n")) > 1:
+        text = str(verdict).strip()
+        sentence = "%s: its certificate was refused: %s" % (self.origin[1], in_words(text, code))
+        early = code == 9 or "starts in the future" in text
+        if "\n" in text or not (early or code == 10 or "validity has expired" in text):
             return TransportError(sentence)
         misfit = Misfit(sentence)
-        if dates and why == _NOT_YET_VALID:
+        if dates and early:
             misfit.starts = dates[0]
         return misfit
 

@@ -57,6 +57,28 @@ def test_bad_certificates(bad_tls):
         assert seen(bad_tls[kind])[0]["received"] == []
 
 
+def test_refusals_in_words(odd_tls, server):
+    for kind, on_a_board, on_a_laptop in (
+        ("good", "", ""),
+        ("a client's", "serverAuth", "serverAuth"),
+        ("RSA-PSS", "RSA-PSS signature", ""),
+        ("out of order", "and the server's chain in order", ""),
+        ("TLS 1.3 only", "must allow TLS 1.2", ""),
+        ("TLS 1.1 only", "its operator must allow 1.2", "its operator must allow 1.2"),
+        ("asks", "to want a certificate of the client", "to want a certificate of the client"),
+        ("asks in TLS 1.2", "to want a certificate of the client", "ask for no certificate of the client"),
+    ):
+        words = on_a_board if MICROPYTHON else on_a_laptop
+        session = http.Session(odd_tls[kind]["ca"])
+        if words:
+            text = refused(odd_tls[kind]["url"], session, "POST", data=b"secret")
+            assert words in text and text.startswith("127.0.0.1: "), (kind, text)
+            assert not [one for one in seen(odd_tls[kind]) if one["received"]], kind
+        else:
+            assert session.get(say(odd_tls[kind], OK)).text == "ok", kind
+            session.close()
+
+
 def test_one_bad_server_spoils_no_session(bad_tls, tls):
     with http.Session(tls["ca"]) as session:
         for kind in ("expired", "foreign", "misnamed"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -101,6 +101,33 @@ class Authorities:
         """A good certificate, made as the wrong ones are, but for what is wrong with them."""
         return self._served(Made(HOST, self.good, self._signer()))
 
+    def odd(self) -> dict[str, ssl.SSLContext]:
+        """What other clients may take, and mbedTLS does not; the root is in odd.pem."""
+        root = Made("an odd root", self.good, key=rsa.generate_private_key(65537, 2048), authority=True)
+        (self.folder / "odd.pem").write_bytes(root.chain[0].public_bytes(Encoding.PEM))
+        one = Made("one", self.good, root, authority=True)
+        shuffled = Made(HOST, self.good, Made("two", self.good, one, authority=True))
+        shuffled.chain[1:3] = shuffled.chain[2:0:-1]
+        client = x509.ExtendedKeyUsageOID.CLIENT_AUTH
+        contexts = {
+            "good": self._served(Made(HOST, self.good, one)),
+            "a client's": self._served(Made(HOST, self.good, root, use=client)),
+            "RSA-PSS": self._served(Made(HOST, self.good, root, pss=True)),
+            "out of order": self._served(shuffled),
+            "TLS 1.3 only": self._served(Made(HOST, self.good, root)),
+            "TLS 1.1 only": self._served(Made(HOST, self.good, root)),
+            "asks": self._served(Made(HOST, self.good, root)),
+            "asks in TLS 1.2": self._served(Made(HOST, self.good, root)),
+        }
+        contexts["TLS 1.3 only"].minimum_version = ssl.TLSVersion.TLSv1_3
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            contexts["TLS 1.1 only"].minimum_version = ssl.TLSVersion.TLSv1
+            contexts["TLS 1.1 only"].maximum_version = ssl.TLSVersion.TLSv1_1
+        contexts["asks"].verify_mode = contexts["asks in TLS 1.2"].verify_mode = ssl.CERT_REQUIRED
+        contexts["asks in TLS 1.2"].maximum_version = ssl.TLSVersion.TLSv1_2
+        return contexts
+
     def _signer(self) -> "Made":
         made = Made.__new__(Made)
         made.chain = [x509.load_pem_x509_certificate(self._root.cert_pem.bytes())]
@@ -121,7 +148,7 @@ class Made:
 
     def __init__(
         self, host, dates, signer=None, key=None, sha1=False, use=None, usages=(), authority=False,
-        unknown=False, forged=False,
+        unknown=False, forged=False, pss=False,
     ):  # fmt: skip
         self.key = key or ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host or "nobody")])
@@ -151,7 +178,8 @@ class Made:
             oid = x509.ObjectIdentifier("1.2.3.4.5")
             builder = builder.add_extension(x509.UnrecognizedExtension(oid, b"\x05\x00"), critical=True)
         signing = signer.key if signer and not forged else self.key
-        made = builder.sign(signing, hashes.SHA256())
+        pads = padding.PSS(padding.MGF1(hashes.SHA256()), 32) if pss else None
+        made = builder.sign(signing, hashes.SHA256(), rsa_padding=pads)
         if sha1:
             made = _signed_with_sha1(made, signing)
         self.chain = [made, *(signer.chain if signer else ())]

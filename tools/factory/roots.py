@@ -33,6 +33,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
+from muster import refusals
 from muster.x509 import certificates
 from OpenSSL import SSL, crypto
 
@@ -175,7 +176,7 @@ def chains(server: Server, trusted: Sequence[bytes]) -> tuple[list[x509.Certific
         try:
             _shake_hands(connection, raw, server)
         except SSL.Error as e:
-            raise Unproved(f"TLS with {server} fails ({_reason(e)}): is it a TLS server?") from None
+            raise Unproved(f"TLS with {server} fails: {_reason(e)}.") from None
         with _odd_serials():
             sent = connection.get_peer_cert_chain(as_cryptography=True)
             return sent, connection.get_verified_chain(as_cryptography=True) or sent
@@ -196,7 +197,8 @@ def verdict(server: Server, anchor: bytes) -> ssl.SSLCertVerificationError | Non
         except TimeoutError:
             raise server.silent() from None
         except OSError as e:
-            raise Unproved(f"TLS with {server} fails ({e}).") from None
+            why = refusals.failure(e.errno, getattr(e, "reason", None) or "") or e
+            raise Unproved(f"TLS with {server} fails: {why}.") from None
 
 
 def prove_on_the_board(server: Server, ca: Path, micropython: Sequence[str]) -> None:
@@ -370,7 +372,8 @@ def _examine(server: Server, trusted: Sequence[bytes], whose: str, folder: Path 
             "have its operator send the whole chain. No root is written for it."
         )
     if wrong is not None:
-        raise Unproved(f"{server} is refused: {wrong.verify_message.rstrip('.')}. No root is written for it.")
+        why = refusals.verdict(wrong.verify_message, wrong.verify_code).rstrip(".")
+        raise Unproved(f"{server}: its certificate was refused: {why}. No root is written for it.")
     if folder is None:
         click.echo("OpenSSL accepts the server with that root alone.")
         return
@@ -478,9 +481,10 @@ def _printable(text: str) -> str:
 
 
 def _reason(error: SSL.Error) -> str:
-    if isinstance(error, SSL.SysCallError):
-        return "it closed the connection"
-    return error.args[0][-1][-1] if error.args and error.args[0] else "it closed the connection"
+    if isinstance(error, SSL.SysCallError) or not (error.args and error.args[0]):
+        return "it closed the connection; check that it is a TLS server"
+    reason = error.args[0][-1][-1]
+    return refusals.failure(None, reason.upper().replace(" ", "_")) or reason
 
 
 def _is_address(host: str) -> bool:
