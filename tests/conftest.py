@@ -3,11 +3,15 @@
 Every test under tests/lib runs twice: here in CPython, and inside the real
 MicroPython VM, in a process of its own with a heap of half a megabyte. Its
 arguments are made here by ordinary fixtures and reach the VM as JSON.
+
+What a test draws, it draws from the module random, which begins anew for each
+with the same seed: MUSTER_SEED in the environment, which a failure shows.
 """
 
 import importlib
 import json
 import os
+import random
 import signal
 import subprocess
 from pathlib import Path
@@ -16,6 +20,7 @@ import pytest
 from devices import DEVICE, identity
 
 from tools.board import find_micropython
+from tools.chaos.verdict import SEED
 from tools.cloud import Cloud
 
 pytest_plugins = ["servers"]
@@ -30,6 +35,15 @@ HEAP = "512k"
 
 # Processes that tests start find the repository, also when it was pytest itself that was called.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "lib")])
+
+
+def pytest_report_header():
+    return f"seed: MUSTER_SEED={SEED}"
+
+
+def pytest_runtest_setup(item):
+    random.seed(SEED)
+    item.add_report_section("setup", "seed", f"MUSTER_SEED={SEED}")
 
 
 def pytest_generate_tests(metafunc):

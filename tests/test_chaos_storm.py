@@ -19,7 +19,7 @@ from rich.console import Console
 from tools.__main__ import ROOT
 from tools.board import Board, find_micropython
 from tools.chaos import commands, storm
-from tools.chaos.verdict import Verdict
+from tools.chaos.verdict import SEED, Verdict
 
 vm = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
 
@@ -112,8 +112,8 @@ class Parts:
     def __init__(self, verdict):
         self.verdict = verdict
 
-    def run(self, full, tell):
-        tell(f"full: {full}")
+    def run(self, full, tell, seed):
+        tell(f"full: {full}, seed: {seed}")
         if isinstance(self.verdict, BaseException):
             raise self.verdict
         return self.verdict
@@ -134,20 +134,21 @@ def chaos(*arguments):
 def test_full_tries_every_part_and_prints_one_table(parts, tmp_path):
     done = chaos("--full", "--json", str(tmp_path / "table.json"))
     assert done.exit_code == 0, done.output
-    assert done.output.count("full: True") == len(commands.PARTS)
+    assert done.output.count(f"full: True, seed: {SEED}\n") == len(commands.PARTS)
     assert [line.split()[:4] for line in done.output.splitlines()[-len(commands.PARTS) :]] == [
         [part, "1,000", "0", "0"] for part in commands.PARTS
     ]
     table = json.loads((tmp_path / "table.json").read_text())
-    assert [row["part"] for row in table] == list(commands.PARTS)
-    assert table[0] | {"seconds": 0} == {
+    assert [row["part"] for row in table["parts"]] == list(commands.PARTS)
+    assert f"commit {table['commit']}, MicroPython {table['micropython']}\n" in done.output
+    assert table["parts"][0] | {"seconds": 0} == {
         "part": "power", "tried": 1000, "failures": [], "losses": 0, "seconds": 0, "note": "[note]",
     }  # fmt: skip
 
 
 def test_one_part_alone_is_tried_in_its_short_form(parts):
-    done = chaos("--part", "loop", "--part", "rot")
-    assert done.output.count("full: False") == 2 and done.exit_code == 0
+    done = chaos("--part", "loop", "--part", "rot", "--seed", "7")
+    assert done.output.count("full: False, seed: 7\n") == 2 and done.exit_code == 0
     assert [line.split()[0] for line in done.output.splitlines()[-2:]] == ["rot", "loop"]
 
 

@@ -32,7 +32,7 @@ from typing import Any
 
 from tools.board import Board, BoardError, find_faketime, find_micropython
 from tools.board.board import preload
-from tools.chaos.verdict import Verdict
+from tools.chaos.verdict import SEED, Verdict
 from tools.cloud import Cloud, Device
 from tools.cloud.ntp import Ntp
 from tools.demo import record
@@ -79,7 +79,7 @@ LONG = ("NTP a month ahead", "a certificate of tomorrow, without NTP", "a clock 
 Trial = tuple[str, Callable[[], list[str]]]
 
 
-def run(full: bool, tell: Callable[[str], None]) -> Verdict:
+def run(full: bool, tell: Callable[[str], None], seed: int = SEED) -> Verdict:
     verdict = Verdict("clocks")
     with tempfile.TemporaryDirectory(prefix="muster-clocks-") as folder, ThreadPoolExecutor(2) as pool:
         # The code first: two threads of CPython 3.11 must not parse at once, as those of boards would.

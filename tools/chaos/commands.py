@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,12 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tools.__main__ import ROOT
+from tools.board import find_micropython
 from tools.progress import Tell, steps
 from tools.ranges import NumberRange
 
-from .verdict import Verdict
+from .verdict import SEED, Verdict
 
-# Each a module of this package with run(full, tell).
+# Each a module of this package with run(full, tell, seed).
 PARTS = ("power", "rot", "hostile", "fuzz", "clocks", "years", "soak", "loop", "storm")
 MINUTES = 1.0
 
@@ -36,7 +40,12 @@ Result = tuple[str, Verdict, float]
 )
 @click.option("--boards", type=click.IntRange(1, 50), help="Boards in the storm.  [default: 4]")
 @click.option("--minutes", type=NumberRange(0.1, 1440), help="How long the storm lasts.  [default: 1]")
-@click.option("--seed", type=int, help="Of the storm: the same seed draws the same faults.")
+@click.option(
+    "--seed",
+    type=click.IntRange(1),
+    default=SEED,
+    help=f"Of all that is drawn: the same seed draws the same.  [default: {SEED}]",
+)
 @click.option(
     "--json",
     "file",
@@ -48,7 +57,7 @@ def chaos(
     parts: tuple[str, ...],
     boards: int | None,
     minutes: float | None,
-    seed: int | None,
+    seed: int,
     file: Path | None,
 ) -> None:
     """What a device must outlive, tried; exit status 1 if it did not, 130 after Ctrl-C.
@@ -69,21 +78,22 @@ def chaos(
         started = time.monotonic()
         verdict = storm.watch(boards or storm.BOARDS, minutes or MINUTES, seed, console)
         results = [("storm", verdict, time.monotonic() - started)]
-    elif boards or minutes or seed is not None:
-        raise click.UsageError("--boards, --minutes and --seed are for the storm by itself.")
+    elif boards or minutes:
+        raise click.UsageError("--boards and --minutes are for the storm by itself.")
     else:
-        results = try_all([part for part in PARTS if not parts or part in parts], full, console)
+        results = try_all([part for part in PARTS if not parts or part in parts], full, seed, console)
+    tried = {"commit": commit(), "micropython": micropython()}
+    console.print(f"commit {tried['commit']}, MicroPython {tried['micropython']}")
     show(results, console)
     if file:
-        file.write_text(
-            json.dumps([as_json(*result) for result in results], indent=2, ensure_ascii=False) + "\n"
-        )
+        table = tried | {"parts": [as_json(*result) for result in results]}
+        file.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n")
     if any(verdict.interrupted for _, verdict, _ in results):
         sys.exit(130)
     sys.exit(1 if any(verdict.failures or verdict.losses for _, verdict, _ in results) else 0)
 
 
-def try_all(parts: list[str], full: bool, console: Console) -> list[Result]:
+def try_all(parts: list[str], full: bool, seed: int, console: Console) -> list[Result]:
     """Each part's verdict and how many seconds it took. Ctrl-C ends it with what there is so far."""
     results: list[Result] = []
     with steps(console, len(parts)) as (tell, done):
@@ -91,7 +101,7 @@ def try_all(parts: list[str], full: bool, console: Console) -> list[Result]:
             tell(part)
             started = time.monotonic()
             try:
-                verdict = attempt(part, full, tell)
+                verdict = attempt(part, full, seed, tell)
             except KeyboardInterrupt:
                 verdict = Verdict(part, failures=["interrupted"], interrupted=True)
             results.append((part, verdict, time.monotonic() - started))
@@ -101,12 +111,31 @@ def try_all(parts: list[str], full: bool, console: Console) -> list[Result]:
     return results
 
 
-def attempt(part: str, full: bool, tell: Tell) -> Verdict:
+def attempt(part: str, full: bool, seed: int, tell: Tell) -> Verdict:
     """The part's verdict; one that crashes is a failure, not the end of the others."""
     try:
-        return importlib.import_module(f"tools.chaos.{part}").run(full, tell)
+        return importlib.import_module(f"tools.chaos.{part}").run(full, tell, seed)
     except Exception as e:
         return Verdict(part, failures=[f"it crashed: {type(e).__name__}: {e}"])
+
+
+def commit() -> str:
+    """The short hash of what was tried, "+changes" if files differ from it; "unknown" without git."""
+    with contextlib.suppress(OSError):
+        command = ["git", "describe", "--always", "--exclude=*", "--dirty=+changes"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return "unknown"
+
+
+def micropython() -> str:
+    """Its version, "none" where there is none."""
+    found = find_micropython()
+    if found is None:
+        return "none"
+    asked = "import sys; print('%d.%d.%d' % sys.implementation.version[:3])"
+    return subprocess.run([*found.command, "-c", asked], capture_output=True, text=True).stdout.strip()
 
 
 def show(results: list[Result], console: Console) -> None:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
+import hypothesis
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from muster import log
 
 from tools.board import find_micropython
 from tools.chaos import attempts, examples, guided
 from tools.chaos.attempts import KEY, NOW
-from tools.chaos.verdict import Verdict
+from tools.chaos.verdict import SEED, Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT, FULL = 15, 600
@@ -30,13 +30,10 @@ VM_TIMEOUT_S = 600
 
 
 class Fuzz:
-    """Explores one function after another, and keeps what was tried for the other machine.
+    """Explores one function after another, so many examples of each, and keeps them for the other machine."""
 
-    examples: of each function.  number: the seed, or None for the same ones every time.
-    """
-
-    def __init__(self, examples: int, number: int | None) -> None:
-        self.examples, self.number = examples, number
+    def __init__(self, examples: int, seed: int) -> None:
+        self.examples, self.seed = examples, seed
         self.cases = 0
         self.failures: list[str] = []
         self.tried: dict[str, list[tuple[list, object]]] = {}
@@ -52,7 +49,6 @@ class Fuzz:
 
         found = settings(
             max_examples=self.examples * times,
-            derandomize=self.number is None,
             database=None,
             deadline=None,
             suppress_health_check=list(HealthCheck),
@@ -60,14 +56,11 @@ class Fuzz:
             report_multiple_bugs=False,
             print_blob=False,
         )(given(strategy)(run))
-        if self.number is not None:
-            found = seed(self.number)(found)
         try:
-            found()
+            hypothesis.seed(self.seed)(found)()
         except Exception as e:
-            how = f"seed {self.number}" if self.number is not None else "derandomized"
             problem = f"{type(e).__name__}: {e}".partition("\n")[0]
-            self.failures.append(f"{name}({_short(last)}) on CPython: {problem[:300]} ({how})")
+            self.failures.append(f"{name}({_short(last)}) on CPython: {problem[:300]}")
 
     def attempt(self, name: str, strategy: st.SearchStrategy) -> None:
         tried = self.tried.setdefault(name, [])
@@ -90,13 +83,8 @@ def _short(example: object) -> str:
     return text if len(text) < 600 else f"{text[:300]} ... {text[-200:]}"
 
 
-def run(full: bool, tell: Callable[[str], None], number: int | None = None) -> Verdict:
-    """number: the seed of the full form, to see it again."""
-    if full and number is None:
-        number = random.SystemRandom().randrange(1 << 32)
-    fuzz = Fuzz(FULL if full else SHORT, number)
-    if number is not None:
-        tell(f"the seed is {number}")
+def run(full: bool, tell: Callable[[str], None], seed: int = SEED) -> Verdict:
+    fuzz = Fuzz(FULL if full else SHORT, seed)
     level, log.level = log.level, attempts.SILENT
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -107,14 +95,13 @@ def run(full: bool, tell: Callable[[str], None], number: int | None = None) -> V
             _agreements(fuzz)
             note = _replay(fuzz, folder, tell)
             if full:
-                cases, failures, more = guided.explore([*attempts.ATTEMPTS], tell)
+                cases, failures, more = guided.explore([*attempts.ATTEMPTS], seed, tell)
                 fuzz.cases += cases
                 fuzz.failures += failures
                 note += f", {more}"
     finally:
         log.level = level
-    how = "derandomized" if number is None else f"seed {number}"
-    return Verdict("fuzz", fuzz.cases, fuzz.failures, note=f"{how}; {note}")
+    return Verdict("fuzz", fuzz.cases, fuzz.failures, note=f"seed {seed}; {note}")
 
 
 def _agreements(fuzz: Fuzz) -> None:

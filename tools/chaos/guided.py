@@ -1,12 +1,13 @@
 """The same attempts as fuzz makes, but each input grown from those that reached new code: atheris.
 
-As a program, python -m tools.chaos.guided ATTEMPT SECONDS FOLDER, it is one of its processes.
+As a program, python -m tools.chaos.guided ATTEMPT SEED FOLDER, it is one of its processes.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -28,7 +29,7 @@ FAILED = "failed with "
 RUNS = re.compile(r"^Done (\d+) runs", re.MULTILINE)
 
 
-def explore(names: list[str], tell: Callable[[str], None]) -> tuple[int, list[str], str]:
+def explore(names: list[str], seed: int, tell: Callable[[str], None]) -> tuple[int, list[str], str]:
     """(how many inputs were tried, what failed, a note), of each attempt for some seconds."""
     with tempfile.TemporaryDirectory(prefix="muster-guided-") as name:
         folder = Path(name)
@@ -38,7 +39,7 @@ def explore(names: list[str], tell: Callable[[str], None]) -> tuple[int, list[st
 
         def one(name: str) -> tuple[int, str]:
             tell(f"{name}, guided by coverage")
-            return guided(name, folder)
+            return guided(name, folder, seed)
 
         with ThreadPoolExecutor(PROCESSES) as pool:
             told = [*pool.map(one, names)]
@@ -46,12 +47,12 @@ def explore(names: list[str], tell: Callable[[str], None]) -> tuple[int, list[st
     return cases, [failure for _, failure in told if failure], f"{cases} of them guided by coverage"
 
 
-def guided(name: str, folder: Path, seconds: int = SECONDS) -> tuple[int, str]:
+def guided(name: str, folder: Path, seed: int) -> tuple[int, str]:
     """How many inputs one attempt was given, and what failed."""
     place = folder / name
     place.mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", __spec__.name, name, str(seconds), place],
+        [sys.executable, "-m", __spec__.name, name, str(seed), place],
         cwd=place,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, LIB, folder / "atheris")))},
         stdout=subprocess.PIPE,
@@ -65,7 +66,7 @@ def guided(name: str, folder: Path, seconds: int = SECONDS) -> tuple[int, str]:
     return 0, f"{name} {said[0] if said else 'ended: ' + done.stdout[-500:]}"
 
 
-def main(name: str, seconds: str, folder: str) -> None:
+def main(name: str, seed: str, folder: str) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["muster"]):
@@ -83,10 +84,11 @@ def main(name: str, seconds: str, folder: str) -> None:
     # An example is made of some hundred bytes: of none, which libFuzzer would begin with, comes nothing.
     corpus = Path(folder) / "corpus"
     corpus.mkdir()
+    dice = random.Random(int(seed))
     for n in range(SEEDS):
-        (corpus / str(n)).write_bytes(os.urandom(LONGEST))
+        (corpus / str(n)).write_bytes(dice.randbytes(LONGEST))
     one_input = fuzz.to_be_fed(examples.strategies(folder)[name], attempt)
-    options = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-len_control=0"]
+    options = [f"-seed={seed}", f"-max_total_time={SECONDS}", f"-max_len={LONGEST}", "-len_control=0"]
     atheris.Setup([name, *options, str(corpus)], one_input)
     atheris.Fuzz()
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from tools.board import find_micropython
 from tools.chaos.authorities import Authorities
 from tools.chaos.hostilities import GROUPS, SECRETS, SENT, Stage
-from tools.chaos.verdict import Verdict
+from tools.chaos.verdict import SEED, Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = Path(__file__).with_name("client.py")
@@ -35,22 +35,19 @@ LATE_MS = 2000  # a busy machine's
 MEMORY = 16384
 
 
-def run(full: bool, tell: Callable[[str], None], number: int | None = None) -> Verdict:
-    """number: the seed, to see something again."""
-    if number is None:
-        number = random.SystemRandom().randrange(1 << 32) if full else 1
+def run(full: bool, tell: Callable[[str], None], seed: int = SEED) -> Verdict:
     commands = {"CPython": [sys.executable, str(CLIENT)]}
     micropython = find_micropython()
     if micropython is not None:
         commands["MicroPython"] = [*micropython.command, "-X", f"heapsize={HEAP}", str(CLIENT)]
     over = threading.Event()
     with ThreadPoolExecutor() as pool:
-        devices = [pool.submit(_device, *item, full, number, tell, over) for item in commands.items()]
+        devices = [pool.submit(_device, *item, full, seed, tell, over) for item in commands.items()]
         try:
             done = [device.result() for device in devices]
         finally:
             over.set()  # Ctrl-C is for all
-    note = f"seed {number}; each on {' and '.join(commands)}"
+    note = f"seed {seed}; each on {' and '.join(commands)}"
     return Verdict(
         "hostile", sum(cases for cases, _ in done), [f for _, failures in done for f in failures], note=note
     )
@@ -60,13 +57,13 @@ def _device(
     machine: str,
     command: list[str],
     full: bool,
-    number: int,
+    seed: int,
     tell: Callable[[str], None],
     over: threading.Event,
 ) -> tuple:
     """(how many cases were tried, what was wrong) of one device."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        stage = Stage(full, random.Random(number), stack, Authorities(Path(folder)))
+        stage = Stage(full, random.Random(seed), stack, Authorities(Path(folder)))
         for group in GROUPS:
             group(stage)
         tell(f"{len(stage.cases)} cases on {machine}")

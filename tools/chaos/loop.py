@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tools.board import find_micropython
 from tools.chaos.servers import full_port
-from tools.chaos.verdict import Verdict
+from tools.chaos.verdict import SEED, Verdict
 from tools.cloud.certificates import DAY, make_root
 from tools.factory.product import ROOT
 
@@ -195,7 +195,7 @@ def measured(command: list[str], phases: list[tuple], ca: Path, seconds: float) 
     return json.loads(done.stdout)
 
 
-def run(full: bool, tell: Callable[[str], None]) -> Verdict:
+def run(full: bool, tell: Callable[[str], None], seed: int = SEED) -> Verdict:
     """Measures each phase of an exchange on both machines against 50 ms.
 
     Name lookup and the arithmetic of a handshake are left out, since nothing can turn the loop meanwhile:

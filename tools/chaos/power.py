@@ -22,7 +22,7 @@ from typing import Any
 
 from tools.board import Board, BoardError, find_micropython
 from tools.chaos.flash import on_flash
-from tools.chaos.verdict import Verdict
+from tools.chaos.verdict import SEED, Verdict
 from tools.cloud import Cloud, Device
 from tools.factory import littlefs
 from tools.factory.product import BLOCKS, ROOT, STATE, board_files, board_image, built
@@ -384,7 +384,7 @@ def fat(folder: Path, full: bool) -> Iterator[tuple[str, list[str]]]:
                 yield f"FAT of {block}-byte sectors, cut {(at, torn)}", wrong
 
 
-def run(full: bool, tell: Callable[[str], None], seed: int | None = None) -> Verdict:
+def run(full: bool, tell: Callable[[str], None], seed: int = SEED) -> Verdict:
     """Cuts the power at every flash operation of all that a device does.
 
     The short form cuts some of a first boot, and the one of a heartbeat.
@@ -393,8 +393,6 @@ def run(full: bool, tell: Callable[[str], None], seed: int | None = None) -> Ver
     if find_micropython() is None:
         verdict.note = "not tried: there is no MicroPython for this computer"
         return verdict
-    seed = random.getrandbits(32) if seed is None else seed
-    tell(f"power cuts: seed {seed}")
     rng = random.Random(seed)
     with (
         tempfile.TemporaryDirectory(prefix="muster-power-") as folder,
@@ -408,7 +406,8 @@ def run(full: bool, tell: Callable[[str], None], seed: int | None = None) -> Ver
         for n, scenario in enumerate(prepared[0]):
             operations[scenario.name.rstrip(" 0123456789")] += scenario.operations
             jobs += [(n, cuts) for cuts in cuts_of(scenario, full, rng)]
-        verdict.note = "flash operations cut: " + ", ".join(f"{name} {n}" for name, n in operations.items())
+        cut = ", ".join(f"{name} {n}" for name, n in operations.items())
+        verdict.note = f"seed {seed}; flash operations cut: {cut}"
         tell(verdict.note)
         free = queue.SimpleQueue[tuple[Bench, list[Scenario]]]()
         for pair in zip(benches, prepared, strict=True):

@@ -15,7 +15,7 @@ from pathlib import Path
 from tools.board import BoardError, find_micropython
 from tools.chaos.flash import on_flash
 from tools.chaos.power import BOARDS, DUE, REPORTED, SECRET_INFO, Bench, Kept, lasts
-from tools.chaos.verdict import Verdict
+from tools.chaos.verdict import SEED, Verdict
 from tools.cloud import Cloud
 from tools.factory import littlefs
 from tools.factory.product import STATE
@@ -254,14 +254,13 @@ def failing(folder: Path, full: bool) -> Iterator[tuple[str, list[str]]]:
             yield f"{kind} fails with {errno} at operations {fails}", wrong
 
 
-def run(full: bool, tell: Callable[[str], None], seed: int | None = None) -> Verdict:
+def run(full: bool, tell: Callable[[str], None], seed: int = SEED) -> Verdict:
     """Spoils stored records in every way; the short form a sample of them."""
     verdict = Verdict("rotten flash")
     if find_micropython() is None:
         verdict.note = "not tried: there is no MicroPython for this computer"
         return verdict
-    seed = random.getrandbits(32) if seed is None else seed
-    tell(f"rotten flash: seed {seed}")
+    verdict.note = f"seed {seed}"
     rng = random.Random(seed)
     jobs = harms(rng)
     if not full:
@@ -294,7 +293,7 @@ def run(full: bool, tell: Callable[[str], None], seed: int | None = None) -> Ver
 
         for what, wrong in itertools.chain(pool.map(harmed, jobs), failing(folder, full)):
             verdict.cases += 1
-            verdict.failures += [f"{what} (seed {seed}): {fault}" for fault in wrong]
+            verdict.failures += [f"{what}: {fault}" for fault in wrong]
             if verdict.cases % 10 == 0:
                 tell(f"rotten flash: {verdict.cases}, {what}")
     return verdict

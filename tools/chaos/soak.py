@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.board import Board, BoardError, find_micropython
-from tools.chaos.verdict import Verdict
+from tools.chaos.verdict import SEED, Verdict
 from tools.cloud import Cloud, Device
 from tools.factory.product import ROOT, board_image
 
@@ -159,14 +159,12 @@ def batches(rng: random.Random, count: int) -> Iterator[tuple[str, int, dict[str
         yield rng.choice(("kept", "anew")), count, {}
 
 
-def run(full: bool, tell: Callable[[str], None], seed: int | None = None) -> Verdict:
+def run(full: bool, tell: Callable[[str], None], seed: int = SEED) -> Verdict:
     """A device's program with a fixed heap under all kinds of faults; then a board, for some hundreds."""
     verdict = Verdict("soak")
     if find_micropython() is None:
         verdict.note = "not tried: there is no MicroPython for this computer"
         return verdict
-    seed = random.getrandbits(32) if seed is None else seed
-    tell(f"soak: seed {seed}")
     random.seed(seed)  # the box draws its faults from here
     rng = random.Random(seed)
     key = secrets.token_hex(8)
@@ -175,9 +173,9 @@ def run(full: bool, tell: Callable[[str], None], seed: int | None = None) -> Ver
         in_program(verdict, cloud, devices[0], Path(folder), full, rng, tell)
         on_board(verdict, cloud, devices[1], Path(folder) / "board", full, tell)
         fetched = [device["secretCount"] for device in cloud.state()["devices"]]
+    verdict.note = f"seed {seed}; {verdict.note}"
     if fetched != [1, 1]:
         verdict.failures.append(f"the secrets were fetched {fetched} times")
-    verdict.failures = [f"{failure} (seed {seed})" for failure in verdict.failures]
     return verdict
 
 

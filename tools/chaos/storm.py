@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tools.board import Board, choose_vm
-from tools.chaos.verdict import Verdict
+from tools.chaos.verdict import SEED, Verdict
 from tools.cloud import Cloud, Device
 from tools.demo import REPORT, record, secret_on
 from tools.factory.product import board_image
@@ -362,10 +362,8 @@ def early(answered: list[float], forgot: list[tuple[float, int]]) -> list[str]:
     return wrong
 
 
-def run(full: bool, tell: Callable[[str], None], seed: int | None = None) -> Verdict:
+def run(full: bool, tell: Callable[[str], None], seed: int = SEED) -> Verdict:
     boards, seconds = (BOARDS, SECONDS) if full else (BOARDS_SHORT, SECONDS_SHORT)
-    seed = random.getrandbits(32) if seed is None else seed
-    tell(f"storm: seed {seed}")
     told = [time.monotonic()]
 
     def look(storm: Storm) -> None:
@@ -380,9 +378,8 @@ def run(full: bool, tell: Callable[[str], None], seed: int | None = None) -> Ver
     return weather(boards, seconds, seed, look)
 
 
-def watch(boards: int, minutes: float, seed: int | None, console: Console) -> Verdict:
+def watch(boards: int, minutes: float, seed: int, console: Console) -> Verdict:
     """The same as a table that lives."""
-    seed = random.getrandbits(32) if seed is None else seed
     console.print(
         f"{number(boards, 'board')} and the clouds in a box for {minutes:g} min, seed {seed}. Ctrl-C ends it."
     )
@@ -399,7 +396,7 @@ def weather(boards: int, seconds: float, seed: int, look: Callable[[Storm], None
     random.seed(seed)  # the box draws from here
     with tempfile.TemporaryDirectory(prefix="muster-storm-") as folder:
         verdict = Storm(boards, seconds, random.Random(seed), Path(folder), look).rage()
-    verdict.failures = [f"{failure} (seed {seed})" for failure in verdict.failures]
+    verdict.note = f"seed {seed}; {verdict.note}"
     return verdict
 
 
