@@ -109,7 +109,7 @@ class PrivateKey:
         It must not be encrypted. Raises ValueError, which says what is wrong and
         nothing of the key.
         """
-        # RSAPrivateKey (RFC 8017, A.1.2): version 0 has two primes. dp and dq say all that d says.
+        # dp and dq say all that d says.
         version, n, e, _, p, q, dp, dq, coefficient = _numbers(pem, b"PRIVATE KEY", 9)
         if version:
             raise ValueError(_DAMAGED)
@@ -206,6 +206,9 @@ def _numbers(pem, kind, count):
             raise ValueError(_DAMAGED)
     numbers = []
     while at < end:
+        # RSAPrivateKey (RFC 8017, A.1.2): version 1 is of more than two primes.
+        if count == 9 and numbers == [1]:
+            raise ValueError("the RSA key has more than two primes: make one of two (openssl genrsa 2048)")
         start, at = _open(der, at, end, _INTEGER)
         if start == at or der[start] & 0x80:  # none, or negative
             raise ValueError(_DAMAGED)
@@ -219,6 +222,8 @@ def _decode(pem, kind):
     """The label and the DER of the first block in PEM text: of that kind, or of "RSA " and that kind."""
     if isinstance(pem, str):
         pem = pem.encode()
+    # From an environment variable its lines may come as text.
+    pem = pem.replace(b"\\r", b"").replace(b"\\n", b"\n")
     start = pem.find(b"-----BEGIN ") + 11
     at = pem.find(b"-----", start)
     label = pem[start:at]

@@ -285,6 +285,12 @@ def test_pem_as_it_arrives():
         # attributes of PKCS#8
         pem("PRIVATE KEY", element(0x30, wrapped(der())[4:], b"\xa0\x00")),
         KEY + EC_KEY,
+        # from an environment variable or a line of JSON
+        KEY.replace("\n", "\\n"),
+        KEY.replace("\n", "\\r\\n").encode(),
+        '"' + KEY.strip().replace("\n", "\\n") + '"',
+        KEY.replace("\n", " "),
+        "  \n\t" + KEY,
     ):
         assert PrivateKey.from_pem(text).sign(b"muster") == SIGNATURE
     n, e = numbers()[1:3]
@@ -315,6 +321,13 @@ def test_the_wrong_kind_of_pem_is_named():
     # rsassaPss, 1.2.840.113549.1.1.10: such a key must not be used otherwise.
     pss = element(0x30, RSA_ENCRYPTION[2:-3] + b"\x0a")
     assert "another algorithm" in refused(pem("PRIVATE KEY", wrapped(der(), pss)))
+
+
+def test_a_key_of_three_primes_is_told_so():
+    other = element(0x30, element(0x30, integer(7), integer(5), integer(3)))
+    three = element(0x30, integer(1), *[integer(n) for n in numbers()[1:]], other)
+    for text in (pem("RSA PRIVATE KEY", three), pem("PRIVATE KEY", wrapped(three))):
+        assert "more than two primes" in refused(text)
 
 
 def test_pem_cut_short():
