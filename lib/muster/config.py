@@ -3,13 +3,12 @@
 What the keys mean to the platform is in China Mobile's device access protocol.
 """
 
-import io
-import json
 import os
 
 from . import cmei, log
 from .clock import SERVERS
-from .errors import ConfigError, _line
+from .errors import ConfigError, line
+from .jsontext import dumps, loads
 from .masked import Masked, is_secret, masked
 
 _MAX_BYTES = 16384
@@ -19,8 +18,7 @@ _NAME = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 
 def _string(value):
-    # Nor half of a UTF-16 pair, for which UTF-8 has no bytes.
-    return isinstance(value, str) and not any(c < " " or c == "\x7f" or ord(c) >> 11 == 27 for c in value)
+    return isinstance(value, str) and value == line(value)
 
 
 def _text(value):
@@ -118,7 +116,12 @@ def _shown(name, value):
         return "something that is not shown here"
     if isinstance(value, (dict, list, tuple)):
         return "an object" if isinstance(value, dict) else "a list"
-    return _quoted(value) if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return _quoted(value)
+    try:
+        return dumps(value).decode()
+    except (TypeError, ValueError):
+        return "what JSON cannot hold"
 
 
 def _quoted(text):
@@ -126,7 +129,7 @@ def _quoted(text):
         # A piece of a secret could not be told from other text.
         return "a text of %d characters" % len(text)
     # MicroPython's repr() has Chinese as \u…: it is only for what would not be seen.
-    return '"%s"' % text if _line(text) == text else repr(text)
+    return '"%s"' % text if _string(text) else repr(text)
 
 
 def _distance(a, b):
@@ -182,7 +185,7 @@ def _check_numbers(config, given):
     needed = "imei" if config["cellular"] else "cmei"
     if needed not in given:
         text = '"%s" is missing: with "cellular" %s the platform wants it; "" if it cannot be known'
-        raise ConfigError("configuration key " + text % (needed, json.dumps(config["cellular"])))
+        raise ConfigError("configuration key " + text % (needed, str(config["cellular"]).lower()))
     if config[needed] == "":
         log.warning('%s is "": the platform looks for it in the admission test' % needed)
 
@@ -255,7 +258,6 @@ def _checked(raw):
 def load(path="/config.json"):
     """Returns the configuration in that file, as check() does; raises ConfigError."""
     raw, problem = read(path)
-    # Raised out here: the exceptions of CPython's json carry the whole file, secrets and all.
     if problem:
         raise ConfigError(problem)
     return check(raw)
@@ -275,20 +277,7 @@ def read(path):
             return None, "cannot read %s (%s); write it anew" % (path, e)
         wanted = "productId, productKey, deviceNo, firmwareVersion and cmei"
         return None, "no %s: write one, a JSON object with at least %s" % (path, wanted)
-    if data[:3] == b"\xef\xbb\xbf":
-        data = data[3:]  # a mark that Windows' Notepad writes
-    stream = io.BytesIO(data)
     try:
-        text = str(data, "utf-8")
-        if "\\ud" in text or "\\uD" in text:
-            from .sse import whole
-
-            data = whole(text).encode()
-            stream = io.BytesIO(data)
-        return json.load(stream), None
-    except UnicodeError:
-        return None, "%s is not UTF-8; save it in that encoding" % path
-    except (ValueError, RuntimeError) as e:
-        # MicroPython says only that it failed, but stops reading there.
-        line = getattr(e, "lineno", 0) or data[: stream.tell()].count(b"\n") + 1
-        return None, "%s is not JSON: look at line %d or just before it" % (path, line)
+        return loads(data), None
+    except ValueError as e:
+        return None, "%s: %s" % (path, e)

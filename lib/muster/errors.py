@@ -1,4 +1,4 @@
-"""The four things that can go wrong."""
+"""The four things that can go wrong; what they say fits on a line of a terminal."""
 
 _MAX_WORDS = 300
 _MAX_CODE = 64
@@ -6,6 +6,9 @@ _MAX_CODE = 64
 
 class Error(Exception):
     """Anything that muster raises on purpose."""
+
+    def __init__(self, text=""):
+        super().__init__(line(text))
 
 
 class ConfigError(Error):
@@ -33,9 +36,9 @@ class CloudError(Error):
     ):
         self.cloud = cloud
         self.status = status
-        self.code = code = code and _line(code[:_MAX_CODE])
-        self.message = _line(message[:_MAX_WORDS])
-        self.log_id = log_id = log_id and _line(log_id[:_MAX_CODE])
+        self.code = code = code and line(code[:_MAX_CODE])
+        self.message = line(message[:_MAX_WORDS])
+        self.log_id = log_id = log_id and line(log_id[:_MAX_CODE])
         self.retryable = retryable
         self.retry_after = retry_after
         text = "%s refused: %s" % (cloud, self.message)
@@ -48,6 +51,20 @@ class CloudError(Error):
         super().__init__(text)
 
 
-def _line(text):
-    # A cloud may say anything; a log line is a line.
-    return "".join(c if c >= " " and c != "\x7f" else " " for c in text)
+def line(text):
+    """Returns text with a blank for each character that moves a cursor, starts a line or turns the direction.
+
+    A cloud, a file or a network may say anything. Half of a surrogate pair cannot be printed at all.
+    """
+    return "".join([" " if _steers(c) else c for c in str(text)])
+
+
+def _steers(c):
+    if c < "\u0600":
+        return c < " " or "\x7f" <= c < "\xa0"
+    return (
+        "\u2028" <= c <= "\u202e"
+        or "\u2066" <= c <= "\u2069"
+        or c in "\u061c\u200e\u200f"
+        or ord(c) >> 11 == 27
+    )

@@ -76,7 +76,7 @@ class Session:
         """request() as a generator for the drivers of muster.wait."""
         headers = dict(headers or {})
         if json is not None:
-            from json import dumps
+            from .jsontext import dumps
 
             data = dumps(json)
             if _given(headers, "content-type") is None:

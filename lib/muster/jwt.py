@@ -5,9 +5,10 @@ nothing. aud, iss, jti and the rest of the claims are the caller's to check.
 """
 
 import binascii
-import json
+import re
 
 from .errors import Error
+from .jsontext import dumps, loads
 
 try:
     from micropython import const
@@ -15,6 +16,7 @@ except ImportError:
     const = int
 
 _LONGEST = const(16384)
+_TIMES = ("exp", "nbf", "iat")
 
 # {"alg":"HS256","typ":"JWT"} and {"alg":"RS256","typ":"JWT"}, encoded
 _HEADERS = {
@@ -40,7 +42,7 @@ def encode(claims, key, alg="HS256", headers=None):
     """
     if not isinstance(claims, dict):
         raise TypeError("the claims of a JWT are a dict")
-    message = _header(alg, headers) + _base64(_dumps(claims))
+    message = _header(alg, headers) + _base64(dumps(claims))
     signature = _signer(key, alg)(message)
     return b".".join((message, _base64(signature))).decode()
 
@@ -50,13 +52,12 @@ def decode(token, key, alg="HS256", now=None, leeway=0):
 
     token    a str of at most 16384 characters
     key      for HS256 as for encode(); for RS256 an rsa.PublicKey or PrivateKey, or a public key's PEM text
-    now      Unix seconds; the clock's by default
+    now      Unix seconds; the clock's by default. Of a float, a board has lost up to two minutes
     leeway   seconds by which the two clocks may differ
 
     Raises JWTError for a token that is not to be trusted. exp, nbf and iat may be
-    missing, but are whole numbers where they are there: a board's 32-bit floats
-    would move a fraction by minutes. Raises ValueError or TypeError for a wrong
-    alg or key.
+    missing; where they are there, their whole seconds count. Raises ValueError or
+    TypeError for a wrong alg, key or now.
     """
     verify = _verifier(key, alg)
     if not isinstance(token, str) or len(token) > _LONGEST:
@@ -72,15 +73,22 @@ def decode(token, key, alg="HS256", now=None, leeway=0):
         raise JWTError("the JWT's header does not say %s" % alg)
     if "crit" in header:
         raise JWTError("the JWT demands extensions (crit) that are not known here")
-    claims = _object(claims)
+    text, claims = claims, _object(claims)
     if now is None:
         from . import clock
 
         now = clock.now()
-    if _time(claims, "exp", now + 1) + leeway <= now:
+    elif not isinstance(now, (int, float)):
+        raise TypeError("now is Unix seconds, not %s" % type(now).__name__)
+    now, leeway = int(now), int(leeway)
+    times = claims
+    if any(isinstance(claims.get(name), float) for name in _TIMES):
+        # A board's 32-bit floats would move them by minutes: of their text, the whole seconds are read.
+        times = _object(_without_fractions(text))
+    if _time(times, "exp", now + 1) + leeway <= now:
         raise JWTError("the JWT has expired (exp)")
-    for name in ("nbf", "iat"):
-        if _time(claims, name, now) > now + leeway:
+    for name in _TIMES[1:]:
+        if _time(times, name, now) > now + leeway:
             raise JWTError("the JWT is not valid yet (%s): is the clock right?" % name)
     return claims
 
@@ -94,13 +102,20 @@ def _header(alg, headers):
         if "alg" in headers:
             raise ValueError("headers must not name alg: give it as alg=")
         header.update(headers)
-    return _base64(_dumps(header)) + b"."
+    return _base64(dumps(header)) + b"."
+
+
+def _without_fractions(text):
+    try:
+        return re.sub(rb"(\d)\.\d+(\s*[,}])", rb"\1\2", text)
+    except RuntimeError:  # of a fraction of some thousand digits
+        return text
 
 
 def _time(claims, name, default):
     value = claims.get(name, default)
     if type(value) is not int:  # isinstance would take a bool
-        raise JWTError("the JWT's %s is not a whole number of Unix seconds" % name)
+        raise JWTError("the JWT's %s is not a number of Unix seconds in digits" % name)
     return value
 
 
@@ -155,10 +170,6 @@ def _secret(key):
     return Key(key)
 
 
-def _dumps(value):
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
 def _base64(data):
     return binascii.b2a_base64(data).rstrip(b"=\n").replace(b"+", b"-").replace(b"/", b"_")
 
@@ -176,8 +187,8 @@ def _unbase64(text):
 
 def _object(text):
     try:
-        value = json.loads(text.decode())
-    except (ValueError, RuntimeError, MemoryError):  # the last two are for one that is nested deeply
+        value = loads(text)
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise JWTError("a part of the JWT is not a JSON object")

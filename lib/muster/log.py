@@ -5,6 +5,8 @@
 What is below level, INFO or WARNING, is not written.
 """
 
+from .errors import line
+
 INFO = 20
 WARNING = 30
 
@@ -19,10 +21,10 @@ def write(level, text):
 def info(text):
     """What a person may like to know."""
     if level <= INFO:
-        write(INFO, text)
+        write(INFO, line(text))
 
 
 def warning(text):
     """What a person should know."""
     if level <= WARNING:
-        write(WARNING, "warning: " + text)
+        write(WARNING, "warning: " + line(text))

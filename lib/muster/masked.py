@@ -23,23 +23,25 @@ def is_secret(name):
     return str(name).lower().replace("_", "").replace("-", "") in _SECRETS
 
 
-def _copy(value, hide):
+def copied(value, hide):
+    """Returns a copy of value, of ordinary dicts and lists, with *** for its secrets or with them."""
     if isinstance(value, dict):
-        return {k: "***" if hide and is_secret(k) else _copy(value[k], hide) for k in value}
+        return {k: "***" if hide and is_secret(k) else copied(value[k], hide) for k in value}
     if isinstance(value, (list, tuple)):
-        return [_copy(v, hide) for v in value]
+        return [copied(v, hide) for v in value]
     return value
 
 
 def masked(value):
     """Returns a copy of value, dicts and lists at any depth, with *** for every secret in it."""
-    return _copy(value, True)
+    return copied(value, True)
 
 
 class Masked(dict):
-    """A dict whose repr and str hide the secrets in it, at any depth.
+    """A dict whose repr and str hide the secrets in it, at any depth; so do its copy() and what | gives.
 
-    Not for json.dumps, which prints the *** on MicroPython: give it plain().
+    MicroPython knows it less well than a dict: json.dumps prints the *** there, |= makes an
+    ordinary dict of it, and update() and | take it only on their left. Give them plain().
     """
 
     def __repr__(self):
@@ -52,6 +54,12 @@ class Masked(dict):
     def copy(self):
         return Masked(self.items())  # MicroPython's dict() copies no subclass
 
+    def __or__(self, other):
+        return Masked([(name, d[name]) for d in (self, other) for name in d])
+
+    def __ror__(self, other):
+        return Masked([(name, d[name]) for d in (other, self) for name in d])
+
     def plain(self):
         """Returns an ordinary dict with the secrets in it, at any depth."""
-        return _copy(self, False)
+        return copied(self, False)

@@ -1,10 +1,9 @@
 """An answer of HTTP/1: its head parsed strictly, its body read to exactly where it ends (RFC 9112)."""
 
-import json
-
 from . import wait
 from .connection import MAX_HEAD, MAX_LINE, Deadline
 from .errors import TransportError
+from .jsontext import loads
 
 try:
     from micropython import const
@@ -91,17 +90,7 @@ class Response:
 
     def json(self):
         """The body as JSON; ValueError if it is not."""
-        try:
-            content = self.content
-            if content[:3] == b"\xef\xbb\xbf":  # a byte-order mark
-                content = content[3:]
-            if b"\\ud" in content or b"\\uD" in content:
-                from .sse import whole
-
-                content = whole(str(content, "utf-8"))
-            return json.loads(content)
-        except (MemoryError, RuntimeError):
-            raise ValueError("the answer's JSON is too large, or nested too deeply")
+        return loads(self.content)
 
     @property
     def raw(self):

@@ -121,7 +121,7 @@ def test_the_header_is_on_the_eight_calls_and_on_no_other():
         "/v1/workflows/chat",
         "/v1/workflow/stream_resume",
     ]
-    assert all(headers["X-Coze-DeviceInfo"] == '{"device_id": "d"}' for _, headers in recorder.asked)
+    assert all(headers["X-Coze-DeviceInfo"] == '{"device_id":"d"}' for _, headers in recorder.asked)
     raises(TransportError, cloud.bind_devices, "c", [("label", "value")])
     assert "X-Coze-DeviceInfo" not in recorder.asked[-1][1]
 
@@ -366,6 +366,21 @@ def test_a_gateway_of_ones_own_takes_hs256():
     claims = jwt.decode(sent[0][len("Bearer ") :], "shared secret", "HS256")
     assert claims["session_context"]["device_info"] == {"device_id": "d"}
     assert claims["aud"] == "api.coze.cn" and claims["iss"] == "app" and len(claims["jti"]) > 32
+
+
+def test_the_aud_of_a_jwt_is_host_and_port_alone():
+    from muster import jwt
+
+    for base_url, aud in (
+        ("https://api.coze.com", "api.coze.com"),
+        ("https://gateway.example:8443/coze/", "gateway.example:8443"),
+        ("https://[::1]:8443/a/b", "[::1]:8443"),
+    ):
+        cloud = Coze(Recorder(), "app", private_key="shared secret", alg="HS256", base_url=base_url)
+        raises(TransportError, cloud.access_token)
+        asked, headers = cloud._session.asked[0]
+        assert asked == base_url.rstrip("/") + "/api/permission/oauth2/token"
+        assert jwt.decode(headers["Authorization"][len("Bearer ") :], "shared secret")["aud"] == aud
 
 
 def test_no_key_token_or_jwt_is_seen_anywhere(coze):

@@ -1,4 +1,5 @@
 import json
+import sys
 
 from muster.masked import Masked, masked
 
@@ -51,6 +52,19 @@ def test_a_copy_hides_them_too():
     assert type(value) is Masked and value == {"key": SECRET, "ssid": "shown"}
     for text in printed(value):
         assert SECRET not in text and "shown" in text, text
+
+
+def test_what_is_joined_to_it_is_hidden_too():
+    value, more = Masked({"key": SECRET, "ssid": "shown"}), {"sk": SECRET, "ssid": "shown too"}
+    joined = [value | more, value | Masked(more)]
+    if sys.implementation.name == "cpython":  # MicroPython's dict cannot: it raises
+        joined.append({"key": SECRET} | Masked(more))
+        value |= more
+        joined.append(value)
+    for both in joined:
+        assert type(both) is Masked and both == {"key": SECRET, "sk": SECRET, "ssid": "shown too"}
+        for text in printed(both):
+            assert SECRET not in text and "shown too" in text, text
 
 
 def test_it_is_a_plain_dict_otherwise():

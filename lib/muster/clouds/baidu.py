@@ -5,12 +5,12 @@ fc, pk, ak and sk name the vendor, the product, a device and that device's key; 
 not the Access Key pair, which signs the requests.
 """
 
-import json
 import time
 
 from .. import clock
 from ..errors import CloudError
 from ..hmac import Key
+from ..jsontext import dumps
 from ..masked import Masked
 from . import accept, header, json_object, may_pass, said, seconds
 
@@ -186,7 +186,7 @@ class Baidu:
         url = self._origin + path
         if params:
             url += "?" + _query(params)
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else dumps(body)
         response = self._session.request(method, url, data=data, headers=headers)
         status = response.status_code
         answer = json_object(response)

@@ -5,9 +5,8 @@ is plain data, and the reading of its answer; the two halves are public, for pro
 that send in another way.
 """
 
-import json
-
 from ..errors import CloudError
+from ..jsontext import dumps, loads
 from ..masked import Masked
 from . import accept, json_object, may_pass, said, seconds
 
@@ -107,10 +106,10 @@ class ChinaMobile:
         headers = dict(self._headers, Authorization="Bearer " + ai_token)
         headers["X-AI-VID"] = self._product_id
         headers["X-AI-UID"] = device_id
-        return self._answer_of_model(json.dumps(body).encode(), headers, ai_token)
+        return self._answer_of_model(dumps(body), headers, ai_token)
 
     def _answer_of_model(self, body, headers, ai_token):
-        from ..sse import events, parse
+        from ..sse import events
 
         url = self._llm_url + "/llm/v1/chat/completions"
         response = self._session.request("POST", url, data=body, headers=headers, stream=True)
@@ -121,7 +120,7 @@ class ChinaMobile:
                 if data == "[DONE]":
                     return
                 try:
-                    event = parse(data)
+                    event = loads(data)
                     if event.get("error"):
                         raise self._model_error(response, event, ai_token)
                     # The last piece may hold nothing but what it costs.
@@ -207,7 +206,7 @@ class ChinaMobile:
         return self._session.request(method, url, data=body, headers=headers, **more)
 
     def _request(self, call, body):
-        body = json.dumps(body, separators=(",", ":")).encode()
+        body = dumps(body)
         return "POST", self._base_url + "/v2/customer/device/" + call, body, self._headers
 
     def _read(self, response, device_secret=""):

@@ -5,14 +5,14 @@ and Coze's public documentation of OAuth JWT (channel) and of each call.
 """
 
 import binascii
-import json
 import os
 import sys
 
 from .. import clock
 from ..errors import CloudError
+from ..jsontext import dumps, loads
 from ..masked import Masked
-from ..sse import events, parse
+from ..sse import events
 from . import accept, header, is_token, json_object, may_pass, said, seconds
 
 PRODUCTION = "https://api.coze.cn"
@@ -233,7 +233,7 @@ class Coze:
         now = self._now()
         claims = {
             "iss": self._client_id,
-            "aud": self._base_url.partition("://")[2],
+            "aud": self._base_url.partition("://")[2].partition("/")[0],
             "iat": now,
             "exp": now + _JWT_S,
             "jti": binascii.hexlify(os.urandom(33)).decode(),
@@ -296,9 +296,9 @@ class Coze:
         self._sent = bearer or self.access_token()
         headers["Authorization"] = "Bearer " + self._sent
         if bills and self._given and self._device:
-            headers["X-Coze-DeviceInfo"] = _ascii(json.dumps(self._device))
+            headers["X-Coze-DeviceInfo"] = _ascii(dumps(self._device).decode())
         if isinstance(body, dict):
-            body = json.dumps({k: v for k, v in body.items() if v is not None}).encode()
+            body = dumps({k: v for k, v in body.items() if v is not None})
         elif sys.implementation.name == "micropython" and not hasattr(self._session, "exchange"):
             body = iter(body)  # its stock requests sends that in chunks, and nothing with a length
             del headers["Content-Length"]
@@ -396,7 +396,7 @@ def _messages(messages, most):
 
 def _parsed(data):
     try:
-        data = parse(data)
+        data = loads(data)
     except ValueError:
         pass
     return data if isinstance(data, dict) else {}

@@ -4,10 +4,9 @@ Follows 新增设备 (security_and_compliance v2, 2025/10/21), and Feishu's publ
 of tenant_access_token and of its rate limits.
 """
 
-import json
-
 from .. import clock
 from ..errors import CloudError
+from ..jsontext import dumps
 from . import accept, header, is_token, json_object, may_pass, said, seconds
 
 PRODUCTION = "https://open.feishu.cn"
@@ -122,7 +121,7 @@ class Feishu:
         if token:
             headers["Authorization"] = "Bearer " + token
         url = self._base_url + "/open-apis" + path
-        response = self._session.request("POST", url, data=json.dumps(body).encode(), headers=headers)
+        response = self._session.request("POST", url, data=dumps(body), headers=headers)
         status = response.status_code
         answer = json_object(response)
         secrets = (token, self._app_secret)
