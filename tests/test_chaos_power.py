@@ -24,7 +24,7 @@ def test_a_power_cut_at_any_flash_operation_loses_nothing():
     told = []
     verdict = power.run(full=False, tell=told.append)
     assert not verdict.failures, "\n".join([told[0], *verdict.failures])
-    assert verdict.note == f"seed {SEED}; flash operations cut: first boot 10, heartbeat 1"
+    assert verdict.note == f"seed {SEED}; flash operations cut: first boot 15, heartbeat 1"
     # Some of a first boot's and a heartbeat's one, a deeper one for either, and those of FAT.
     assert verdict.cases == power.SAMPLE + 1 + 2 + 5 and verdict.losses == 0
 

@@ -33,7 +33,8 @@ class Agent:
     session   see muster.clouds; by default muster.http with the configured roots
     store     where the credentials are kept, a store of muster.store by default: an object
               with load, save and erase. If it also has beside(name), the schedule gets a
-              record of its own there; else it stands in the same one.
+              record of its own there, and a second save of the secret makes a second copy;
+              else both stand in the same one.
     clock     an object with now, trusted and sync, by default muster.clock
     hardware  by default muster.hardware
 
@@ -173,6 +174,7 @@ class Agent:
         if whole and all(record.get(key) == value for key, value in self._identity().items()):
             schedule = self._schedule_store.load() if self._schedule_store else record.get("schedule")
             self._credentials = Masked({key: record[key] for key in record if key != "schedule"})
+            self._keep_twice()
             # Another device's schedule must not hold up this one's first report.
             if schedule and schedule.get("of") == self._mark():
                 self._schedule.restore(schedule)
@@ -297,9 +299,15 @@ class Agent:
             # If not now: the secret lives on in memory, and every report tries the flash again.
             self._unsaved = not _kept("secret", self._store, self._credentials.plain())
             if not self._unsaved:
+                self._keep_twice()
                 # Not before it is on flash: whoever reads this may pull the plug.
                 log.info("enrolled as " + self._credentials["deviceId"])
         return Masked(self._credentials.plain())
+
+    def _keep_twice(self):
+        """Has the secret in both slots of a store of muster.store: the loss of one then costs nothing."""
+        if self._schedule_store:
+            _kept("second copy of the secret", self._store, self._credentials.plain())
 
     def _report(self):
         credentials = yield from self._enrol()

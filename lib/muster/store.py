@@ -2,15 +2,17 @@
 
 A record is a small dict of JSON values. It has two slots, and a save goes into
 the one that does not hold the newest record: a power cut spoils only what was
-being written, and the record before it still loads.
+being written, and the record before it still loads. Saved a second time, a record
+stands in both slots, and outlives the loss of either.
 """
 
 import binascii
-import json
 import os
 import struct
 from collections import OrderedDict
 
+from . import log
+from .jsontext import dumps, loads
 from .masked import Masked
 
 try:
@@ -23,7 +25,7 @@ _HEADER = "<IIH"
 _HEADER_SIZE = const(10)
 
 # Also the most that is ever read of a slot, whatever stands there.
-_FILE_SIZE = const(1024)
+_FILE_SIZE = const(4096)
 _BLOB_SIZE = const(512)
 
 _MODULUS = 1 << 32
@@ -44,62 +46,63 @@ def _unpack(raw):
         return None
     text = raw[_HEADER_SIZE:end]
     try:
-        record = json.loads(text)
+        record = loads(text)
     except ValueError:
         return None
     return (sequence, text, record) if isinstance(record, dict) else None
 
 
-def _newest(read):
-    """Returns (slot, sequence, text, record) of the newest record; without any (1, 0, b"", None)."""
-    newest = (1, 0, b"", None)
-    for slot in (0, 1):
-        found = _unpack(read(slot))
-        if found:
-            sequence, text, record = found
-            # The sequence number wraps: half the circle lies ahead, half behind.
-            if newest[3] is None or (sequence - newest[1]) % _MODULUS < _MODULUS // 2:
-                newest = (slot, sequence, text, record)
-    return newest
+def _slots(read):
+    """(slot, sequence, text, record) of both slots, the newest first; record is None if none stands there."""
+    zero, one = [(slot,) + (_unpack(read(slot)) or (0, b"", None)) for slot in (0, 1)]
+    # The sequence number wraps: half the circle lies ahead, half behind.
+    if zero[3] is None or (one[3] is not None and (one[1] - zero[1]) % _MODULUS < _MODULUS // 2):
+        return one, zero
+    return zero, one
 
 
-def _save(read, write, record, size):
+def _save(read, write, record, size, hint):
     if not isinstance(record, dict):
         raise ValueError("a record is a dict, unlike %r" % type(record))
     # In one order, since that of a MicroPython dict depends on its history.
-    text = json.dumps(OrderedDict(sorted(record.items())), separators=(",", ":")).encode()
-    slot, sequence, old, _ = _newest(read)
-    if text == old:
+    text = dumps(OrderedDict(sorted(record.items())))
+    newest, other = _slots(read)
+    if text == newest[2] == other[2]:
         return
     length = _HEADER_SIZE + len(text)
     if length > size:
-        raise ValueError("the record takes %d bytes, and a slot holds %d: keep less in it" % (length, size))
-    raw = _pack((sequence + 1) % _MODULUS, text)
-    # MicroPython's json writes what it cannot read again.
-    if _unpack(raw) is None:
-        raise ValueError("a record holds what JSON can hold: text, numbers, lists and dicts")
-    write(1 - slot, raw)
+        raise ValueError("the record takes %d bytes, and a slot holds %d: %s" % (length, size, hint))
+    slot, sequence = other[0], (newest[1] + 1) % _MODULUS
+    raw = _pack(sequence, text)
+    try:
+        write(slot, raw)
+    except OSError:
+        # Into the other one, if there is nothing to lose.
+        if newest[3] is not None:
+            raise
+        slot = 1 - slot
+        write(slot, raw)
     # As it will be loaded: what could not be read a moment ago may be newer.
-    if _newest(read)[2] != text:
+    if _slots(read)[0][:3] != (slot, sequence, text):
         raise OSError(
             "the flash did not keep the record: it reads back otherwise; the one before still stands"
         )
 
 
 def _load(read):
-    record = _newest(read)[3]
+    record = _slots(read)[0][3]
     return None if record is None else Masked(record)
 
 
 def _erase(read, remove):
-    slot = _newest(read)[0]
+    newest, other = _slots(read)
     # The newest goes last: cut short, an erase must not bring back the record before.
-    for s in (1 - slot, slot):
+    for slot in (other[0], newest[0]):
         try:
-            remove(s)
+            remove(slot)
         except OSError:
             pass  # mostly because it is not there
-    if _newest(read)[3] is not None:
+    if _slots(read)[0][3] is not None:
         raise OSError("the record could not be erased: it still loads")
 
 
@@ -109,7 +112,8 @@ class FileStore:
     path   without the suffix; its directories are made when missing
 
     Up to 118 bytes of JSON LittleFS keeps within the directory, and a save
-    costs it no block of its own; the limit is 1014.
+    costs it no block of its own; the limit is 4086. What stands in the way of
+    the files or their directories is renamed, with a ~ behind its name.
     """
 
     def __init__(self, path):
@@ -123,12 +127,13 @@ class FileStore:
         return _load(self._read)
 
     def save(self, record):
-        """Writes the dict and reads it back; does nothing if it is the one that stands there.
+        """Writes the dict and reads it back.
 
-        Raises OSError when flash is full or fails, ValueError for a record too
-        large: load() then still returns the record before.
+        Saved again, it goes into the other slot as well; from then on a save of the
+        same does nothing. Raises OSError when flash is full or fails, ValueError or
+        TypeError for a record too large or no JSON: load() then still returns the one before.
         """
-        _save(self._read, self._write, record, _FILE_SIZE)
+        _save(self._read, self._write, record, _FILE_SIZE, "keep less in it")
 
     def erase(self):
         """Removes the record; OSError if it is still there afterwards."""
@@ -142,9 +147,12 @@ class FileStore:
         return "%s.%d" % (self.path, slot)
 
     def _read(self, slot):
+        path = self._slot(slot)
         try:
-            with open(self._slot(slot), "rb") as f:
-                return f.read(_FILE_SIZE)
+            # read(n) would allocate all of n.
+            size = min(os.stat(path)[6], _FILE_SIZE)
+            with open(path, "rb") as f:
+                return f.read(size)
         except OSError:
             return b""
 
@@ -153,7 +161,7 @@ class FileStore:
         try:
             _put(path, raw)
         except OSError:
-            # No directory yet, or one in the file's place; for anything else the second attempt raises it.
+            # No directory yet, or what is none; for anything else the second attempt raises it.
             _make_room(path)
             _put(path, raw)
 
@@ -169,15 +177,21 @@ def _put(path, raw):
 def _make_room(path):
     at = path.find("/", 1)
     while at > 0:
+        _move_aside(path[:at], 0x8000)
         try:
             os.mkdir(path[:at])
         except OSError:
             pass  # it is there
         at = path.find("/", at + 1)
+    _move_aside(path, 0x4000)
+
+
+def _move_aside(path, kind):
+    """Renames a file (0x8000) or a directory (0x4000) that stands where the other belongs."""
     try:
-        # On LittleFS rmdir() would take a file as well.
-        if os.stat(path)[0] & 0x4000:
-            os.rmdir(path)
+        if os.stat(path)[0] & 0xF000 == kind:
+            os.rename(path, path + "~")
+            log.warning("%s was in the way of a record, and is %s~ now" % (path, path))
     except OSError:
         pass
 
@@ -214,7 +228,7 @@ class NvsStore:
 
     def save(self, record):
         """As FileStore.save."""
-        _save(self._read, self._write, record, _BLOB_SIZE)
+        _save(self._read, self._write, record, _BLOB_SIZE, 'keep it in files ("store": "file")')
 
     def erase(self):
         """As FileStore.erase."""

@@ -1,11 +1,14 @@
 import asyncio
 import json
+import os
 
 from helpers import raises
 from muster import clock, log
 from muster.agent import Agent
 from muster.errors import CloudError, ConfigError, Error, TransportError
+from muster.store import FileStore, NvsStore
 from test_clock import Board
+from test_store import Nvs
 
 NOW = 1795305600
 HOUR = 3600
@@ -134,6 +137,7 @@ class Platform:
         self.fault = None
         self.lies = {}
         self.secrets = 0
+        self.tail = ""
 
     def request(self, method, url, data=None, headers=None):
         call = url[url.rindex("/") + 1 :]
@@ -149,7 +153,7 @@ class Platform:
         if call == "info":
             self.secrets += 1
             asked = {name: body[name] for name in ("deviceNo", "productId")}
-            data = dict(SECRET, deviceSecret="s3cret%d" % self.secrets, **asked)
+            data = dict(SECRET, deviceSecret="s3cret%d%s" % (self.secrets, self.tail), **asked)
         else:
             data = {"deviceId": "d1", "protocolTypeTime": "t"}
         data.update(self.lies)
@@ -287,7 +291,7 @@ def test_a_heartbeat_rewrites_only_the_small_record():
     for _ in range(3):
         world.clock.time += 13 * HOUR
         agent.step()
-    assert world.store.saves == 1
+    assert world.store.saves == 2  # into both slots, at the enrolment
     assert world.store.beside("schedule").saves == 4
     assert len(world.store.beside("schedule").record) < 90
 
@@ -525,6 +529,74 @@ def test_full_flash_is_survived_and_the_secret_kept_as_soon_as_it_can_be():
     assert world.store.load()["deviceSecret"] == "s3cret1"
     # It must not have cost the schedule that was written meanwhile.
     assert world.agent().step() > HOUR
+
+
+def test_both_slots_hold_the_secret_before_enrolled_is_said(tmp):
+    def slots():
+        found = {}
+        for slot in (0, 1):
+            try:
+                with open("%s/credentials.%d" % (tmp, slot), "rb") as f:
+                    found[slot] = f.read()
+            except OSError:
+                pass
+        return found
+
+    def one_slot_is_lost(slot):
+        with open("%s/credentials.%d" % (tmp, slot), "wb") as f:
+            f.write(slots()[1 - slot][:-1] + b"?")
+
+    world = World()
+    world.store = FileStore(tmp + "/credentials")
+    said = []
+    write, log.write = log.write, lambda level, text: said.append((text, slots()))
+    try:
+        world.agent().step()
+        assert [kept for text, kept in said if "enrolled as" in text] == [slots()]
+        assert len(slots()) == 2 and all(b"s3cret1" in raw for raw in slots().values())
+        # The loss of either costs no second secret, and is mended at the next start.
+        for slot in (0, 1):
+            one_slot_is_lost(slot)
+            world.agent().step()
+            assert FileStore(tmp + "/credentials").load()["deviceSecret"] == "s3cret1"
+        one_slot_is_lost(0)
+        world.agent()
+        one_slot_is_lost(1)
+        world.agent().step()
+        before = slots()
+        world.clock.time += 13 * HOUR
+        world.agent().step()
+        assert world.platform.secrets == 1 and slots() == before
+        assert not any("written" in text for text, _ in said)
+    finally:
+        log.write = write
+
+
+def test_a_slot_that_cannot_be_written_is_warned_of_and_does_not_stop_the_other(tmp):
+    for slot in (0, 1):
+        world = World()
+        world.store = FileStore("%s/of%d" % (tmp, slot))
+        for name in ("%s.%d" % (world.store.path, slot), "%s.%d~" % (world.store.path, slot)):
+            os.mkdir(name)
+            os.mkdir(name + "/theirs")
+        text = lines_of(world.agent().step)
+        assert text.count("second copy of the secret could not be written") == 1 and "enrolled as" in text
+        world.agent().step()
+        assert world.platform.secrets == 1
+
+
+def test_a_long_secret_is_kept_in_files_and_refused_by_nvs_in_a_sentence(tmp):
+    world = World()
+    world.platform.tail = "s" * 1000
+    world.store = FileStore(tmp + "/credentials")
+    assert "written" not in lines_of(world.agent().step)
+    world.agent().step()
+    assert world.platform.secrets == 1 and len(world.store.load()["deviceSecret"]) == 1007
+    Nvs.flash = {}
+    world.store = NvsStore("muster", _nvs=Nvs("muster"))
+    text = lines_of(world.agent().step)
+    assert "secret could not be written to flash: the record takes" in text
+    assert "a slot holds 512" in text and '"store": "file"' in text and "enrolled as" not in text
 
 
 def test_wifi_is_joined_again_when_it_is_gone():

@@ -4,7 +4,7 @@ import struct
 import sys
 
 from helpers import raises
-from muster import store
+from muster import log, store
 from muster.store import FileStore, NvsStore
 
 A = {"deviceId": "d1", "deviceSecret": "old secret"}
@@ -101,12 +101,74 @@ def test_a_save_of_the_same_writes_nothing(tmp):
     s = FileStore(tmp + "/r")
     s.save(A)
     s.save(B)
+    s.save(B)
     before = get(tmp + "/r.0"), get(tmp + "/r.1")
     s.save({k: B[k] for k in reversed(sorted(B))})
     assert (get(tmp + "/r.0"), get(tmp + "/r.1")) == before
     s.save({"deviceId": 1})
     s.save({"deviceId": True})
     assert s.load()["deviceId"] is True
+
+
+def test_a_record_saved_twice_outlives_either_slot(tmp):
+    long = {"deviceSecret": "s" * 1000}
+    for directory in directories(tmp):
+        for n, records in enumerate(((A,), (A, B), (A, long))):
+            path = "%s/%d" % (directory, n)
+            s = FileStore(path)
+            for record in records:
+                s.save(record)
+            s.save(records[-1])
+            for slot in (0, 1):
+                good = get("%s.%d" % (path, slot))
+                for bit in range(3, len(good) * 8, 97):
+                    rotten = bytearray(good)
+                    rotten[bit // 8] ^= 1 << bit % 8
+                    put("%s.%d" % (path, slot), rotten)
+                    assert s.load() == records[-1], (slot, bit)
+                # Saved once more, it is in both again, and the other one was not touched.
+                other = get("%s.%d" % (path, 1 - slot))
+                s.save(records[-1])
+                assert get("%s.%d" % (path, 1 - slot)) == other
+                os.remove("%s.%d" % (path, 1 - slot))
+                assert s.load() == records[-1]
+                s.save(records[-1])
+
+
+def test_a_slot_that_cannot_be_written_does_not_stop_the_other(tmp):
+    for directory in directories(tmp):
+        for slot in (0, 1):
+            s = FileStore("%s/s%d" % (directory, slot))
+            for name in ("%s.%d" % (s.path, slot), "%s.%d~" % (s.path, slot)):
+                os.mkdir(name)
+                put(name + "/theirs", b"")
+            s.save(A)
+            assert s.load() == A
+            raises(OSError, s.save, A)
+            assert s.load() == A
+
+
+def test_what_stands_in_the_way_is_renamed_and_said(tmp):
+    lines = []
+    write, log.write = log.write, lambda level, text: lines.append(text)
+    try:
+        for directory in directories(tmp):
+            put(directory + "/state", b"not ours")
+            s = FileStore(directory + "/state/credentials")
+            s.save(A)
+            assert s.load() == A and get(directory + "/state~") == b"not ours"
+            os.mkdir(directory + "/state/credentials.1")
+            put(directory + "/state/credentials.1/theirs", b"")
+            s.save(A)
+            assert os.listdir(directory + "/state/credentials.1~") == ["theirs"]
+            assert len(get(directory + "/state/credentials.1")) == len(
+                get(directory + "/state/credentials.0")
+            )
+            assert len(lines) == 2 and directory + "/state was in the way" in lines[0], lines
+            assert "/state/credentials.1 was in the way" in lines[1]
+            lines.clear()
+    finally:
+        log.write = write
 
 
 def test_a_write_torn_at_any_byte_leaves_the_record_before(tmp):
@@ -205,8 +267,8 @@ def test_load_survives_whatever_stands_there(tmp):
     assert s.load() is None
     s.save(B)
     assert s.load() == B
-    raises(OSError, s.save, C)
-    assert s.load() == B
+    s.save(C)
+    assert s.load() == C and os.listdir(tmp + "/r.1~") == ["theirs"]
 
 
 def test_an_empty_directory_makes_way_for_a_record(tmp):
@@ -225,7 +287,7 @@ def test_a_huge_file_is_not_read(tmp):
         for _ in range(256):
             f.write(bytes(4096))
     assert s.load() is None
-    assert len(s._read(0)) <= 1024
+    assert len(s._read(0)) <= 4096
 
 
 def test_the_sequence_number_wraps(tmp):
@@ -271,11 +333,14 @@ def test_a_save_is_an_error_when_what_stood_there_could_not_be_read(tmp):
 
 def test_a_record_too_large_is_refused_and_the_old_one_kept(tmp):
     s = FileStore(tmp + "/r")
-    s.save({"x": "y" * (1024 - 10 - 8)})
-    assert len(s.load()["x"]) == 1006
-    assert "1025 bytes" in str(raises(ValueError, s.save, {"x": "y" * 1007}))
+    s.save({"x": "y" * (4096 - 10 - 8)})
+    assert len(s.load()["x"]) == 4078
+    assert "4097 bytes" in str(raises(ValueError, s.save, {"x": "y" * 4079}))
     raises(ValueError, s.save, {"x": "y" * 70000})
-    assert len(s.load()["x"]) == 1006
+    assert len(s.load()["x"]) == 4078
+    for value in ({1}, b"x", float("nan"), "\ud83d"):
+        assert "JSON" in str(raises((TypeError, ValueError), s.save, {"x": value}))
+    assert len(s.load()["x"]) == 4078
 
 
 def test_a_full_file_system_keeps_the_old_record(tmp):
@@ -341,7 +406,8 @@ def test_power_cut_at_every_write_leaves_the_old_record_or_the_new_one():
     for kind in ("VfsLfs2", "VfsFat"):
         for size in (20, 600):
             old, new = {"s": "o" * size}, {"s": "n" * size}
-            gc.collect()  # the last images are large
+            image = writes = data = None  # the last ones are large
+            gc.collect()
             image, writes = saved_over(kind, [{"s": "first"}, old, new])
             seen = []
             for cut in range(len(writes)):
@@ -512,6 +578,8 @@ def test_nvs_limits():
     s = NvsStore("muster")
     s.save({"x": "y" * 494})
     assert s.load() == {"x": "y" * 494}
+    refused = str(raises(ValueError, s.save, {"x": "y" * 1000}))
+    assert "1018 bytes" in refused and "512" in refused and '"store": "file"' in refused
     assert "513 bytes" in str(raises(ValueError, s.save, {"x": "y" * 495}))
     assert s.load() == {"x": "y" * 494}
     assert "15 and 13" in str(raises(ValueError, NvsStore, "a" * 16))

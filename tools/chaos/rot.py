@@ -137,12 +137,12 @@ def harms(rng: random.Random) -> list[Harm]:
             Harm(f"garbage in {name}", f"put({zero!r}, os.urandom(900)); put({one!r}, os.urandom(5000))"),
             Harm(f"a directory at {zero}", f"folder({zero!r})"),
             Harm(f"directories at {zero} and {one}", f"folder({zero!r}); folder({one!r})"),
-            Harm(f"a full directory at {zero}", f"folder({zero!r}); put({zero + '/x'!r}, b'x')", kept=False),
+            Harm(f"a full directory at {zero}", f"folder({zero!r}); put({zero + '/x'!r}, b'x')"),
         ]
     c, s = "/state/credentials.0", "/state/schedule.0"
     found += [
         Harm("both records swapped", f"c, s = get({c!r}), get({s!r}); put({c!r}, s); put({s!r}, c)"),
-        Harm("a file at /state", "forget(); os.rmdir('/state'); put('/state', b'x')", kept=False),
+        Harm("a file at /state", "forget(); os.rmdir('/state'); put('/state', b'x')"),
         Harm("nothing of its own left", "forget(); os.rmdir('/state')"),
         *(Harm(f"flash full but for {left} blocks", f"fill({left})", kept=False) for left in (0, 1, 2, 3, 6)),
         Harm("flash that cannot be written, with its secret", world=READ_ONLY),
