@@ -10,7 +10,7 @@ import json
 import sys
 import time
 
-from muster import cmei, config, http, jwt, log, rsa, sse, wait, x509
+from muster import cmei, config, http, jsontext, jwt, log, rsa, sse, wait, x509
 from muster.clouds import baidu, chinamobile, coze, feishu
 from muster.connection import Connection, Deadline
 from muster.errors import CloudError, ConfigError, TransportError
@@ -227,7 +227,7 @@ def events(lines):
 
 def event_data(text):
     try:
-        return sse.parse(text)
+        return jsontext.loads(text)
     except ValueError:
         return "ValueError"
 
