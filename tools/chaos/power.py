@@ -103,7 +103,7 @@ class Kept:
         return (
             self.credentials == who
             and schedule is not None
-            and schedule["of"] == mark
+            and schedule.get("of") == mark
             and schedule["next"] > time.time() + RESTLESS["deadline"]
         )
 
