@@ -9,11 +9,23 @@ import sys
 
 from .masked import Masked, copied
 
+_COMPACT = (",", ":")
 _READING: dict = {}
-_WRITING: dict = {"separators": (",", ":")}
-if sys.implementation.name != "micropython":
+if sys.implementation.name == "micropython":
+
+    def _written(value):
+        return json.dumps(value, separators=_COMPACT)
+
+else:
     _READING["parse_constant"] = int  # which refuses NaN and Infinity, as JSON does
-    _WRITING["ensure_ascii"] = False
+
+    def _written(value):
+        return json.dumps(value, separators=_COMPACT, ensure_ascii=False)  # type: ignore
+
+
+# Made once: a check must not cost memory.
+_PLAIN = (str, int, bool)
+_LISTS = (list, tuple)
 
 _HALF = "text with half of a surrogate pair is no JSON"
 
@@ -59,7 +71,7 @@ def dumps(value):
         # MicroPython's json writes what it cannot read again, and *** out of a Masked.
         if _checked(value):
             value = copied(value, False)
-        data = json.dumps(value, **_WRITING).encode()
+        data = _written(value).encode()
         problem = _HALF if _halved(data) else None
     except UnicodeError:
         problem = _HALF
@@ -72,17 +84,18 @@ def dumps(value):
 
 def _checked(value):
     """Whether there is a Masked in it; raises for what is no JSON."""
-    if value is None or isinstance(value, (str, int, bool)):
+    if value is None or isinstance(value, _PLAIN):
         return False
     if isinstance(value, dict):
         found = isinstance(value, Masked)
         for name in value:
             if not isinstance(name, str):
                 raise TypeError("the names in a JSON object are text, not %s" % type(name).__name__)
-            if _checked(value[name]):
+            item = value[name]
+            if not isinstance(item, _PLAIN) and _checked(item):  # mostly without a call
                 found = True
         return found
-    if type(value) in (list, tuple):  # MicroPython writes a named tuple by its name
+    if type(value) in _LISTS:  # MicroPython writes a named tuple by its name
         found = False
         for item in value:
             if _checked(item):
