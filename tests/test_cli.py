@@ -34,7 +34,11 @@ def test_help(command):
         (["demo", "--vm", "pypy"], 2, "not one of"),
         (["cloud", "--devices", "/nowhere.csv"], 2, "does not exist"),
         (["cloud", "--port", "70000"], 2, "70000"),
-        (["cloud", "--devices", "README.md"], 1, "column productId is missing"),
+        (
+            ["cloud", "--devices", "README.md"],
+            1,
+            "productId and productKey and deviceNoType and deviceNo are not among them",
+        ),
         (["board", "--config", "/nowhere.json"], 2, "does not exist"),
         (["board", "--config", "LICENSE", "--roots", "LICENSE", "--dir", "/tmp"], 1, "is not JSON"),
     ],

@@ -114,7 +114,7 @@ def test_a_changed_file_is_sent_alone_and_then_nothing(make, root, cloud):
     assert said.startswith(f"{size:>9,}  /main.py\n1 file, {size:,} bytes sent in ")
     runs(board)
     after = board.files()
-    assert state(after) == state(before) and len(state(after)) == 2
+    assert state(after) == state(before) and len(state(after)) == 3
     assert after.pop("/main.py") == (root / "main.py").read_bytes() != before.pop("/main.py")
     assert after == before
     assert run(board, "--mpy") == "nothing to send: the board has it all\n"
@@ -154,7 +154,7 @@ def test_what_should_not_be_there_any_more_is_removed_when_asked(make, root, clo
     run(board, "--mpy", "--prune", "--roots", cloud.ca_pem)
     files = board.files()
     assert "/roots/old.der" not in files and "/roots/ca.der" in files
-    assert files["/lib/other.py"] == b"" and files["/song.wav"] == b"la" and len(state(files)) == 2
+    assert files["/lib/other.py"] == b"" and files["/song.wav"] == b"la" and len(state(files)) == 3
 
 
 def test_its_own_configuration_stays_and_says_which_clouds_are_wanted(make, root, cloud, tmp_path):

@@ -343,7 +343,7 @@ def test_what_can_go_wrong_is_a_sentence_and_a_status(tmp_path, platform, firmwa
         ('{"productId": "1"}', '"productKey" is missing'),
         ("[]", "the configuration is no JSON object"),
         ('"text"', "the configuration is no JSON object"),
-        ('{\n"productId": ,', "config.json is not JSON: look at line 2 or just before it"),
+        ('{\n"productId": ,', "config.json: this is not JSON: look at line 2 or just before it"),
     ],
 )
 def test_a_wrong_configuration_is_said_before_a_row_is_claimed(tmp_path, platform, content, words):

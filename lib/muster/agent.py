@@ -1,7 +1,6 @@
 """Enrol once, report on schedule, survive the rest."""
 
 import binascii
-import sys
 import time
 
 from . import clock as system_clock
@@ -9,6 +8,7 @@ from . import log, wait
 from .clouds import chinamobile
 from .errors import ConfigError, Error, TransportError
 from .masked import Masked
+from .memory import unload
 from .schedule import Schedule
 
 try:
@@ -428,10 +428,7 @@ def _checked(config):
     from . import config as configuration
 
     config = configuration.load() if config is None else configuration.check(config)
-    if sys.implementation.name == "micropython":
-        for name in ("config", "cmei"):
-            sys.modules.pop("muster." + name, None)
-            sys.modules["muster"].__dict__.pop(name, None)
+    unload("config", "cmei")
     return config
 
 

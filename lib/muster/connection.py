@@ -15,6 +15,7 @@ import sys
 from . import log
 from .clock import ticks_add, ticks_diff, ticks_ms
 from .errors import ConfigError, TransportError
+from .memory import unload
 from .x509 import certificates, validity
 
 try:
@@ -443,6 +444,7 @@ class Connection:
 
             shown = self._doing == "the TLS handshake" and (self._trust.shown or self.not_after)
             words = failure(reason.errno, getattr(reason, "reason", None) or "", shown)
+            unload("refusals")
             why = "%s; %s" % (words, reason) if words else reason
         return TransportError("%s: %s broke off (%s)" % (self.origin[1], self._doing, why))
 
@@ -454,6 +456,7 @@ class Connection:
         code = getattr(verdict, "verify_code", None)
         text = str(verdict).strip()
         sentence = "%s: its certificate was refused: %s" % (self.origin[1], in_words(text, code))
+        unload("refusals")
         early = code == 9 or "starts in the future" in text
         if "\n" in text or not (early or code == 10 or "validity has expired" in text):
             return TransportError(sentence)

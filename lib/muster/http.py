@@ -373,40 +373,13 @@ def _split(url):
     return scheme, host.lower(), int(port), path, authority
 
 
-def _resolve(target, location):
-    """_split() of a Location, which may be relative to target (RFC 3986, 5.2)."""
-    scheme, _, _, path, authority = target
-    # Spaces and raw UTF-8 are common there.
-    location = "".join(chr(c) if 33 <= c <= 126 else "%%%02X" % c for c in location.encode())
-    location = location.partition("#")[0]
-    if location[:2] == "//":
-        location = scheme + ":" + location
-    elif ":" not in location.partition("?")[0].partition("/")[0]:
-        if not location:
-            location = path
-        elif location[:1] == "?":
-            location = path.partition("?")[0] + location
-        elif location[:1] != "/":
-            location = path.partition("?")[0].rpartition("/")[0] + "/" + location
-        location = "%s://%s%s" % (scheme, authority, location)
-    scheme, host, port, path, authority = _split(location)
-    path, mark, query = path.partition("?")
-    parts = []
-    for part in path.split("/")[1:]:
-        if part == "..":
-            parts = parts[:-1]
-        elif part != ".":
-            parts.append(part)
-    if part in (".", ".."):
-        parts.append("")
-    return scheme, host, port, "/" + "/".join(parts) + mark + query, authority
-
-
 def _redirect(status, location, method, target, data, headers):
     """What to send where after a redirect: (method, target, data, headers)."""
+    from .redirect import absolute
+
     scheme, host = target[:2]
     try:
-        new = _resolve(target, location)
+        new = _split(absolute(target, location))
     except ValueError as e:
         raise TransportError("%s redirects to no usable address: %s" % (host, e))
     if new[:3] != target[:3]:

@@ -61,7 +61,7 @@ def test_no_value_of_a_configuration_steers_a_terminal():
 
 
 def test_a_value_that_is_text_is_shown_as_it_is():
-    assert "holds '玩 具'; expected" in str(raises(ConfigError, config.check, minimal(hostname="玩 具")))
+    assert 'holds "玩 具"; expected' in str(raises(ConfigError, config.check, minimal(hostname="玩 具")))
     assert "holds 'a\\nb'; expected" in str(raises(ConfigError, config.check, minimal(hostname="a\nb")))
     for value, shown in ((True, "true"), (None, "null"), (1.5, "1.5"), (b"x", "what JSON cannot hold")):
         assert "holds %s; expected" % shown in str(raises(ConfigError, config.check, minimal(hostname=value)))

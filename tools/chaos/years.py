@@ -44,8 +44,8 @@ late      Never 24 hours without an accepted report while everything is up long 
 
 burst     In any hour at most 40 requests to the platform, and 4 more for each boot in it.
 
-flash     At most one write for each secret and each report whose answer came; with the interval policy at
-          most 750 a year, and one more for each report that was early with an excuse.
+flash     At most two writes for each secret, and one for each report whose answer came; with the interval
+          policy at most 750 a year, and one more for each report that was early with an excuse.
 
 watchdog  Fed at least every 120 s at work, and between any two steps.
 
@@ -371,7 +371,7 @@ class Judge:
     def over(self) -> None:
         self.look_whether_late()
         writes = self.counts["writes"]
-        bound = self.counts["secrets received"] + self.counts["reports received"]
+        bound = 2 * self.counts["secrets received"] + self.counts["reports received"]
         if writes > bound:
             self.fail("flash", f"{writes} writes for {bound} answers")
         if self.world.policy == "interval":
