@@ -6,7 +6,7 @@ import time
 from . import clock as system_clock
 from . import log, wait
 from .clouds import chinamobile
-from .errors import ConfigError, Error, TransportError
+from .errors import ConfigError, Error, TransportError, line
 from .masked import Masked
 from .memory import unload
 from .schedule import Schedule
@@ -381,7 +381,7 @@ class Agent:
     def _note(self, e):
         """Keeps what went wrong, for status() and for what is tried next."""
         self._failures += 1
-        self._last_error = str(e) or type(e).__name__
+        self._last_error = line(str(e) or type(e).__name__)
         if isinstance(e, TransportError):
             self._unreached += 1
             if self._clock is system_clock:

@@ -504,6 +504,9 @@ def test_status_shows_what_failed_by_hand_too():
     raises(TransportError, agent.report)
     agent.enrol()
     assert agent.status()["last_error"] == "no route"
+    world.platform.fault = RuntimeError("no \x9b2J route")  # a driver's words may be anything
+    raises(RuntimeError, agent.report)
+    assert agent.status()["last_error"] == "no  2J route"
 
 
 def test_it_says_that_it_has_enrolled_once_the_secret_is_on_flash():

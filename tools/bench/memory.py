@@ -67,9 +67,9 @@ def agent(cloud: Cloud, device: Device, folder: Path) -> list[Figure]:
             "",
             f"{ratio:.2f} times: {told['agent'] / KB:.1f} KB, {loaded / KB:.1f} KB in {len(files)} files",
             None,
-            "heap of the 64-bit VM, where a reference takes twice the bytes that it takes on an ESP32; it grows "
-            "in steps, since MicroPython doubles its table of names when that is full. What "
-            "checks the configuration is loaded and let go of again: beside the other "
+            "heap of the 64-bit VM, where a reference takes twice the bytes that it takes on an ESP32. It "
+            "grows in steps: MicroPython doubles its table of names when that is full. What checks the "
+            "configuration is loaded and let go of again: beside the other "
             f"{len(kept)} files alone it is {told['agent'] / sum(kept):.2f} times.",
         ),
     ]
