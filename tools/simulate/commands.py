@@ -100,11 +100,11 @@ def _tell(result: list[Curve], devices: int, world: World) -> None:
         f"{reports} reports\na minute: the mean that every peak is measured by."
     )
     for number, title in enumerate(titles(world)):
-        click.echo(f"\n{title:32}   reports  unanswered   peak/min  peak/s  peak/mean")
+        click.echo(f"\n{title:32}   reports     unanswered   peak/min  peak/s  peak/mean")
         for curve in (c for c in result if c.scene == number):
             peak = int(curve.load.max())
             click.echo(
-                f"  {curve.strategy.name:30}{curve.reports.sum():10,}{curve.unanswered.sum():12,}"
+                f"  {curve.strategy.name:30}{curve.reports.sum():10,}{curve.unanswered.sum():15,}"
                 f"{peak:11,}{curve.peak_second:8,}{peak / even:11,.1f}"
             )
     firsts = result[0].firsts
