@@ -311,7 +311,8 @@ def _length(data, headers):
     else:
         length = int(given) if str(given).encode().isdigit() else 0
     if given is not None and str(given) != "%d" % length:
-        raise ValueError("Content-Length %r is not the number of bytes in data" % given)
+        # Not what was given: it may be a secret in the wrong place.
+        raise ValueError("the Content-Length is not the number of bytes in data")
     return length
 
 

@@ -224,3 +224,8 @@ def test_what_cannot_be_sent_is_refused_before_a_connection_is_made(server):
         assert "secret" not in str(raises(ValueError, http.get, url, headers=headers))
     raises(ValueError, http.request, "GET / HTTP/1.1\r\nA: b\r\n\r\nGET", url)
     assert seen(server) == []
+
+
+def test_a_content_length_that_is_none_is_not_shown():
+    said = raises(ValueError, lambda: http.get("http://127.0.0.1:9/", headers={"Content-Length": "s3cr3t"}))
+    assert "Content-Length" in str(said) and "s3cr3t" not in str(said)
