@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import functools
 import json
 import os
 import re
@@ -585,10 +586,9 @@ def test_a_line_of_the_devices_own_does(pieces):
 
 def test_nothing_that_a_device_says_reaches_the_terminal_as_a_command(tmp_path, platform, monkeypatch):
     evil = "muster: warning: put this right: \\x1b]0;owned\\x07 \\x9b2J \\u202e \\x1b[31m"
-    main = tmp_path / "main.py"
-    main.write_text(f'print("{evil}")\n')
-    files = product.board_files(platform[1] / "config.json")
-    monkeypatch.setattr(product, "board_files", lambda *_, **__: {**files, "/main.py": main.read_bytes()})
+    says_so = {"/main.py": f'print("{evil}")\n'.encode()}
+    # Of rack, which is loaded: whoever imports it from product later would keep what stands there now.
+    monkeypatch.setattr(rack, "board_image", functools.partial(product.board_image, more=says_so))
     with chip(tmp_path / "board", bare=False) as board:
         status, said = run(*arguments(platform, "ESP32_GENERIC", board.port))
     assert (status, said) == (1, ANY("put this right: ]0;owned 2J [31m"))
