@@ -27,6 +27,8 @@ pytest_plugins = ["servers"]
 
 # Told to end, a test's fixtures switch off their clouds and boards.
 signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))
+# In a shell's background it would be ignored, and by all that tests start and send it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY_TESTS = ROOT / "tests" / "lib"
