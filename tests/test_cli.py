@@ -7,6 +7,7 @@ import sys
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from tools import __main__ as start
 from tools import cli
@@ -20,11 +21,17 @@ def tools(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
 
 
-@pytest.mark.parametrize("command", [(), *[(name,) for name in cli.main.list_commands(None)]])
-def test_help(command):
-    done = tools(*command, "--help")
+def test_help():
+    done = tools("--help")
     assert done.returncode == 0 and not done.stderr
-    assert done.stdout.startswith("Usage: python3 -m tools")
+    assert done.stdout.startswith("Usage: python3 -m tools [OPTIONS] COMMAND")
+
+
+@pytest.mark.parametrize("command", cli.main.list_commands(None))
+def test_help_of_a_command(command):
+    done = CliRunner().invoke(cli.main, [command, "--help"], prog_name="python3 -m tools")
+    assert done.exit_code == 0 and not done.stderr
+    assert done.stdout.startswith(f"Usage: python3 -m tools {command} ")
 
 
 @pytest.mark.parametrize(
@@ -43,10 +50,11 @@ def test_help(command):
         (["board", "--config", "LICENSE", "--roots", "LICENSE", "--dir", "/tmp"], 1, "is not JSON"),
     ],
 )
-def test_what_is_called_wrongly_is_told_in_a_sentence(arguments, status, words):
-    done = tools(*arguments)
-    assert done.returncode == status, done.stdout + done.stderr
-    assert words in done.stderr and "Traceback" not in done.stderr + done.stdout
+def test_what_is_called_wrongly_is_told_in_a_sentence(arguments, status, words, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(cli.main, arguments)
+    assert done.exit_code == status, done.output
+    assert words in done.stderr and "Traceback" not in done.output
 
 
 def test_a_terminal_without_the_letters_ends_no_command(tmp_path):

@@ -558,7 +558,7 @@ def test_after_a_full_disk_nothing_is_given_until_it_is_opened_again(monkeypatch
 
 
 def test_many_threads_and_many_runs_share_no_row():
-    boards, threads, runs = 120, 8, 4
+    boards, threads, runs = 40, 8, 4
     batch(boards)
     got = {}
 

@@ -281,6 +281,6 @@ def test_what_failed_is_tried_again(operator):
 def test_a_failing_network_is_outlived(operator):
     faults = [{"status": 500}, {"status": 429}, {"connection": "close"}, {"connection": "truncate"}]
     operator.box.misbehave(share=0.2, one_of=faults)
-    file = operator.batch(600)
+    file = operator.batch(150)
     assert operator("import", file).exit_code == 0
     assert {device["received"] for device in operator.devices().values()} == {1}
