@@ -97,9 +97,10 @@ def test_each_folder_of_the_command_line_is_a_device_of_its_own(tmp_path):
 def test_a_board_ends_with_its_supervisor_however_that_ends(tmp_path, vm):
     (tmp_path / "image").write_bytes(image("import time\nprint('main')\nwhile True: time.sleep(0.05)\n"))
     program = f"""
-import time
+import signal, time
 from pathlib import Path
 from tools.board import Board
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
 here = Path({str(tmp_path)!r})
 board = Board(here / "board", (here / "image").read_bytes(), vm={vm!r}).start()
 board.wait_for("main")
