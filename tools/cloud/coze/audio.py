@@ -82,7 +82,7 @@ def router(state: State) -> APIRouter:
             }
         )
 
-    routes.include_router(forms)
+    routes.routes += forms.routes
     return routes
 
 

@@ -119,7 +119,7 @@ def router(state: State) -> APIRouter:
         steps = _steps(about, _question(body.additional_messages), done, request.state.fault)
         return stream(request, _events(steps), headers=log_header())
 
-    routes.include_router(polls)
+    routes.routes += polls.routes
     return routes
 
 

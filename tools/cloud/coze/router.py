@@ -17,7 +17,7 @@ def router(state: State) -> APIRouter:
     """Coze's calls, over the apps, tokens and channels that `state` holds."""
     routes = APIRouter()
     for part in (oauth, audio, chat, workflow, bind):
-        routes.include_router(part.router(state))
+        routes.routes += part.router(state).routes
     return routes
 
 

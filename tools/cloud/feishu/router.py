@@ -15,7 +15,7 @@ def router(state: State) -> APIRouter:
     """Feishu's calls, over the apps, tokens and records that `state` holds."""
     routes = APIRouter()
     for part in (token, record):
-        routes.include_router(part.router(state))
+        routes.routes += part.router(state).routes
     return routes
 
 
