@@ -163,10 +163,12 @@ def test_what_a_computer_leaves_in_folders_stays_out(tree, authorities, capsys):
 
 
 @pytest.mark.skipif(find_micropython() is None, reason="needs MicroPython, whose TLS is the board's")
-def test_a_root_that_the_board_s_tls_does_not_take_is_refused_by_name(tree, unusable_roots):
+def test_a_root_that_the_board_s_tls_does_not_take_is_refused_by_name(tree, authorities, unusable_roots):
+    good = tree / "good.pem"
+    good.write_bytes(authorities[0] + authorities[1])
     for path in unusable_roots.values():
         with pytest.raises(ValueError, match=f"mbedTLS. does not take the CA root {path}: leave it out"):
-            board_files({}, [Path(path)], root=tree, source=True)
+            board_files({}, [good, Path(path), good], root=tree, source=True)
     folder = Path(path).parent
     with pytest.raises(ValueError, match=rf"{folder}/constrained\.der"):
         board_files({}, [folder], root=tree, source=True)

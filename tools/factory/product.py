@@ -31,11 +31,12 @@ STATE = "/state/"  # what the device itself wrote
 PEM = b"-----BEGIN "
 LOAD = """
 import sys, tls
-try:
-    tls.SSLContext(tls.PROTOCOL_TLS_CLIENT).load_verify_locations(bytes.fromhex(sys.stdin.read()))
-    print(True)
-except ValueError:
-    print(False)
+for line in sys.stdin:
+    try:
+        tls.SSLContext(tls.PROTOCOL_TLS_CLIENT).load_verify_locations(bytes.fromhex(line.strip()))
+        print(True)
+    except ValueError:
+        print(False)
 """
 
 # Two threads that parse at once can end in a SystemError in CPython 3.11; a rack's boards have a thread each.
@@ -229,15 +230,15 @@ def _json(config: Mapping) -> bytes:
 
 def _certificates(roots: Roots) -> dict[str, bytes]:
     """Name -> DER. Each certificate is there once; several of one name get their fingerprints to it."""
+    found = [(name, source, der) for name, source, ders in _read(roots) for der in ders]
     named: dict[bytes, str] = {}
-    for name, source, ders in _read(roots):
-        for der in ders:
-            if not usable(der):
-                raise ValueError(
-                    f"the board's TLS (mbedTLS) does not take the CA root {source}: leave it out, and trust "
-                    "your servers by another one."
-                )
-            named.setdefault(der, name.lstrip(".") or "root")
+    for (name, source, der), taken in zip(found, _taken(tuple(der for *_, der in found)), strict=True):
+        if not taken:
+            raise ValueError(
+                f"the board's TLS (mbedTLS) does not take the CA root {source}: leave it out, and trust "
+                "your servers by another one."
+            )
+        named.setdefault(der, name.lstrip(".") or "root")
     count = Counter(named.values())
     return {
         name if count[name] == 1 else f"{name}-{hashlib.sha256(der).hexdigest()[:8]}": der
@@ -292,14 +293,16 @@ def _ders(source: str, certificates: bytes | Path) -> list[bytes]:
 
 
 @functools.cache
-def usable(der: bytes) -> bool:
-    """Whether the board's TLS takes a certificate; asked of MicroPython's mbedTLS where there is one."""
+def _taken(ders: tuple[bytes, ...]) -> list[bool]:
+    """Whether the board's TLS takes each certificate; asked of MicroPython's mbedTLS where there is one."""
     from tools.board import find_micropython
 
     micropython = find_micropython()
-    if micropython is None:
-        return True
-    done = subprocess.run([*micropython.command, "-c", LOAD], input=der.hex(), text=True, capture_output=True)
-    if done.stdout.strip() not in ("True", "False"):
+    if micropython is None or not ders:
+        return [True] * len(ders)
+    lines = "".join(der.hex() + "\n" for der in ders)
+    done = subprocess.run([*micropython.command, "-c", LOAD], input=lines, text=True, capture_output=True)
+    said = done.stdout.split()
+    if len(said) != len(ders) or not {"True", "False"}.issuperset(said):
         raise ValueError(f"{micropython.what} does not say whether its TLS takes a certificate.")
-    return done.stdout.strip() == "True"
+    return [word == "True" for word in said]
