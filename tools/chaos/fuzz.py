@@ -16,6 +16,7 @@ from pathlib import Path
 import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
 from muster import log
 
 from tools.board import find_micropython
@@ -24,9 +25,12 @@ from tools.chaos.attempts import KEY, NOW
 from tools.chaos.verdict import SEED, Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT, FULL = 15, 600
+SHORT, FULL = 10, 600
 HEAP = "8m"
 VM_TIMEOUT_S = 600
+
+# Its tables of Unicode take seconds: made once, not again in each folder that a process starts in.
+set_hypothesis_home_dir(ROOT / ".hypothesis")
 
 
 class Fuzz:
