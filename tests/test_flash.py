@@ -250,13 +250,13 @@ def test_new_firmware_with_its_file_system_elsewhere_leaves_the_secret(tmp_path,
     assert len(cloud.calls("/v2/customer/device/secret/info")) == before
 
 
-def test_eight_at_once_get_eight_rows_and_one_that_was_killed_keeps_its_own(
+def test_five_at_once_get_five_rows_and_one_that_was_killed_keeps_its_own(
     tmp_path, platform, firmware_file
 ):
     _, folder = platform
     file = firmware_file("ESP32_GENERIC", 30_000)
     with contextlib.ExitStack() as stack:
-        rack = [stack.enter_context(chip(tmp_path / f"{n}", number=n)) for n in range(1, 9)]
+        rack = [stack.enter_context(chip(tmp_path / f"{n}", number=n)) for n in range(1, 6)]
 
         def command(chips):
             given = arguments(platform, "ESP32_GENERIC", *(board.port for board in chips), firmware=file)
@@ -264,7 +264,7 @@ def test_eight_at_once_get_eight_rows_and_one_that_was_killed_keeps_its_own(
             return [sys.executable, "-m", "tools.cli", *given]
 
         flashing = subprocess.Popen(
-            command(rack[:3]),
+            command(rack[:2]),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -282,11 +282,11 @@ def test_eight_at_once_get_eight_rows_and_one_that_was_killed_keeps_its_own(
 
         done = subprocess.run(command(rack), capture_output=True, text=True, timeout=100)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.count("enrolled") >= 8
+        assert done.stdout.count("enrolled") >= 5
         rows = rows_in(journal)
         assert claimed.items() <= rows.items()
-        assert set(rows) == {f"24:0a:c4:00:00:{n:02x}" for n in range(1, 9)}
-        assert len({row["deviceNo"] for row in rows.values()}) == 8
+        assert set(rows) == {f"24:0a:c4:00:00:{n:02x}" for n in range(1, 6)}
+        assert len({row["deviceNo"] for row in rows.values()}) == 5
         for board in rack:
             board.cut_power()
             config = json.loads(board.files()["/config.json"])

@@ -8,3 +8,16 @@ def raises(kind, function, *args, **kwargs):
     except kind as e:
         return e
     raise AssertionError("expected %s, got %r" % (kind, result))
+
+
+def failing(function, at, fault):
+    """A function of one argument that does the same, but for its call of that number, which raises fault."""
+    left = [at]
+
+    def call(argument):
+        left[0] -= 1
+        if not left[0]:
+            raise fault
+        return function(argument)
+
+    return call

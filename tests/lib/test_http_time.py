@@ -5,7 +5,7 @@ import binascii
 import gc
 import hashlib
 
-from helpers import raises
+from helpers import failing, raises
 from muster import http, wait
 from muster.clock import ticks_diff, ticks_ms
 from muster.errors import TransportError
@@ -114,16 +114,7 @@ def test_lines_come_as_they_arrive(server):
 def test_a_line_larger_than_the_memory(server):
     url = say(server, "HTTP/1.1 200 OK\r\n\r\n", ["repeat", "x", 2000000], ["silent"])
     with http.Session(max_body=10**9).get(url, stream=True) as r:
-        real = r.readinto
-        left = [50]
-
-        def readinto(buffer):
-            left[0] -= 1
-            if not left[0]:
-                raise MemoryError
-            return real(buffer)
-
-        r.readinto = readinto
+        r.readinto = failing(r.readinto, 50, MemoryError)
         assert "memory" in str(raises(TransportError, list, r.iter_lines()))
     until_left(server)
 

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import sys
 
-from helpers import raises
+from helpers import failing, raises
 from muster import connection, http, log, wait
 from muster.connection import MICROPYTHON
 from muster.errors import ConfigError, TransportError
@@ -403,16 +403,7 @@ def _failing(wire, at, fault, inside):
     class Failing(wire):
         def __init__(self, raw):
             super().__init__(raw)
-            read = self._read
-            times = [at]
-
-            def readinto(buffer):
-                times[0] -= 1
-                if not times[0]:
-                    raise fault
-                return read(buffer)
-
-            self._read = readinto
+            self._read = failing(self._read, at, fault)
 
         def readinto(self, buffer):
             try:

@@ -42,7 +42,7 @@ RESTLESS = {"period": 1, "deadline": 8}
 ALWAYS = (1.0, 0.5)
 MORE = (0.0, 0.03, 0.25, 0.75, 0.97)
 BOARDS = 2
-SAMPLE = 5  # of a scenario's operations, in the short form
+SAMPLE = 3  # of a scenario's operations, in the short form
 DEEP = 60
 # LittleFS tidies up a directory's log after some thirty heartbeats.
 AGES = 34
