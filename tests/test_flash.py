@@ -250,9 +250,7 @@ def test_new_firmware_with_its_file_system_elsewhere_leaves_the_secret(tmp_path,
     assert len(cloud.calls("/v2/customer/device/secret/info")) == before
 
 
-def test_five_at_once_get_five_rows_and_one_that_was_killed_keeps_its_own(
-    tmp_path, platform, firmware_file
-):
+def test_five_at_once_get_five_rows_and_one_that_was_killed_keeps_its_own(tmp_path, platform, firmware_file):
     _, folder = platform
     file = firmware_file("ESP32_GENERIC", 30_000)
     with contextlib.ExitStack() as stack:
