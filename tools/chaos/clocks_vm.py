@@ -23,7 +23,7 @@ HOUR = 3600
 DAY = 86400
 PERIOD, JITTER = 12 * HOUR, 900
 LATENESS = 3  # seconds that rounding may take
-DELAY = 310  # and a boot's delay of what is due
+DELAY = 2 * HOUR + 10  # a boot in the second in which a report is due makes it one of a crowd that is overdue
 
 
 class Time:
