@@ -13,10 +13,10 @@ import socket
 import sys
 
 from . import log
+from .asn1 import certificates, validity
 from .clock import ticks_add, ticks_diff, ticks_ms
 from .errors import ConfigError, TransportError
 from .memory import unload
-from .x509 import certificates, validity
 
 try:
     from micropython import const

@@ -5,10 +5,11 @@ random numbers, so that its timing says nothing of the key to someone who knows
 the message; someone who measures the chip itself may still learn it.
 """
 
-import binascii
 import hashlib
 import os
+from binascii import a2b_base64
 
+from .asn1 import DAMAGED, blocks, element
 from .errors import Error
 
 try:
@@ -20,8 +21,6 @@ except ImportError:
 _DIGEST_INFO = b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
 # OBJECT IDENTIFIER rsaEncryption, as it stands in an AlgorithmIdentifier.
 _RSA_ENCRYPTION = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"
-
-_DAMAGED = "the key is damaged or cut short: its base64 or DER cannot be read"
 
 _INTEGER = const(0x02)
 _BIT_STRING = const(0x03)
@@ -112,7 +111,7 @@ class PrivateKey:
         # dp and dq say all that d says.
         version, n, e, _, p, q, dp, dq, coefficient = _numbers(pem, b"PRIVATE KEY", 9)
         if version:
-            raise ValueError(_DAMAGED)
+            raise ValueError(DAMAGED)
         return cls(n, e, p, q, dp, dq, coefficient)
 
     def public_key(self):
@@ -188,33 +187,33 @@ def _blinding(n, e, size):
 def _numbers(pem, kind, count):
     """The integers in a PEM key, of PKCS#1 or wrapped with the name of its algorithm (PKCS#8, X.509)."""
     label, der = _decode(pem, kind)
-    at, end = _open(der, 0, len(der), _SEQUENCE)
+    at, end = element(der, 0, len(der), _SEQUENCE)
     if end != len(der):
-        raise ValueError(_DAMAGED)
+        raise ValueError(DAMAGED)
     if label == kind:
         if kind == b"PRIVATE KEY":
-            at = _open(der, at, end, _INTEGER)[1]  # version
-        algorithm, at = _open(der, at, end, _SEQUENCE)
+            at = element(der, at, end, _INTEGER)[1]  # version
+        algorithm, at = element(der, at, end, _SEQUENCE)
         if not der[algorithm:at].startswith(_RSA_ENCRYPTION):
             raise ValueError("the key is not one of RSA but of another algorithm, EC for one")
         # What follows a private key here, attributes, is of no use.
-        at, end = _open(der, at, end, _OCTET_STRING if kind == b"PRIVATE KEY" else _BIT_STRING)
+        at, end = element(der, at, end, _OCTET_STRING if kind == b"PRIVATE KEY" else _BIT_STRING)
         if kind == b"PUBLIC KEY":
             at += 1  # the count of unused bits
-        at, inner = _open(der, at, end, _SEQUENCE)
+        at, inner = element(der, at, end, _SEQUENCE)
         if inner != end:
-            raise ValueError(_DAMAGED)
+            raise ValueError(DAMAGED)
     numbers = []
     while at < end:
         # RSAPrivateKey (RFC 8017, A.1.2): version 1 is of more than two primes.
         if count == 9 and numbers == [1]:
             raise ValueError("the RSA key has more than two primes: make one of two (openssl genrsa 2048)")
-        start, at = _open(der, at, end, _INTEGER)
+        start, at = element(der, at, end, _INTEGER)
         if start == at or der[start] & 0x80:  # none, or negative
-            raise ValueError(_DAMAGED)
+            raise ValueError(DAMAGED)
         numbers.append(int.from_bytes(der[start:at], "big"))
     if len(numbers) != count:
-        raise ValueError(_DAMAGED)
+        raise ValueError(DAMAGED)
     return numbers
 
 
@@ -223,34 +222,14 @@ def _decode(pem, kind):
     if isinstance(pem, str):
         pem = pem.encode()
     # From an environment variable its lines may come as text.
-    pem = pem.replace(b"\\r", b"").replace(b"\\n", b"\n")
-    start = pem.find(b"-----BEGIN ") + 11
-    at = pem.find(b"-----", start)
-    label = pem[start:at]
-    end = pem.find(b"-----END " + label + b"-----")
-    if not 11 <= start < at < end:
-        raise ValueError("no PEM key, or one cut short: expected it from -----BEGIN to -----END")
-    if pem.find(b"ENCRYPTED", start, end) >= 0:
+    label, body = next(blocks(pem.replace(b"\\r", b"").replace(b"\\n", b"\n")))
+    if b"ENCRYPTED" in label or b"ENCRYPTED" in body:
         raise ValueError("the key is encrypted: decrypt it first (openssl pkey -in key.pem -out plain.pem)")
     if label not in (kind, b"RSA " + kind):
         raise ValueError(
             'this PEM is of "%s": expected "%s" or "RSA %s"' % (label.decode(), kind.decode(), kind.decode())
         )
     try:
-        return label, binascii.a2b_base64(pem[at + 5 : end])
+        return label, a2b_base64(body)
     except ValueError:
-        raise ValueError(_DAMAGED)
-
-
-def _open(der, at, end, tag):
-    """Where the contents of the DER element at `at` start and end: it has this tag, and ends by `end`."""
-    if at + 2 <= end and der[at] == tag:
-        length = der[at + 1]
-        at += 2
-        if length & 0x80:
-            octets = length & 0x7F
-            length = int.from_bytes(der[at : at + octets], "big")
-            at += octets
-        if at + length <= end:
-            return at, at + length
-    raise ValueError(_DAMAGED)
+        raise ValueError(DAMAGED)

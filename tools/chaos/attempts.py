@@ -10,7 +10,7 @@ import json
 import sys
 import time
 
-from muster import cmei, config, http, jsontext, jwt, log, rsa, sse, wait, x509
+from muster import asn1, cmei, config, http, jsontext, jwt, log, rsa, sse, wait
 from muster.clouds import baidu, chinamobile, coze, feishu
 from muster.connection import Connection, Deadline
 from muster.errors import CloudError, ConfigError, TransportError
@@ -135,14 +135,14 @@ def http_redirect(location, url, headers):
 
 def pem_certificates(data):
     try:
-        return [_hexed(der) for der in x509.certificates(_bytes(data))]
+        return [_hexed(der) for der in asn1.certificates(_bytes(data))]
     except ValueError:
         return "ValueError"
 
 
 def certificate_dates(data):
     try:
-        return list(x509.validity(_bytes(data)))
+        return list(asn1.validity(_bytes(data)))
     except ValueError:
         return "ValueError"
 

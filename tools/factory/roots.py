@@ -34,7 +34,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 from muster import refusals
-from muster.x509 import certificates
+from muster.asn1 import certificates
 from OpenSSL import SSL, crypto
 
 from tools.factory.product import ROOT
