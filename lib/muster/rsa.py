@@ -143,7 +143,12 @@ class PrivateKey:
 
 
 def _power(base, exponent, modulus):
-    """pow(base, exponent, modulus), with a sliding window of four bits: fewer multiplications by a fifth."""
+    """pow(base, exponent, modulus), by fewer multiplications and shorter divisions.
+
+    A sliding window of four bits saves a fifth of the multiplications. To divide takes
+    nearly twice as long as to multiply, so the top quarter of each product is multiplied
+    by 2^fold modulo the modulus, and added to the rest: half is left to divide.
+    """
     square = base * base % modulus
     odd = [base]
     for _ in range(7):
@@ -151,6 +156,9 @@ def _power(base, exponent, modulus):
     i = 0
     while exponent >> i:
         i += 32
+    fold = i + i // 2
+    low = (1 << fold) - 1
+    folded = (1 << fold) % modulus
     result = 1
     while i:
         width = min(4, i)
@@ -162,10 +170,10 @@ def _power(base, exponent, modulus):
         else:
             window = 0
             width = 1
-        for _ in range(width):
-            result = result * result % modulus
-        if window:
-            result = result * odd[window >> 1] % modulus
+        # It is squared for each bit, then multiplied for the window.
+        for left in range(width, -1 if window else 0, -1):
+            product = result * (result if left else odd[window >> 1])
+            result = ((product >> fold) * folded + (product & low)) % modulus
         i -= width
     return result
 

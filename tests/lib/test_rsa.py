@@ -270,6 +270,11 @@ def test_power():
     for _ in range(50):
         base, exponent = [random.getrandbits(31) ** 5 for _ in range(2)]
         assert rsa._power(base, exponent, modulus) == pow(base, exponent, modulus)
+    # An exponent as long as the modulus, longer and shorter; bases at either end.
+    for modulus in numbers()[4:6] + [3, 65537, (1 << 127) - 1, 1 << 512, numbers()[1]]:
+        for exponent in numbers()[6:8] + [modulus - 1]:
+            for base in (0, 1, 2, modulus // 2, modulus - 1):
+                assert rsa._power(base, exponent, modulus) == pow(base, exponent, modulus)
 
 
 def test_pem_as_it_arrives():
