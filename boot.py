@@ -11,15 +11,24 @@ def start():
     # What an import leaves behind would lie between what stays: collected early, it leaves no holes.
     gc.threshold((gc.mem_free() + gc.mem_alloc()) // 8)
 
-    from muster import clock, config, hardware, log, wait
+    import json
 
-    clock.at_least_as_late_as("/config.json")
+    from muster import board, clock, log
+    from muster.net import wait
+
+    clock.set_from_file("/config.json")
+    try:
+        with open("/config.json") as f:
+            settings = json.load(f)
+    except (OSError, ValueError):
+        return  # the agent says what is wrong with it
+    networks = settings.get("wifi", [])[:2]
+    radio = {name: settings[name] for name in ("pm", "txpower") if name in settings}
     log.level = log.WARNING + 1  # the agent says it all
     try:
-        settings = config.load()
-        networks = settings["wifi"][:2]
-        if networks and not hardware.connected():
-            wait.run(hardware.join(networks, settings["hostname"], WAIT_MS // len(networks)))
+        if networks and not board.connected():
+            hostname = settings.get("hostname", "")
+            wait.run(board.join(networks, hostname, WAIT_MS // len(networks), **radio))
     finally:
         log.level = log.INFO
 

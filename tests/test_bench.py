@@ -6,7 +6,7 @@ import secrets
 import pytest
 from click.testing import CliRunner
 
-from tools.bench import commands, memory, tokens
+from tools.bench import commands, machine, memory, size, tokens
 from tools.bench.figure import Figure, ratio_of
 from tools.bench.machine import library
 from tools.board import find_micropython
@@ -65,19 +65,42 @@ def test_a_machine_that_was_slow_for_a_while_does_not_move_a_ratio():
     assert ratio_of([(1, 3), (1, 3.1), (9, 27), (2, 9), (1, 2)]) == 3
 
 
-@pytest.mark.parametrize(("clouds", "most_kb"), [([], 48), (product.CLOUDS, 71)])
-def test_the_library_on_flash_grows_no_more(clouds, most_kb, tmp_path):
-    files = library(tmp_path, clouds).rglob("*.mpy")
-    assert sum(file.stat().st_size for file in files) <= most_kb * 1024
+@pytest.mark.parametrize(("sources", "most"), [(size.makers(), 52_500), (product.library(), 80 * 1024)])
+def test_the_library_on_flash_grows_no_more(sources, most):
+    assert size.size(sources) <= most
 
 
 @in_the_vm
-def test_importing_takes_a_kilobyte_and_an_agent_is_measured(tmp_path):
-    device = Device("1234567890123", secrets.token_hex(8), "SN", "BENCH-1")
+def test_a_heap_in_which_a_program_speaks_of_memory_is_too_small(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "VM", tmp_path)
+    program = "import gc\nprint('warning: no Memory' if gc.mem_free() + gc.mem_alloc() < 50000 else 'true')\n"
+    (tmp_path / "warns.py").write_text(program)
+    assert 50_000 <= machine.least_heap("warns", "", [tmp_path], 100_000) < 53_000
+
+
+@in_the_vm
+def test_a_device_reports_on_the_bare_vm_and_two_posts_are_verified(tmp_path, monkeypatch):
+    tried = []
+
+    def once(program, request, paths):
+        tried.append(program)
+        machine.run(program, request, paths, 160_000)
+        return 160_000
+
+    monkeypatch.setattr(memory, "least_heap", once)
+    device = Device("1234567890123", secrets.token_hex(8), "SN", "BENCH-2")
     with Cloud([device]) as cloud:
-        figures = memory.agent(cloud, device, tmp_path)
-        enrolled = cloud.state()["devices"][0]["secretCount"]
-    assert enrolled == 1 and [figure.met for figure in figures] == [True, None], figures
+        [_, held] = memory.report(cloud, device, tmp_path)
+        [known] = cloud.state()["devices"]
+    assert known["secretCount"] == 2 and known["lastReport"], known
+    assert 20_000 < int(held.found.split()[0].replace(",", "")) < 128_000
+    memory.posts(tmp_path)
+    assert tried == ["report", "posts"]
+
+
+@in_the_vm
+def test_importing_takes_a_kilobyte(tmp_path):
+    assert memory.importing(tmp_path).met
 
 
 @in_the_vm

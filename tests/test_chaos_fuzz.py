@@ -62,7 +62,7 @@ def test_a_secret_in_a_message_is_seen(fuzz, monkeypatch, wrong):
 
 
 def test_an_undocumented_exception_is_a_failure(fuzz, monkeypatch):
-    monkeypatch.setattr(attempts.sse, "events", lambda lines: 1 / 0)
+    monkeypatch.setattr(attempts.sse, "next_event", lambda before: 1 / 0)
     found = fuzz.Fuzz(5, 1)
     found.attempt("events", fuzz.st.tuples(fuzz.examples.LINES))
     assert "ZeroDivisionError" in found.failures[0]

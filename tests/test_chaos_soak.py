@@ -37,11 +37,12 @@ def test_hundreds_of_heartbeats_leave_nothing_behind():
 
 @vm
 def test_connections_that_are_not_closed_are_seen(library, monkeypatch):
-    library("connection.py", "\n_left = []\nConnection.close = lambda self: _left.append(self)\n")
+    leak = "\n_left = []\nConnection.close = lambda self: _left.append((self._raw, self._buffer))\n"
+    library("net/connection.py", leak)
     monkeypatch.setattr(soak, "SHORT", 40)
     monkeypatch.setattr(soak, "on_board", lambda *_: None)
     failures = "\n".join(soak.run(full=False, tell=print).failures)
-    assert "the heap grew" in failures and "0 sockets became" in failures
+    assert "the heap grew" in failures and " sockets became" in failures
 
 
 def test_what_is_held_afterwards_is_compared():
@@ -57,7 +58,11 @@ def test_no_phase_of_an_exchange_stalls_a_loop():
 
 
 def test_a_driver_that_blocks_is_seen(library, monkeypatch):
-    library("wait.py", "\n\nasync def run_async(generator, idle=None):\n    return run(generator, idle)\n")
+    library(
+        "net/aio.py",
+        "\n\nasync def run_async(generator, idle=None):\n"
+        "    from .wait import run\n\n    return run(generator, idle)\n",
+    )
     monkeypatch.setattr(loop, "machines", lambda: {"CPython": [sys.executable]})
     monkeypatch.setattr(loop, "TRIES", 1)
     verdict = loop.run(full=False, tell=print)

@@ -217,7 +217,7 @@ def product(files):
 
 def test_the_power_may_go_at_any_moment(make, root, tmp_path):
     flash = make().image()
-    for name in ("lib/muster/log.py", "lib/muster/wait.py", "boot.py", "main.py"):
+    for name in ("lib/muster/log.py", "lib/muster/net/wait.py", "boot.py", "main.py"):
         change(root / name)
     with Board(tmp_path / "uncut", flash) as board:
         board.wait_for("the next report is due")
@@ -291,7 +291,7 @@ def test_ctrl_c_while_it_connects_lets_it_run_again(running, monkeypatch):
 def test_a_full_flash_is_found_out_first(plain, root):
     before = plain.files()
     said = run(plain, "--mpy", "--no-reset", status=1)
-    assert re.search(r"has \d\d KB left, and 1\d\d KB are needed .* Nothing was changed", said)
+    assert re.search(r"has \d\d KB left, and [12]\d\d KB are needed .* Nothing was changed", said)
     assert plain.files() == before
 
 

@@ -176,6 +176,20 @@ def test_it_joins_its_second_network_when_the_first_is_not_there(folder, cloud):
         assert "12345678" not in board.output and "password" not in board.output
 
 
+def test_the_radio_is_as_the_configuration_says(folder, cloud):
+    with switch_on(folder, cloud, hourly(cloud, pm="none", txpower=8)) as board:
+        board.wait_for("reported")
+        board.write(b"\x03")
+        board.wait_for(">>> ")
+        board.write(b"import network, sys\r")
+        board.write(b"print(network.WLAN().config('pm'), network.WLAN().config('txpower'))\r")
+        board.wait_for("\n0 8.0")
+        # What boot.py and a step needed for a moment is gone.
+        left = ("wifi", "config", "cmei", "heartbeat", "records", "http", "jsontext", "clouds.chinamobile")
+        board.write(b"print([n for n in %r if 'muster.' + n in sys.modules])\r" % (left,))
+        board.wait_for("\n[]")
+
+
 def test_a_network_that_comes_back_is_joined_again(folder, cloud):
     with switch_on(folder, cloud, settings(cloud)) as board:
         board.wait_for("reported")
@@ -193,7 +207,7 @@ def test_a_loop_that_hangs_is_ended_by_the_watchdog(folder, cloud):
         board.wait_for("reported")
         board.write(b"\x03")
         board.wait_for(">>> ")
-        board.write(b"hardware.watchdog(1)\rwhile True: pass\r\r")
+        board.write(b"board.watchdog(1)\rwhile True: pass\r\r")
         board.wait_for("watchdog", timeout=10)
         board.wait_for("watchdog got triggered", timeout=10)
 

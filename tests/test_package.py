@@ -86,8 +86,8 @@ def test_mip_installs_into_an_empty_folder_all_that_it_needs(package, server, tm
     for target, source in listed(package):
         assert (tmp_path / target).read_bytes() == (ROOT / source).read_bytes(), done.stdout
     program = """
-import muster
-muster.Agent, muster.config, muster.clouds.chinamobile, muster.hardware, muster.clock
+import muster.clouds.chinamobile
+muster.Agent, muster.config, muster.board, muster.wifi, muster.clock
 print(muster.__file__)
 """
     done = on_vm(program, MICROPYPATH=f"{folder}:.frozen")

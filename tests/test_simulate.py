@@ -67,7 +67,7 @@ class Street:
         agent.enrol()
         schedule.shift(START)
         agent._schedule.restore(schedule.state())
-        agent._save_schedule()
+        agent._records().keep_schedule(schedule.state(), agent._credentials)
         self.now, self.asked = -1, []
 
     def run(self, until):

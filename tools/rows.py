@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import IO, Any
 
 import click
-from muster.masked import is_secret
+from muster.redact import is_secret
 
 Row = dict[str, str]
 

@@ -10,7 +10,15 @@ system's time is taken as it is.
 Seconds are integers everywhere: a 32-bit float counts Unix time in steps of 128.
 """
 
+import sys
 import time
+
+from .memory import unload
+
+try:
+    from micropython import const
+except ImportError:
+    const = int
 
 try:
     from time import ticks_add, ticks_diff, ticks_ms
@@ -32,15 +40,15 @@ SERVERS = ("ntp.aliyun.com", "ntp.ntsc.ac.cn", "cn.pool.ntp.org", "pool.ntp.org"
 RELEASED = 1795305600  # 22 November 2026: no muster ran before; an image has its commit's date here
 NTP_TIMEOUT_MS = 1500
 TOLERANCE_S = 30  # a Date is a second coarse and as old as its answer is slow
+_JUMP_MS = const(2000)  # less than this is rounding, not somebody setting the clock
 
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _EPOCH = 946684800 if time.gmtime(0)[0] == 2000 else 0
-_NTP_EPOCH = 2208988800  # from 1900 to 1970
 
 _floor = _built = RELEASED
 _trusted = False
 _misfits = 0  # how often in a row NTP's time did not fit a certificate, and no server was left to ask
-sets = 0  # how often this module has set the clock: what moved it otherwise was somebody else
+_sets = 0  # how often this module has set the clock: what moved it otherwise was somebody else
 
 
 def _rtc():
@@ -61,7 +69,7 @@ def trusted():
     return _trusted or _rtc() is None
 
 
-def at_least(seconds):
+def set_floor(seconds):
     """Tells the clock a Unix time that has certainly passed: it never runs behind one.
 
     Returns True if that moved the clock. One that has been told the time knows more than a record
@@ -71,10 +79,10 @@ def at_least(seconds):
     if trusted():
         return False
     _floor = max(_floor, seconds)
-    return guess(_floor)
+    return set_from_guess(_floor)
 
 
-def guess(seconds):
+def set_from_guess(seconds):
     """Tells the clock a Unix time that has probably passed, unless it has been told better. It is no floor.
 
     Returns True if that moved the clock.
@@ -82,12 +90,7 @@ def guess(seconds):
     return not trusted() and now() < seconds and _set(seconds)
 
 
-def vouched():
-    """True if a verified Date has told the time that the clock shows, and not NTP alone."""
-    return now() - _floor <= 2 * TOLERANCE_S
-
-
-def at_least_as_late_as(path):
+def set_from_file(path):
     """Tells the clock that a file was once written: the image's build time, for one.
 
     NTP may know better: who wrote it may have had a wrong clock.
@@ -99,10 +102,10 @@ def at_least_as_late_as(path):
         _built = os.stat(path)[8] + _EPOCH
     except OSError:
         return False
-    return guess(_built)
+    return set_from_guess(_built)
 
 
-def refine(date, latest=None):
+def set_from_date(date, latest=None):
     """Takes the time from the Date header of a verified answer, even if that is behind the floor.
 
     latest   Unix time after which that server's certificate has ended: a Date
@@ -120,12 +123,12 @@ def refine(date, latest=None):
     return True
 
 
-def move(seconds):
-    """Sets the clock by so many seconds."""
-    _set(now() + seconds)
+def is_verified():
+    """True if a verified Date has told the time that the clock shows, and not NTP alone."""
+    return now() - _floor <= 2 * TOLERANCE_S
 
 
-def doubt(misfit=False):
+def distrust(misfit=False):
     """Forgets that the clock was trusted, so that the next step asks again.
 
     misfit   a certificate's dates were what did not fit: the next NTP server is asked first,
@@ -138,13 +141,13 @@ def doubt(misfit=False):
 
 def sync(servers=SERVERS):
     """Asks the NTP servers in turn, "host" or "host:port". Returns True if one set the clock."""
-    from . import wait
+    from .net import wait
 
     return wait.run(synchronise(servers))
 
 
 def synchronise(servers=SERVERS):
-    """sync() as a generator for the drivers of muster.wait."""
+    """sync() as a generator for muster.net.wait."""
     global _trusted, _misfits
     first = _misfits % (len(servers) + 1)
     if servers and first == len(servers):
@@ -152,28 +155,69 @@ def synchronise(servers=SERVERS):
         _misfits = 0
         _set(max(_floor, _built))
         return False
-    for server in servers[first:] + servers[:first]:
-        yield False
-        try:
-            seconds = yield from _ask(server)
-        except (OSError, ValueError):
-            continue
+    from . import ntp
+
+    try:
         # Before the floor it is wrong, whoever says so.
-        if seconds is not None and seconds >= _floor:
-            _set(seconds)
-            _trusted = True
-            return True
-    return False
+        seconds = yield from ntp.ask(servers[first:] + servers[:first], _floor, NTP_TIMEOUT_MS)
+    finally:
+        unload("ntp")
+    if seconds is None:
+        return False
+    _set(seconds)
+    _trusted = True
+    return True
+
+
+class Watch:
+    """Notices when somebody sets the clock, by what the ticks say has passed.
+
+    clock   this module, or an object with now(), and with ticks_ms() if it is to be watched
+    """
+
+    def __init__(self, clock):
+        self._clock = clock
+        self._ticks = getattr(clock, "ticks_ms", None)
+        self._seen = None  # (Unix time, ticks) of the last look
+        self._sets = 0
+
+    def jumped(self):
+        """Returns by how many seconds the clock was set since the last call.
+
+        Once this module has been told the time, it alone may set the clock: what somebody else did is undone.
+        """
+        if not self._ticks:
+            return 0
+        sets, self._sets = self._sets, _sets
+        now, ticks = self._clock.now(), self._ticks()
+        jump = 0
+        if self._seen:
+            seen, then = self._seen
+            passed = ticks_diff(ticks, then)
+            jump = now - seen - passed // 1000
+            # A program may have called nothing while the ticks wrapped, as an ESP32's do every 12.4 days.
+            if (1000 * jump + _JUMP_MS) % (1 << 30) <= 2 * _JUMP_MS:
+                jump = 0
+            elif sets == self._sets and self._clock is sys.modules[__name__] and trusted():
+                # A certificate may seem to have expired by it.
+                now -= jump
+                jump = 0
+                _set(now)
+                self._sets = _sets
+            # Anchored anew each time, since ticks wrap after days; the odd milliseconds stay.
+            ticks = ticks_add(ticks, -(passed % 1000))
+        self._seen = now, ticks
+        return jump
 
 
 def parse_date(text):
     """Unix seconds of an HTTP date, "Sun, 22 Nov 2026 04:41:21 GMT"; None for anything else."""
     try:
         _, day, month, year, clock, zone = text.split(" ")
-        month = _MONTHS.index(month) + 1
+        at = _MONTHS.index(month)
         h, m, s = (int(part) for part in clock.split(":"))
-        if zone == "GMT":
-            return unix(int(year), month, int(day), h, m, s)
+        if zone == "GMT" and at % 3 == 0 and len(month) == 3:
+            return unix(int(year), at // 3 + 1, int(day), h, m, s)
     except (AttributeError, ValueError):
         pass
     return None
@@ -193,64 +237,6 @@ def _set(seconds):
         return False
     year, month, day, hour, minute, second, weekday = time.gmtime(seconds - _EPOCH)[:7]
     rtc.datetime((year, month, day, weekday, hour, minute, second, 0))
-    global sets
-    sets += 1
+    global _sets
+    _sets += 1
     return True
-
-
-def _ask(server):
-    """Unix seconds by an SNTP server, "host" or "host:port", asked at each of its addresses; or None."""
-    import socket
-
-    host, port = server, 123
-    if ":" in server and not server.endswith("]"):
-        host, _, port = server.rpartition(":")
-    addresses = socket.getaddrinfo(host.strip("[]"), int(port), 0, socket.SOCK_DGRAM)
-    # What a port has no sockets for has no address in its list.
-    addresses = [address for address in addresses if address[-1]]
-    deadline = ticks_add(ticks_ms(), NTP_TIMEOUT_MS)
-    while addresses:
-        share = ticks_diff(deadline, ticks_ms()) // len(addresses)
-        try:
-            seconds = yield from _ask_at(addresses.pop(0), share)
-        except OSError:
-            continue
-        if seconds is not None:
-            return seconds
-    return None
-
-
-def _ask_at(address, ms):
-    """One SNTP exchange (RFC 4330); its only guard against a forger is the nonce that must come back."""
-    import os
-    import select
-    import socket
-    import struct
-
-    nonce = os.urandom(8)
-    s = socket.socket(address[0], socket.SOCK_DGRAM)
-    try:
-        s.setblocking(False)
-        s.connect(address[-1])
-        s.send(b"\x23" + bytes(39) + nonce)
-        poller = select.poll()
-        poller.register(s, select.POLLIN)
-        deadline = ticks_add(ticks_ms(), ms)
-        while not poller.poll(0):
-            if ticks_diff(deadline, ticks_ms()) <= 0:
-                return None
-            yield poller
-        answer = s.recv(48)
-    finally:
-        s.close()
-    if len(answer) < 48 or answer[24:32] != nonce:
-        return None
-    # Mode 4 is a server's; a leap indicator of 3 or a stratum of 0 or 16 says that it has no time itself.
-    if answer[0] & 7 != 4 or answer[0] >> 6 == 3 or not 1 <= answer[1] <= 15:
-        return None
-    seconds = struct.unpack("!I", answer[40:44])[0]
-    if not seconds:
-        return None
-    if seconds < 0x80000000:  # counted anew since 2036
-        seconds += 1 << 32
-    return seconds - _NTP_EPOCH

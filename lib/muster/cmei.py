@@ -4,17 +4,15 @@ Both have 15 digits: 8 of type code (TAC, or TUI for a CMEI, which starts with
 11), 6 of serial number, 1 check digit.
 """
 
-_DIGITS = "0123456789"
-
 
 def _are_digits(text, count):
-    return isinstance(text, str) and len(text) == count and all(c in _DIGITS for c in text)
+    return isinstance(text, str) and len(text) == count and text.strip("0123456789") == ""
 
 
 def _luhn(digits):
     total = 0
-    for i, digit in enumerate(digits):
-        n = int(digit) << (i & 1)
+    for i, digit in enumerate(digits.encode()):
+        n = digit - 48 << (i & 1)
         total += n - 9 if n > 9 else n
     return str(-total % 10)
 

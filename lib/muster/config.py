@@ -9,12 +9,17 @@ from . import cmei, log
 from .clock import SERVERS
 from .errors import ConfigError, line
 from .jsontext import dumps, loads
-from .masked import Masked, is_secret, masked
+from .redact import Masked, is_secret, redact, redacted
 
-_MAX_BYTES = 16384
-_DAY_S = 86400
-_SECRET_LENGTH = 8  # a shorter one stands in any text by chance
-_NAME = "abcdefghijklmnopqrstuvwxyz0123456789-"
+try:
+    from micropython import const
+except ImportError:
+    const = int
+
+_MAX_BYTES = const(16384)
+_DAY_S = const(86400)
+_SECRET_LENGTH = const(8)  # a shorter one stands in any text by chance
+_NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
 
 
 def _string(value):
@@ -30,8 +35,7 @@ def _label(value):
 
 
 def _made_of(value, characters):
-    # A few letters that are not ASCII have one that is as their small form.
-    return isinstance(value, str) and all(c <= "z" and c.lower() in characters for c in value)
+    return isinstance(value, str) and value.strip(characters) == ""
 
 
 def _host(value):
@@ -42,7 +46,7 @@ def _host(value):
     if ":" in value and not value.endswith("]"):
         host, _, port = value.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
-        host, allowed = host[1:-1], "0123456789abcdef:."
+        host, allowed = host[1:-1], "0123456789abcdefABCDEF:."
     if not _made_of(port, "0123456789") or not 0 < len(port) < 6:
         return False
     return host != "" and _made_of(host, allowed) and 0 < int(port) < 65536
@@ -73,10 +77,26 @@ def _seconds(value):
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _positive(value):
+    return _seconds(value) and value > 0
+
+
+def _dbm(value):
+    return _seconds(value) and (value == 0 or 2 <= value <= 21)
+
+
 # name, default, test, what is expected. None stands for no default; "" is the
 # default of what may be left out, so that a checked configuration passes again.
 _KEYS = (
     ("wifi", [], lambda v: isinstance(v, list), 'a list of {"ssid": …, "key": …}'),
+    ("firstJoin", 30, _positive, "whole seconds, 1 or more"),
+    (
+        "pm",
+        "",
+        lambda v: v in ("", "none", "performance", "powersave"),
+        '"none", "performance" or "powersave"',
+    ),
+    ("txpower", 0, _dbm, "whole dBm from 2 to 21, or 0 for the chip's own"),
     ("hostname", "", _label, "at most 32 letters, digits and hyphens, a hyphen at neither end"),
     ("productId", None, _text, "a string, as the platform shows it"),
     ("productKey", None, _text, "a string, as the platform shows it"),
@@ -93,7 +113,7 @@ _KEYS = (
     ("roots", "/roots", _roots, "a path or a list of paths"),
     ("ntp", list(SERVERS), _hosts, "a list of host or host:port, empty for none"),
     ("policy", "interval", lambda v: v in ("interval", "daily"), '"interval" or "daily"'),
-    ("period", 43200, lambda v: _seconds(v) and v > 0, "whole seconds, 1 or more"),
+    ("period", 43200, _positive, "whole seconds, 1 or more"),
     ("jitter", 900, _seconds, "whole seconds, 0 or more"),
     ("spread", 43200, _seconds, "whole seconds, 0 or more"),
     ("deadline", _DAY_S, _seconds, "whole seconds"),
@@ -165,7 +185,7 @@ def _check_product_key(config):
     """What stands elsewhere is shown, and a host's name is even asked for in clear."""
     key = config["productKey"]
     for name in config:
-        if name != "productKey" and len(key) >= _SECRET_LENGTH and key in str(masked(config[name])):
+        if name != "productKey" and len(key) >= _SECRET_LENGTH and key in str(redacted(config[name])):
             text = 'configuration key "%s" holds the productKey; write that under "productKey" alone'
             raise ConfigError(text % name)
 
@@ -222,10 +242,8 @@ def check(raw):
         return _checked(raw)
     except ConfigError as e:
         problem = str(e)
-    from .clouds import hide
-
     secrets = _secrets(raw)
-    raise ConfigError(hide(problem, secrets + [repr(secret)[1:-1] for secret in secrets]))
+    raise ConfigError(redact(problem, secrets + [repr(secret)[1:-1] for secret in secrets]))
 
 
 def _secrets(raw):

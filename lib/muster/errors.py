@@ -1,7 +1,12 @@
 """The four things that can go wrong; what they say fits on a line of a terminal."""
 
-_MAX_WORDS = 300
-_MAX_CODE = 64
+try:
+    from micropython import const
+except ImportError:
+    const = int
+
+_MAX_WORDS = const(300)
+_MAX_CODE = const(64)
 
 
 class Error(Exception):
@@ -17,6 +22,12 @@ class ConfigError(Error):
 
 class TransportError(Error):
     """The server was not reached, not verified, or did not speak HTTP."""
+
+
+class CertificateDateError(TransportError):
+    """The server's certificate is good but for its dates: not valid yet, or expired, by this clock."""
+
+    starts = 0  # Unix time of its first day, if that is what this clock has not seen
 
 
 class CloudError(Error):
@@ -56,15 +67,24 @@ def line(text):
 
     A cloud, a file or a network may say anything. Half of a surrogate pair cannot be printed at all.
     """
-    return "".join([" " if _steers(c) else c for c in str(text)])
+    text = str(text)
+    try:
+        # MicroPython keeps each character that it has taken by itself, for ever.
+        if all(32 <= b < 127 for b in text.encode()):
+            return text
+    except UnicodeError:
+        pass
+    return "".join([" " if _steers(c) else c for c in text])
 
 
 def _steers(c):
-    if c < "\u0600":
-        return c < " " or "\x7f" <= c < "\xa0"
+    # By numbers: a letter that stands in the source takes memory for ever.
+    code = ord(c)
+    if code < 0x600:
+        return code < 32 or 127 <= code < 160
     return (
-        "\u2028" <= c <= "\u202e"
-        or "\u2066" <= c <= "\u2069"
-        or c in "\u061c\u200e\u200f"
-        or ord(c) >> 11 == 27
+        0x2028 <= code <= 0x202E
+        or 0x2066 <= code <= 0x2069
+        or code in (0x61C, 0x200E, 0x200F)
+        or code >> 11 == 27
     )

@@ -2,16 +2,19 @@
 
 TLS always verifies the chain, the name and the dates. A timeout bounds a whole
 exchange, from the connection to the last byte of the answer, whatever the
-server drips. A Session keeps its connections.
+server drips. A session keeps its connections.
 
     from muster import http
     print(http.get("https://example.com/").text)
 """
 
-from . import clock, wait
-from .connection import Closed, Connection, Deadline, Misfit, Trust
-from .errors import TransportError
-from .response import Response
+from muster.net.request import checked_length, request_head, split
+from muster.net.tls import Trust
+
+from . import clock
+from .errors import CertificateDateError, TransportError
+from .flow import LINE, PIECE, Driver
+from .net import wait
 
 try:
     from micropython import const
@@ -20,11 +23,25 @@ except ImportError:
 
 _MAX_REDIRECTS = const(5)
 _MAX_KEPT = const(2)
-# Up to here a head and its body leave in one write: one TLS record.
-_ONE_WRITE = const(4096)
+_PIECE = const(1024)
 
 
-class Session:
+def __getattr__(name):
+    if name[:1] == "_":  # CPython looks for __path__
+        raise AttributeError(name)
+    from . import verbs
+
+    return getattr(verbs, name)
+
+
+def _verb(method):
+    def verb(self, url, **kw):
+        return self.request(method, url, **kw)
+
+    return verb
+
+
+class Session(Driver):
     """Requests over kept connections, with one set of trusted roots.
 
     ca        CA certificates: DER or PEM bytes, the path of a file or of a directory
@@ -34,27 +51,27 @@ class Session:
               and then for each read
     max_body  bytes of the largest body that is read into memory
 
+    get(), post(), put(), delete(), patch() and head() take what request() takes behind its method.
     The attribute idle is called several times a second while a request waits: the
     place to feed a watchdog.
     """
 
+    verifies = True
+
     def __init__(self, ca=None, timeout=10, max_body=65536):
         self.timeout = timeout
         self.max_body = max_body
-        self.idle = None
         self._ca = ca
         self._trust = None
         self._kept = {}
 
-    def request(
-        self, method, url, data=None, json=None, headers=None, stream=False,
-        auth=None, timeout=None, parse_headers=True, repeatable=False,
-    ):  # fmt: skip
+    def request(self, method, url, *args, **kw):
         """Sends one request and returns its Response.
 
         data           str or bytes; or an open binary file or an iterator of bytes, sent in chunks
                        unless a Content-Length is among the headers
         json           an object to send as JSON instead
+        headers        a dict
         stream         True leaves the body to be read piece by piece
         auth           (user, password) for Basic
         timeout        seconds, instead of the session's
@@ -64,72 +81,67 @@ class Session:
                        OPTIONS and TRACE always are (RFC 9110, 9.2.2)
         Raises TransportError, and ValueError or TypeError for what cannot be sent.
         """
-        return wait.run(
-            self.exchange(method, url, data, json, headers, stream, auth, timeout, parse_headers, repeatable),
-            self.idle,
+        return self.run(self.exchange(method, url, *args, **kw))
+
+    get = _verb("GET")
+    post = _verb("POST")
+    put = _verb("PUT")
+    delete = _verb("DELETE")
+    patch = _verb("PATCH")
+    head = _verb("HEAD")
+
+    def exchange(self, method, url, *args, **kw):
+        """request() as a generator for net.wait."""
+        from muster.net.response import exchange
+
+        return exchange(self, method, url, *args, **kw)
+
+    def send(self, request):
+        """A flow's request: a generator, which returns the Exchange."""
+        deadline = wait.Deadline(self.timeout)
+        exchange = yield from self.carry(
+            request.method,
+            request.url,
+            request.data,
+            dict(request.headers or {}),
+            deadline,
+            request.repeatable,
         )
+        if not request.stream:
+            yield from exchange.load()
+        return exchange
 
-    def exchange(
-        self, method, url, data=None, json=None, headers=None, stream=False,
-        auth=None, timeout=None, parse_headers=True, repeatable=False,
-    ):  # fmt: skip
-        """request() as a generator for the drivers of muster.wait."""
-        headers = dict(headers or {})
-        if json is not None:
-            from .jsontext import dumps
+    def read(self, exchange, wanted):
+        """What a flow reads of a streamed answer: a generator."""
+        exchange.connection.deadline = wait.Deadline(self.timeout)
+        if wanted == LINE:
+            return exchange.line()
+        if wanted == PIECE:
+            return exchange.piece(_PIECE)
+        return exchange.load()
 
-            data = dumps(json)
-            if _given(headers, "content-type") is None:
-                headers["Content-Type"] = "application/json"
-        if auth is not None:
-            from binascii import b2a_base64
-
-            headers = {name: headers[name] for name in headers if name.lower() != "authorization"}
-            pair = b2a_base64(("%s:%s" % tuple(auth)).encode())
-            headers["Authorization"] = "Basic " + pair.decode().strip()
-        if isinstance(data, str):
-            data = data.encode()
-        deadline = Deadline(timeout or self.timeout)
-        target = _split(url)
-        for _ in range(_MAX_REDIRECTS + 1):
-            response = yield from self._send(
-                method, target, data, headers, deadline, parse_headers, repeatable
-            )
-            if not response.location:
-                break
-            response.close()
-            status = response.status_code
-            method, target, data, headers = _redirect(
-                status, response.location, method, target, data, headers
-            )
+    def leave(self, exchange, good):
+        """Takes back the connection; good: nobody wants what is unread of the answer."""
+        if (good or exchange.ended()) and exchange.can_be_kept():
+            self.keep(exchange)
         else:
-            raise TransportError("%s redirects more than %d times" % (target[1], _MAX_REDIRECTS))
-        if not stream:
-            yield from response.read_all()
-        return response
+            exchange.connection.close()
 
-    def get(self, url, **kw):
-        return self.request("GET", url, **kw)
-
-    def post(self, url, **kw):
-        return self.request("POST", url, **kw)
-
-    def put(self, url, **kw):
-        return self.request("PUT", url, **kw)
-
-    def delete(self, url, **kw):
-        return self.request("DELETE", url, **kw)
-
-    def patch(self, url, **kw):
-        return self.request("PATCH", url, **kw)
-
-    def head(self, url, **kw):
-        return self.request("HEAD", url, **kw)
+    def keep(self, exchange):
+        """Takes back a connection, of whose last answer only the end may be unread."""
+        origin = exchange.connection.origin
+        spare = self._kept.pop(origin, None)
+        if not spare and len(self._kept) >= _MAX_KEPT:
+            spare = self._kept.popitem()[1]
+        if spare:
+            spare.connection.close()
+        self._kept[origin] = exchange
 
     def close(self):
-        """Closes the kept connections; the session can be used again."""
+        """Closes the kept connections and lets go of the roots; the session can be used again."""
         while self._kept:
-            self._kept.popitem()[1].close()
+            self._kept.popitem()[1].connection.close()
+        self._trust = None
 
     def __enter__(self):
         return self
@@ -137,260 +149,102 @@ class Session:
     def __exit__(self, *_):
         self.close()
 
-    def _send(self, method, target, data, headers, deadline, parse_headers, repeatable):
-        """One request up to the head of its answer, on a kept connection or a new one."""
+    def carry(self, method, url, data, headers, deadline, repeatable=False, lines=None):
+        """A generator: one request, and what redirects make of it. Returns the Exchange, its body unread."""
+        target = split(url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            exchange = yield from self._send(method, target, data, headers, deadline, repeatable, lines)
+            location = exchange.headers.get("location")
+            if not location or exchange.status_code not in (301, 302, 303, 307, 308):
+                return exchange
+            self.leave(exchange, exchange.ended())
+            try:
+                from muster.net.redirect import follow
+            except ImportError:
+                raise TransportError("%s redirects, and nothing on this board follows" % target[1])
+            method, target, data, headers = follow(
+                exchange.status_code, location, method, target, data, headers
+            )
+        raise TransportError("%s redirects more than %d times" % (target[1], _MAX_REDIRECTS))
+
+    def _send(self, method, target, data, headers, deadline, repeatable, lines):
+        """One request up to the head of its answer. One of six things happens:
+
+        - a kept connection takes it
+        - the kept connection has ended before: a new one takes it
+        - the kept connection ends without an answer: a new one takes it, if the request may be sent twice
+        - else TransportError: the server may have executed it
+        - the certificate is not valid yet by this clock, which is behind: the clock is set, once
+        - whatever else fails closes the connection and is raised
+        """
+        if data is None or isinstance(data, (bytes, bytearray)):
+            length = checked_length(len(data or b""), headers)
+        else:
+            from muster.net.upload import prepared
+
+            length, data = prepared(data, headers)
+        # What is read from a file or an iterator cannot be sent twice, so it never goes out on trial.
+        whole = data is None or isinstance(data, (bytes, bytearray, memoryview))
+        request = method, request_head(method, target, length, headers), data, lines
         origin = target[:3]
-        length = _length(data, headers)
-        head = _head(method, target, length, headers)
-        whole = data is None or _is_bytes(data)
-        if not whole:
-            data = _framed(iter(_pieces(data) if hasattr(data, "read") else data), length)
-            if length == 0:
-                data = b"".join(data)  # now, since the head alone would be complete
+        trust = None
+        if origin[0] == "https":
+            # It wants memory in one piece, so it comes before the modules that fill the heap.
+            trust = self._trust = self._trust or Trust(self._ca)
+        from muster.net.connection import Closed, Connection
+        from muster.net.exchange import Exchange
+
         kept = self._kept.pop(origin, None)
         if kept:
-            # What is read from a file or an iterator cannot be sent twice, so it never goes out on trial.
             if whole and kept.reuse(deadline):
                 try:
-                    return (yield from self._converse(kept, method, head, data, parse_headers))
+                    exchange = Exchange(kept.connection, self.max_body)
+                    yield from exchange.start(*request)
+                    return exchange
                 except Closed:
                     if not repeatable and method not in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"):
                         raise TransportError(
                             "%s: the connection ended before the answer; "
                             "the server may have executed the request" % origin[1]
                         )
-            kept.close()
-        if origin[0] == "https" and not self._trust:
-            self._trust = Trust(self._ca)
+            kept.connection.close()
         moved = False
         while True:
-            connection = Connection(origin, self._trust if origin[0] == "https" else None, deadline)
+            connection = Connection(origin, trust, deadline)
             try:
                 yield from connection.open()
-                return (yield from self._converse(connection, method, head, data, parse_headers))
-            except Misfit as e:
+                exchange = Exchange(connection, self.max_body)
+                yield from exchange.start(*request)
+                return exchange
+            except CertificateDateError as e:
+                connection.close()
                 # A CA signed that time for this very name, so it has passed and the clock was behind.
-                if moved or not e.starts or not clock.at_least(e.starts):
+                if moved or not e.starts or not clock.set_floor(e.starts):
                     raise
                 moved = True
             except BaseException:
                 connection.close()
                 raise
 
-    def _converse(self, connection, method, head, data, parse_headers):
-        try:
-            yield from _write(connection, head, data)
-            response = Response(self, connection)
-            yield from response.read_head(method, parse_headers)
-            return response
-        except BaseException as e:
-            connection.close()
-            if isinstance(e, MemoryError):
-                raise TransportError("%s: there is no memory for the exchange" % connection.origin[1])
-            raise
 
-    def keep(self, connection):
-        """Takes back a connection whose answer has been read to its end."""
-        spare = self._kept.pop(connection.origin, None)
-        if not spare and len(self._kept) >= _MAX_KEPT:
-            spare = self._kept.popitem()[1]
-        if spare:
-            spare.close()
-        self._kept[connection.origin] = connection
+class AsyncSession(Session):
+    """Session for asyncio: what its methods return is to be awaited, and a stream is for `async for`.
 
-
-class _Once(Session):
-    """A session for a single exchange."""
-
-    def keep(self, connection):
-        connection.close()
-
-
-def request(method, url, *args, ca=None, **kw):
-    """One exchange over a connection of its own; the arguments are Session's and Session.request's."""
-    return _Once(ca).request(method, url, *args, **kw)
-
-
-def get(url, **kw):
-    return request("GET", url, **kw)
-
-
-def post(url, **kw):
-    return request("POST", url, **kw)
-
-
-def put(url, **kw):
-    return request("PUT", url, **kw)
-
-
-def delete(url, **kw):
-    return request("DELETE", url, **kw)
-
-
-def patch(url, **kw):
-    return request("PATCH", url, **kw)
-
-
-def head(url, **kw):
-    return request("HEAD", url, **kw)
-
-
-def _write(connection, head, data):
-    """The request: in one write if it fits."""
-    if data is None:
-        yield from connection.write(head)
-    elif _is_bytes(data):
-        if len(head) + len(data) <= _ONE_WRITE:
-            yield from connection.write(head + bytes(data))
-        else:
-            yield from connection.write(head)
-            yield from connection.write(data)
-    else:
-        yield from connection.write(head)
-        for piece in data:
-            yield from connection.write(piece)
-
-
-def _pieces(file):
-    while True:
-        piece = file.read(1024)
-        if not piece:
-            break
-        yield piece
-
-
-def _framed(data, length):
-    """The bytes to send of a body that comes in pieces: chunks, if length is not known."""
-    left = length
-    for piece in data:
-        if not _is_bytes(piece):
-            raise TypeError("data is an iterator of bytes, and gave %s" % type(piece).__name__)
-        if length is None:
-            if len(piece):
-                yield b"%x\r\n" % len(piece) + piece + b"\r\n"
-            continue
-        left -= len(piece)
-        # Known before the last piece leaves: what is complete, a server executes.
-        if left < 0 or (left == 0 and any(data)):
-            raise ValueError("data is longer than its Content-Length, %d" % length)
-        yield piece
-    if left:
-        raise ValueError("data is %d bytes shorter than its Content-Length, %d" % (left, length))
-    if length is None:
-        yield b"0\r\n\r\n"
-
-
-def _given(headers, name):
-    """What the caller's headers say under name; None if nothing."""
-    for other in headers:
-        if other.lower() == name:
-            return headers[other]
-    return None
-
-
-def _is_bytes(data):
-    # Not a view of an array: its length is no count of bytes.
-    return isinstance(data, (bytes, bytearray)) or (isinstance(data, memoryview) and len(bytes(data[:1])) < 2)
-
-
-def _length(data, headers):
-    """How many bytes data has; None if it comes in pieces and no Content-Length says it."""
-    given = _given(headers, "content-length")
-    if data is None or _is_bytes(data):
-        length = len(data or b"")
-    # None of these has an __iter__ on MicroPython.
-    elif isinstance(data, (dict, list, tuple, set, memoryview)) or not (
-        hasattr(data, "read") or hasattr(data, "__iter__") or hasattr(data, "__next__")
-    ):
-        raise TypeError(
-            "data is str, bytes, an open file or an iterator of bytes, not %s; "
-            "json= sends an object as JSON" % type(data).__name__
-        )
-    elif given is None:
-        return None
-    else:
-        length = int(given) if str(given).encode().isdigit() else 0
-    if given is not None and str(given) != "%d" % length:
-        # Not what was given: it may be a secret in the wrong place.
-        raise ValueError("the Content-Length is not the number of bytes in data")
-    return length
-
-
-def _head(method, target, length, headers):
-    """The request line and the headers, as bytes; ValueError for what cannot stand there.
-
-    length   of the body; None if it goes out in chunks
+    Several tasks may use one session at a time.
     """
-    lines = ["%s %s HTTP/1.1" % (method, target[3])]
-    seen = ["transfer-encoding"]  # which is not the caller's to say
-    for name, value in headers.items():
-        if name.lower() in seen:
-            raise ValueError("%r: this header is sent already" % name)
-        if not name or " " in name or ":" in name or not isinstance(value, (str, int, float)):
-            raise ValueError("%r: a header is a name without spaces and colons, and text" % name)
-        lines.append("%s: %s" % (name, value))
-        seen.append(name.lower())
-    if "host" not in seen:
-        lines.insert(1, "Host: " + target[4])
-    if length is None:
-        lines.append("Transfer-Encoding: chunked")
-    elif "content-length" not in seen and (length or method in ("POST", "PUT", "PATCH")):
-        lines.append("Content-Length: %d" % length)
-    for line in lines:
-        for c in line:
-            if not " " <= c <= "~":
-                # Not the line itself: it may be a secret.
-                name = line.partition(":")[0]
-                raise ValueError("%r: only ASCII without line ends may stand in a header" % name)
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
+    def run(self, generator):
+        from muster.net.aio import run_async
 
-def _split(url):
-    """(scheme, host, port, path and query, Host header) of a URL; ValueError names what is wrong."""
-    scheme, separator, rest = url.partition("://")
-    scheme = scheme.lower()
-    if not separator or scheme not in ("http", "https"):
-        raise ValueError("a URL starts with http:// or https://")
-    for c in url:
-        if not "!" <= c <= "~":
-            raise ValueError("a URL is ASCII without spaces and line ends: percent-encode the others")
-    rest = rest.partition("#")[0]
-    authority = rest.partition("?")[0].partition("/")[0]
-    path = rest[len(authority) :]
-    if "@" in authority:
-        raise ValueError("a URL with a user name is refused: use auth=")
-    if authority[:1] == "[":
-        host, bracket, port = authority[1:].partition("]")
-        if not bracket or port[:1] not in ("", ":"):
-            host = ""
-        port = port[1:]
-    else:
-        host, _, port = authority.partition(":")
-    port = port or ("443" if scheme == "https" else "80")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError("a URL needs a host, and a port between 1 and 65535 if it names one")
-    if path[:1] != "/":
-        path = "/" + path
-    return scheme, host.lower(), int(port), path, authority
+        return run_async(generator, self.idle)
 
+    def each(self, run):
+        from muster.net.aio import Stream
 
-def _redirect(status, location, method, target, data, headers):
-    """What to send where after a redirect: (method, target, data, headers)."""
-    from .redirect import absolute
+        return Stream(self, run)
 
-    scheme, host = target[:2]
-    try:
-        new = _split(absolute(target, location))
-    except ValueError as e:
-        raise TransportError("%s redirects to no usable address: %s" % (host, e))
-    if new[:3] != target[:3]:
-        secret = data is not None or _given(headers, "authorization") is not None
-        if secret or (scheme == "https" and new[0] != "https"):
-            raise TransportError("%s redirects to %s, where this request must not go" % (host, new[1]))
-        headers = {}
-    if status == 303 or (status in (301, 302) and method == "POST"):
-        headers = {name: headers[name] for name in headers if not name.lower().startswith("content-")}
-        return "HEAD" if method == "HEAD" else "GET", new, None, headers
-    if data is not None and not _is_bytes(data):
-        raise TransportError("%s redirects a body that cannot be sent twice" % host)
-    return method, new, data, headers
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        self.close()

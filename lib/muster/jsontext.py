@@ -7,7 +7,7 @@ import io
 import json
 import sys
 
-from .masked import Masked, copied
+from .redact import Masked, copied
 
 _COMPACT = (",", ":")
 _READING: dict = {}

@@ -11,6 +11,7 @@ INFO = 20
 WARNING = 30
 
 level = INFO
+_said = []
 
 
 def write(level, text):
@@ -28,3 +29,10 @@ def warning(text):
     """What a person should know."""
     if level <= WARNING:
         write(WARNING, "warning: " + line(text))
+
+
+def warn_once(text):
+    """A warning that nobody needs to hear again."""
+    if text not in _said:
+        _said.append(text)
+        warning(text)

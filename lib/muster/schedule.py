@@ -9,13 +9,25 @@ is spread over what the deadline allows.
 
 import os
 
-_FIRST_RETRY_S = 30
-_LONGEST_S = 3600  # no server's Retry-After is obeyed for longer
-_WRONG_S = 60
+try:
+    from micropython import const
+except ImportError:
+    const = int
+
+_FIRST_RETRY_S = const(30)
+_LONGEST_S = const(3600)  # no server's Retry-After is obeyed for longer
+_NETWORK_S = const(300)  # the longest wait for a network: to look for one is a load on no server
+_WRONG_S = const(60)
 
 
 class Schedule:
     """Times are Unix seconds, ints.
+
+    last      the last report, None before the first
+    next      when the next report is due, None as long as nobody knows
+    wake      the next attempt: mostly next; earlier where it is the network that is missing
+    reports   how many there were
+    failures  how many attempts in a row have failed
 
     period_s    from one report to the next
     jitter_s    the period is uniform within this much of it on either side
@@ -41,20 +53,26 @@ class Schedule:
         self._random = random
         self.last = None
         self.next = None
+        self.wake = 0  # what restore() brings says something only to a clock that has been asked
         self.reports = 0
         self.failures = 0
 
     def first(self, now):
         """The time of the first attempt after a start."""
         if not self.reports:
-            self.next = now
-        elif not self.plausible(now):
+            return self.due_at(now)
+        if not self.plausible(now):
             self.last = None
-            self.next = now + self._uniform(self._often)
-        elif self.next <= now:
+            return self.due_at(now + self._uniform(self._often))
+        if self.next <= now:
             # A street whose power is back must not come as one.
-            self.next = now + self._uniform(min(self._close, self._spare(now)))
-        return self.next
+            return self.due_at(now + self._uniform(min(self._close, self._spare(now))))
+        return self.due_at(self.next)
+
+    def due_at(self, time):
+        """Has the next report at that time, and no attempt before it. Returns the time."""
+        self.next = self.wake = time
+        return time
 
     def plausible(self, now):
         """False if what is due was reckoned by another clock than this: nobody knows how long ago."""
@@ -66,15 +84,23 @@ class Schedule:
         self.reports += 1
         self.failures = 0
         if self.reports == 1 and self._spread:
-            self.next = now + 1 + self._uniform(self._spread - 1)
-        else:
-            self.next = now + self._period - self._jitter + self._uniform(2 * self._jitter)
-        return self.next
+            return self.due_at(now + 1 + self._uniform(self._spread - 1))
+        return self.due_at(now + self._period - self._jitter + self._uniform(2 * self._jitter))
 
-    def after_failure(self, now, asked=0):
-        """The time of the next attempt, after one that failed at now; asked is the server's Retry-After."""
-        self.next = now + self.backoff(asked, now)
-        return self.next
+    def after_failure(self, now, asked=0, due=True, offline=False):
+        """The time of the next attempt, after one that failed at now.
+
+        asked    seconds, the server's Retry-After
+        due      False: the report was not due, or nobody knows whether it was, and stays where it is
+        offline  True: there was not even a network
+        """
+        self.wake = now + self.backoff(asked, now if due else None)
+        if due:
+            self.next = self.wake
+        if offline:
+            # The report itself waits as long as it would have: homes whose power is back are no herd.
+            self.wake = min(self.wake, now + _NETWORK_S)
+        return self.wake
 
     def backoff(self, asked=0, now=None):
         """Seconds until another try; now is None if the clock does not know it.
@@ -100,11 +126,12 @@ class Schedule:
         """Seconds over which a report can be spread: until the deadline is close, and 15 minutes at least."""
         return max(self._often, self.last + self._deadline - self._close - now)
 
-    def shift(self, seconds):
-        """The clock was moved by so much: what was due in an hour still is."""
-        if self.last is not None:
+    def shift(self, seconds, due=True):
+        """The clock was set by so much: what was due in an hour still is. due=False moves wake alone."""
+        self.wake += seconds
+        if due and self.last is not None:
             self.last += seconds
-        if self.next is not None:
+        if due and self.next is not None:
             self.next += seconds
 
     def state(self):

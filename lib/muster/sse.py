@@ -1,31 +1,33 @@
 """Server-sent events, as the clouds stream them (the HTML standard's event stream)."""
 
 from .errors import TransportError
+from .flow import LINE
 
 _MAX_EVENT = 65536
 _LINE_COSTS = 16  # bytes of memory besides its text
 
 
-def events(lines):
-    """Yields (event, data, id) for each event in lines, as soon as it is whole.
+def next_event(before=None):
+    """A flow: returns the next event of a streamed answer, (event, data, id); None at its end.
 
-    lines   bytes without their ends: iter_lines() of a response
+    before   the event before it, None for the first
     event and data are str, event "" when the server gave none; id is str or None.
     Without data there is no event, and its name stays for the data: PyPI's requests gives an empty
     line too many where a piece of the answer ends between CR and LF. Comments and unknown fields
     are passed over. An event that the stream breaks off in is dropped.
     Raises TransportError for what is not UTF-8, and for an event that would take more than 65536 bytes.
     """
-    event, data, identity = "", [], None
-    mark = "\ufeff"  # a byte-order mark may stand before the first event
+    event, data, identity = "", [], before and before[2]
+    mark = None if before else "\ufeff"  # a byte-order mark may stand before the first event
     left = _MAX_EVENT
     try:
-        for line in lines:
+        while True:
+            line = yield LINE
+            if line is None:
+                return None
             if not line:
                 if data:
-                    yield event, "\n".join(data), identity
-                    event, data = "", []
-                    left = _MAX_EVENT
+                    return event, "\n".join(data), identity
                 continue
             field, _, value = line.decode().partition(":")
             if field[:1] == mark:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 
 from . import log
 from .jsontext import dumps, loads
-from .masked import Masked
+from .redact import Masked
 
 try:
     from micropython import const
@@ -26,7 +26,6 @@ _HEADER_SIZE = const(10)
 
 # Also the most that is ever read of a slot, whatever stands there.
 _FILE_SIZE = const(4096)
-_BLOB_SIZE = const(512)
 
 _MODULUS = 1 << 32
 
@@ -61,7 +60,8 @@ def _slots(read):
     return zero, one
 
 
-def _save(read, write, record, size, hint):
+def save(read, write, record, size, hint):
+    """Writes a record into one of two slots, each of at most size bytes; hint is for one that is larger."""
     if not isinstance(record, dict):
         raise ValueError("a record is a dict, unlike %r" % type(record))
     # In one order, since that of a MicroPython dict depends on its history.
@@ -89,12 +89,14 @@ def _save(read, write, record, size, hint):
         )
 
 
-def _load(read):
+def load(read):
+    """Returns the newest whole record, or None."""
     record = _slots(read)[0][3]
     return None if record is None else Masked(record)
 
 
-def _erase(read, remove):
+def erase(read, remove):
+    """Removes both slots."""
     newest, other = _slots(read)
     # The newest goes last: cut short, an erase must not bring back the record before.
     for slot in (other[0], newest[0]):
@@ -124,7 +126,7 @@ class FileStore:
 
         Never raises for what flash holds.
         """
-        return _load(self._read)
+        return load(self._read)
 
     def save(self, record):
         """Writes the dict and reads it back.
@@ -133,11 +135,11 @@ class FileStore:
         same does nothing. Raises OSError when flash is full or fails, ValueError or
         TypeError for a record too large or no JSON: load() then still returns the one before.
         """
-        _save(self._read, self._write, record, _FILE_SIZE, "keep less in it")
+        save(self._read, self._write, record, _FILE_SIZE, "keep less in it")
 
     def erase(self):
         """Removes the record; OSError if it is still there afterwards."""
-        _erase(self._read, self._remove)
+        erase(self._read, self._remove)
 
     def beside(self, name):
         """Returns the store of another record in the same directory."""
@@ -196,63 +198,9 @@ def _move_aside(path, kind):
         pass
 
 
-class NvsStore:
-    """A record in two blobs of the ESP32's NVS partition.
+def __getattr__(name):
+    if name != "NvsStore":
+        raise AttributeError(name)
+    from .nvs import NvsStore
 
-    Use it where the file system may be formatted or rewritten while the device
-    must keep its identity. Otherwise take FileStore: the firmware erases the
-    whole NVS partition at boot when it finds it full or of another version.
-
-    namespace   at most 15 characters
-    name        of the record, at most 13 characters
-
-    The limit is 502 bytes of JSON.
-    """
-
-    def __init__(self, namespace, name="record", _nvs=None):
-        if not 0 < len(namespace) <= 15 or not 0 < len(name) <= 13:
-            raise ValueError(
-                "NVS namespace %r, record %r: expected at most 15 and 13 characters" % (namespace, name)
-            )
-        if _nvs is None:
-            from esp32 import NVS
-
-            _nvs = NVS(namespace)
-        self._namespace = namespace
-        self._name = name
-        self._nvs = _nvs
-
-    def load(self):
-        """As FileStore.load."""
-        return _load(self._read)
-
-    def save(self, record):
-        """As FileStore.save."""
-        _save(self._read, self._write, record, _BLOB_SIZE, 'keep it in files ("store": "file")')
-
-    def erase(self):
-        """As FileStore.erase."""
-        _erase(self._read, self._remove)
-
-    def beside(self, name):
-        """Returns the store of another record in the same namespace, over the same handle."""
-        return NvsStore(self._namespace, name, self._nvs)
-
-    def _key(self, slot):
-        return "%s.%d" % (self._name, slot)
-
-    def _read(self, slot):
-        blob = bytearray(_BLOB_SIZE)
-        try:
-            return bytes(blob[: self._nvs.get_blob(self._key(slot), blob)])
-        except OSError:
-            return b""
-
-    def _write(self, slot, raw):
-        # Always the same length, so that a blob fits where the one before it was.
-        self._nvs.set_blob(self._key(slot), raw + bytes(_BLOB_SIZE - len(raw)))
-        self._nvs.commit()
-
-    def _remove(self, slot):
-        self._nvs.erase_key(self._key(slot))
-        self._nvs.commit()
+    return NvsStore

@@ -59,6 +59,19 @@ def test_a_wrong_key_is_tried_for_ever_until_disconnect(chip):
     assert not wlan.isconnected()
 
 
+def test_the_radio_s_power_is_set_as_the_esp32_port_has_it(chip):
+    wlan = chip.network.WLAN()
+    assert wlan.config("pm") == wlan.PM_PERFORMANCE and wlan.config("txpower") == 20
+    with pytest.raises(OSError, match="Wifi Not Started"):
+        wlan.config(txpower=8)
+    wlan.active(True)
+    wlan.config(pm=wlan.PM_NONE, txpower=8.6)
+    assert wlan.config("pm") == 0 and wlan.config("txpower") == 8.5
+    for wrong in ({"pm": 3}, {"txpower": 1}, {"txpower": 22}):
+        with pytest.raises(RuntimeError, match="0x0102"):
+            wlan.config(**wrong)
+
+
 def test_an_unknown_network_is_tried_until_it_appears(chip, monkeypatch):
     passed_ms = 0
     monkeypatch.setattr(chip.board, "ticks_ms", lambda: passed_ms)

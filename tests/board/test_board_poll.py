@@ -41,7 +41,7 @@ def refused(port, events):
 def board(tmp_path, authorities):
     boot = CALL.format(patience=PATIENCE_S).encode()
     files = {"/boot.py": boot, "/main.py": b"", "/ca.der": (authorities.folder / "ca.der").read_bytes()}
-    image = board_image({}, more=files)
+    image = board_image({"clouds": ["coze"]}, more=files)
     with Board(tmp_path, image) as board:
         board.wait_for(">>> ")
         yield board

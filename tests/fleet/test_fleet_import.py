@@ -7,6 +7,7 @@ import sqlite3
 
 import pytest
 from muster.clouds import baidu
+from muster.errors import CloudError
 from operators import FEISHU, IMPORTS, Operator, client, fleet, laptops
 
 from tools.fleet.journal import Journal, default
@@ -223,7 +224,7 @@ def test_a_row_that_baidu_cannot_read_does_not_keep_the_others_out(operator, mon
 
     def picky(self, pairs):
         if any(ak == "ak00005" for ak, _ in pairs):
-            raise baidu.CloudError("baidu", "CSV Format Error", 200, "5")
+            raise CloudError("baidu", "CSV Format Error", 200, "5")
         true(self, pairs)
 
     monkeypatch.setattr(baidu.Baidu, "import_devices", picky)

@@ -21,7 +21,7 @@ class Recorder:
     """A session that gives the answers it was made with, the last one again and again."""
 
     def __init__(self, *answers):
-        self.answers = [a if isinstance(a, Answer) else Answer(a) for a in answers]
+        self.answers = [a if hasattr(a, "status_code") else Answer(a) for a in answers]
         self.asked = []
 
     def request(self, method, url, data=None, headers=None):

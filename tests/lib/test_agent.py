@@ -229,6 +229,13 @@ def test_the_secret_is_on_flash_before_the_first_report():
     assert world.store.load()["deviceSecret"] == "s3cret1"
 
 
+def test_credentials_that_are_on_flash_need_no_network():
+    world = World()
+    world.agent().enrol()
+    world.platform.request = None
+    assert world.agent().enrol()["deviceSecret"] == "s3cret1"
+
+
 def test_another_device_number_type_or_product_fetches_again():
     world = World()
     world.agent().step()
@@ -421,7 +428,7 @@ def test_a_program_that_does_not_call_for_days_finds_its_clock_as_it_was():
         world = World()
         ticks = Ticks()
         with Board(NOW) as board, ticks:
-            assert clock.refine("Sun, 22 Nov 2026 00:00:00 GMT")
+            assert clock.set_from_date("Sun, 22 Nov 2026 00:00:00 GMT")
             agent = Agent(world.config, world.platform, world.store, hardware=world.hardware)
             agent.step()
             for _ in range(2):
@@ -625,6 +632,37 @@ def test_wifi_that_only_claims_to_be_connected_is_joined_anew():
     assert world.hardware.rejoins == 1
 
 
+class Slow(Hardware):
+    """Its first attempt to join fails."""
+
+    online = False
+
+    def __init__(self):
+        self.asked = []
+
+    def join(self, networks, hostname, wait_ms, anew, **radio):
+        self.asked.append((wait_ms, radio))
+        self.online = len(self.asked) > 1
+        yield None
+        return "home" if self.online else None
+
+
+def test_the_first_join_may_take_longer_and_the_radio_is_set_as_the_configuration_says():
+    for settings, first, radio in (
+        ({}, 30000, {}),
+        ({"firstJoin": 60, "pm": "none", "txpower": 8}, 60000, {"pm": "none", "txpower": 8}),
+    ):
+        world = World(wifi=[{"ssid": "home", "key": "w1f1k3yy"}], **settings)
+        world.hardware = Slow()
+        agent = world.agent()
+        for _ in range(2):
+            world.clock.time += agent.step()
+        world.hardware.online = False
+        world.clock.time += 13 * HOUR
+        agent.step()
+        assert world.hardware.asked == [(first, radio), (first, radio), (15000, radio)]
+
+
 def test_a_clock_that_knows_nothing_is_asked_about_before_a_report_is_held_back():
     world = World()
     world.agent().step()
@@ -687,7 +725,7 @@ def test_a_clock_set_back_by_years_is_no_reason_to_be_silent():
 def test_a_clock_that_somebody_sets_is_put_back_once_the_time_was_told():
     world = World()
     with Board(NOW) as board:
-        assert clock.refine("Sun, 22 Nov 2026 00:00:00 GMT")
+        assert clock.set_from_date("Sun, 22 Nov 2026 00:00:00 GMT")
         agent = Agent(world.config, world.platform, world.store, hardware=world.hardware)
         agent.step()
         due = agent.status()["next_due"]
@@ -696,7 +734,7 @@ def test_a_clock_that_somebody_sets_is_put_back_once_the_time_was_told():
             agent.step()
             assert abs(board.now - NOW) <= 2 and abs(agent.status()["next_due"] - due) <= 4
         # As long as nobody has told the time, whoever sets it may know it.
-        clock.doubt()
+        clock.distrust()
         board.now += 24 * HOUR
         agent.step()
         assert board.now >= NOW + 24 * HOUR - 2
@@ -927,7 +965,7 @@ def test_a_time_that_only_ntp_has_told_is_no_floor_after_a_reboot(ntp):
     for date in (None, "Thu, 31 Jan 2030 00:00:00 GMT"):
         world = World()
         with Board(lie):
-            assert clock.refine(date) == (date is not None)
+            assert clock.set_from_date(date) == (date is not None)
             Agent(world.config, world.platform, world.store, hardware=world.hardware).report()
         with Board(946684800) as board:
             Agent(world.config, world.platform, world.store, hardware=world.hardware)

@@ -379,8 +379,7 @@ def test_no_secret_is_in_what_is_refused():
 def test_odd_values_in_a_refusal():
     from test_chinamobile import Nested
 
-    cloud, _ = client({})
-    cloud._session.request = lambda *_, **__: Nested()
+    cloud, _ = client(Nested())
     assert raises(CloudError, cloud.get, "a").message == "no reason given"
     # Digits to str.isdigit(), and not to int().
     for text in ("\xb2", "9" * 400, "-1", ""):

@@ -4,8 +4,9 @@ import asyncio
 import sys
 import time
 
-from muster import clock, wait
+from muster import clock, ntp
 from muster.clock import ticks_diff, ticks_ms
+from muster.net import aio
 
 NEW_YEARS_EVE = 1798675200  # 2026-12-31T00:00:00Z
 
@@ -89,6 +90,9 @@ def test_parse_date():
         "Sun, 06 Nov 1994 08:49:37 CST",
         "Sun, 06 Nov 1994 08:49:37",
         "Sun, 06 Now 1994 08:49:37 GMT",
+        "Sun, 06 anF 1994 08:49:37 GMT",
+        "Sun, 06 JanFeb 1994 08:49:37 GMT",
+        "Sun, 06  1994 08:49:37 GMT",
         "Sun, x Nov 1994 08:49:37 GMT",
         "Sun, 06 Nov x 08:49:37 GMT",
         "Sun, 06 Nov 1994 08:49 GMT",
@@ -107,60 +111,97 @@ def test_now_is_an_int():
 
 def test_a_laptop_is_trusted_and_never_set():
     assert clock.trusted()
-    assert not clock.at_least(clock.now() + 1000000)
+    assert not clock.set_floor(clock.now() + 1000000)
     clock._floor = clock.RELEASED
 
 
-def test_at_least():
+def test_set_floor():
     for epoch in (0, 946684800):
         with Board(946684800, epoch) as board:
-            assert clock.at_least(0) and board.now == clock.RELEASED
-            assert not clock.at_least(clock.RELEASED - 5) and board.set == 1
-            assert clock.at_least(NEW_YEARS_EVE) and board.now == NEW_YEARS_EVE
-            assert not clock.at_least(NEW_YEARS_EVE) and board.set == 2
+            assert clock.set_floor(0) and board.now == clock.RELEASED
+            assert not clock.set_floor(clock.RELEASED - 5) and board.set == 1
+            assert clock.set_floor(NEW_YEARS_EVE) and board.now == NEW_YEARS_EVE
+            assert not clock.set_floor(NEW_YEARS_EVE) and board.set == 2
             board.now -= 1
-            assert clock.at_least(clock.RELEASED) and board.now == NEW_YEARS_EVE
+            assert clock.set_floor(clock.RELEASED) and board.now == NEW_YEARS_EVE
             assert not clock.trusted()
 
 
-def test_at_least_does_not_move_a_clock_that_has_been_told_the_time():
+def test_a_floor_does_not_move_a_clock_that_has_been_told_the_time():
     with Board(NEW_YEARS_EVE) as board:
-        assert clock.refine("Thu, 31 Dec 2026 00:00:00 GMT")
-        assert not clock.at_least(NEW_YEARS_EVE + 86400)  # what begins tomorrow has not begun
+        assert clock.set_from_date("Thu, 31 Dec 2026 00:00:00 GMT")
+        assert not clock.set_floor(NEW_YEARS_EVE + 86400)  # what begins tomorrow has not begun
         assert board.now == NEW_YEARS_EVE
-        clock.doubt()
-        assert clock.at_least(NEW_YEARS_EVE + 5) and board.now == NEW_YEARS_EVE + 5
+        clock.distrust()
+        assert clock.set_floor(NEW_YEARS_EVE + 5) and board.now == NEW_YEARS_EVE + 5
 
 
-def test_move():
-    with Board(NEW_YEARS_EVE, 946684800) as board:
-        clock.move(-100)
-        assert board.now == NEW_YEARS_EVE - 100
+def test_a_clock_that_somebody_sets_is_put_back_once_it_has_been_told_the_time():
+    for epoch in (0, 946684800):
+        with Board(NEW_YEARS_EVE, epoch) as board:
+            watch = clock.Watch(clock)
+            assert watch.jumped() == 0
+            board.now += 86400
+            assert watch.jumped() == 86400 and board.set == 0  # whoever set it may know the time
+            assert clock.set_from_date("Thu, 31 Dec 2026 00:00:00 GMT")
+            assert abs(watch.jumped() + 86400) <= 1  # this module did
+            for wrong in (-3, 3, 400, 315360000, -315360000):
+                board.now += wrong
+                sets = board.set
+                assert watch.jumped() == 0 and board.set == sets + 1
+                assert abs(board.now - NEW_YEARS_EVE) <= 1 and watch.jumped() == 0
+            board.now += 1  # rounding
+            assert watch.jumped() == 0 and board.now == NEW_YEARS_EVE + 1
 
 
-def test_refine():
+class Foreign:
+    """A program's own clock, with ticks or without."""
+
+    time = NEW_YEARS_EVE
+
+    def now(self):
+        return self.time
+
+
+def test_another_clock_is_watched_if_it_has_ticks_and_never_set():
+    with Board(NEW_YEARS_EVE) as board:
+        assert clock.set_from_date("Thu, 31 Dec 2026 00:00:00 GMT")
+        theirs = Foreign()
+        watch = clock.Watch(theirs)
+        watch.jumped()
+        theirs.time += 1000
+        assert watch.jumped() == 0
+        theirs.ticks_ms = ticks_ms
+        watch = clock.Watch(theirs)
+        watch.jumped()
+        theirs.time += 1000
+        assert watch.jumped() == 1000 and watch.jumped() == 0 and board.set == 1
+        assert theirs.time == NEW_YEARS_EVE + 2000 and board.now == NEW_YEARS_EVE
+
+
+def test_set_from_date():
     date = "Thu, 31 Dec 2026 00:00:00 GMT"
     for epoch in (0, 946684800):
         with Board(946684800, epoch) as board:
             assert not clock.trusted()
             for wrong in (None, "x", "Sat, 01 Jan 2000 00:00:00 GMT"):
-                assert not clock.refine(wrong) and not clock.trusted() and not board.set
+                assert not clock.set_from_date(wrong) and not clock.trusted() and not board.set
             # The certificate of the server that says so has ended by then.
-            assert not clock.refine(date, NEW_YEARS_EVE - 1) and not board.set
-            assert clock.refine(date, NEW_YEARS_EVE) and clock.trusted()
+            assert not clock.set_from_date(date, NEW_YEARS_EVE - 1) and not board.set
+            assert clock.set_from_date(date, NEW_YEARS_EVE) and clock.trusted()
             assert board.now == NEW_YEARS_EVE and board.set == 1
             # A Date is coarse: it corrects a clock that is wrong, not one that is right.
             for drift in (-30, -1, 0, 30):
                 board.now = NEW_YEARS_EVE + drift
-                assert clock.refine(date) and board.set == 1
+                assert clock.set_from_date(date) and board.set == 1
             for drift in (-31, 31):
                 board.now = NEW_YEARS_EVE + drift
-                assert clock.refine(date) and board.now == NEW_YEARS_EVE
+                assert clock.set_from_date(date) and board.now == NEW_YEARS_EVE
             assert board.set == 3
-            clock.doubt()
+            clock.distrust()
             assert not clock.trusted()
             board.now += 1
-            assert clock.refine(date) and board.set == 4 and clock.trusted()
+            assert clock.set_from_date(date) and board.set == 4 and clock.trusted()
 
 
 def test_sync(ntp):
@@ -190,7 +231,7 @@ def test_sync_believes_no_bad_answer(ntp):
             start = ticks_ms()
             assert not clock.sync([ntp[name]]), name
             assert ticks_diff(ticks_ms(), start) < LONG, name
-        clock.at_least(ntp["time"] + 1)
+        clock.set_floor(ntp["time"] + 1)
         assert board.set == 1
         assert not clock.sync([ntp["good"]])  # before what has certainly passed
         assert board.set == 1 and not clock.trusted()
@@ -227,10 +268,10 @@ class Addresses:
         return found
 
     def __enter__(self):
-        sys.modules["socket"] = self
+        sys.modules["socket"] = ntp.socket = self
 
     def __exit__(self, *_):
-        sys.modules["socket"] = self._real
+        sys.modules["socket"] = ntp.socket = self._real
 
 
 def test_each_address_of_a_time_server_is_asked(ntp, dead_url):
@@ -254,33 +295,33 @@ def test_each_address_of_a_time_server_is_asked(ntp, dead_url):
 def test_where_certificates_do_not_fit_the_next_server_is_asked_and_in_the_end_none(ntp):
     servers = [ntp["2036"], ntp["good"]]
     with Board(946684800, wait=1000) as board:
-        clock.at_least(NEW_YEARS_EVE)
+        clock.set_floor(NEW_YEARS_EVE)
         for told in (2090000000, ntp["time"]):
             assert clock.sync(servers) and board.now == told
-            clock.doubt()
+            clock.distrust()
             assert clock.sync(servers) and board.now == told  # it was not the clock
-            clock.doubt(True)
+            clock.distrust(True)
         assert not clock.sync(servers) and board.now == NEW_YEARS_EVE and not clock.trusted()
-        assert clock.at_least(NEW_YEARS_EVE + 60)  # what a certificate says then
-        clock.doubt()
+        assert clock.set_floor(NEW_YEARS_EVE + 60)  # what a certificate says then
+        clock.distrust()
         assert clock.sync(servers) and board.now == 2090000000
         # Without servers there is nobody to do without.
-        clock.doubt(True)
+        clock.distrust(True)
         assert not clock.sync([]) and board.now == 2090000000
 
 
 def test_a_verified_date_is_what_has_certainly_passed(ntp):
     with Board(946684800) as board:
-        clock.at_least(2090000000)
+        clock.set_floor(2090000000)
         assert not clock.sync([ntp["good"]])
-        assert clock.refine("Thu, 31 Dec 2026 00:00:00 GMT")
-        clock.doubt()
+        assert clock.set_from_date("Thu, 31 Dec 2026 00:00:00 GMT")
+        clock.distrust()
         assert clock.sync([ntp["good"]]) and board.now == ntp["time"]
 
 
 def test_a_cancelled_sync_ends_at_once(ntp):
     async def main():
-        asking = asyncio.create_task(wait.run_async(clock.synchronise([ntp["silent"]] * 9)))
+        asking = asyncio.create_task(aio.run_async(clock.synchronise([ntp["silent"]] * 9)))
         await asyncio.sleep(0.05)
         asking.cancel()
         try:
@@ -292,6 +333,13 @@ def test_a_cancelled_sync_ends_at_once(ntp):
         start = ticks_ms()
         asyncio.run(main())
         assert ticks_diff(ticks_ms(), start) < LONG and not board.set
+
+
+def test_what_asks_for_the_time_leaves_a_board_s_memory(ntp):
+    with Board(946684800, wait=1000):
+        for name in ("good", "nothing"):
+            clock.sync([ntp[name]])
+            assert ("muster.ntp" in sys.modules) == (sys.implementation.name == "cpython")
 
 
 def test_ticks():

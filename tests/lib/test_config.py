@@ -53,6 +53,9 @@ def test_defaults():
     checked = config.check(minimal())
     assert checked.plain() == {
         "wifi": [],
+        "firstJoin": 30,
+        "pm": "",
+        "txpower": 0,
         "hostname": "",
         "productId": "1234567890123",
         "productKey": SECRET,
@@ -108,6 +111,14 @@ def test_wrong_values_are_named_with_what_was_expected():
     for name, value, fragments in (
         ("productId", 1234567890123, ("1234567890123", "a string")),
         ("productId", "", ('""',)),
+        ("firstJoin", 0, ("1 or more",)),
+        ("firstJoin", "30", ("whole seconds",)),
+        ("pm", "off", ('"none", "performance" or "powersave"',)),
+        ("pm", False, ("false",)),
+        ("txpower", 1, ("2 to 21",)),
+        ("txpower", 22, ("2 to 21",)),
+        ("txpower", 8.5, ("whole dBm",)),
+        ("txpower", True, ("whole dBm",)),
         ("policy", "每天", ('holds "每天"',)),
         ("productId", "\x1b[31m", ("holds '\\x1b[31m'",)),
         ("productId", "a\nb", ("a\\nb",)),
@@ -154,6 +165,12 @@ def test_good_values_pass():
     for name, value in (
         ("hostname", "t" * 32),
         ("hostname", "Toy-7"),
+        ("firstJoin", 1),
+        ("pm", "none"),
+        ("pm", "performance"),
+        ("pm", "powersave"),
+        ("txpower", 2),
+        ("txpower", 21),
         ("netType", "5G"),
         ("sdkVersion", "ai_2"),
         ("ntp", []),

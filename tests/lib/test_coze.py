@@ -99,7 +99,7 @@ def test_the_header_is_on_the_eight_calls_and_on_no_other():
     recorder = Recorder()
     cloud = Coze(recorder, token="pat_x", device_id="d")
     calls = (
-        lambda: cloud.speech("a", "v"),
+        lambda: list(cloud.speech("a", "v")),
         lambda: cloud.transcribe(io.BytesIO(b"x")),
         lambda: cloud.create_room("b"),
         lambda: list(cloud.chat("b", "u", "m")),
@@ -220,7 +220,8 @@ def test_what_binding_lacks_is_named(coze):
 
 
 def test_limits_are_checked_before_anything_is_sent():
-    cloud = Coze(Recorder(), token="t")
+    recorder = Recorder()
+    cloud = Coze(recorder, token="t")
     message = {"role": "user", "content": "x", "content_type": "text"}
     raises(ValueError, cloud.speech, "语" * 342, "voice")
     raises(ValueError, cloud.chat, "b", "u", [message] * 101)
@@ -243,7 +244,7 @@ def test_limits_are_checked_before_anything_is_sent():
     for device in (("a", 5), (5, "b"), ("a", ""), ("", "b"), ("a", None), (b"a", b"b")):
         words = str(raises(ValueError, cloud.bind_devices, "c", [("a", "b"), device]))
         assert "label and a value" in words
-    assert not cloud._session.asked
+    assert not recorder.asked
     for duration in (0, 86400):
         raises(ValueError, Coze, None, token="t", duration_s=duration)
     for given in (
@@ -298,7 +299,7 @@ def test_an_expired_token_is_renewed_once_and_the_call_repeated(coze):
         lambda: b"".join(cloud.speech("a", "v")),
     ):
         cloud.access_token()
-        cloud._token = "czs_gone"  # as after its end, with a clock that is late
+        cloud._tokens.token = "czs_gone"  # as after its end, with a clock that is late
         call()
     assert state(coze)["counts"][TOKEN] == 5
     misbehave(coze, code="4100", status=401, path="/v1/audio/rooms")
@@ -376,9 +377,10 @@ def test_the_aud_of_a_jwt_is_host_and_port_alone():
         ("https://gateway.example:8443/coze/", "gateway.example:8443"),
         ("https://[::1]:8443/a/b", "[::1]:8443"),
     ):
-        cloud = Coze(Recorder(), "app", private_key="shared secret", alg="HS256", base_url=base_url)
+        recorder = Recorder()
+        cloud = Coze(recorder, "app", private_key="shared secret", alg="HS256", base_url=base_url)
         raises(TransportError, cloud.access_token)
-        asked, headers = cloud._session.asked[0]
+        asked, headers = recorder.asked[0]
         assert asked == base_url.rstrip("/") + "/api/permission/oauth2/token"
         assert jwt.decode(headers["Authorization"][len("Bearer ") :], "shared secret")["aud"] == aud
 
@@ -541,7 +543,7 @@ def test_a_streams_own_token_stays_hidden_after_another_call_has_renewed_it():
     events = cloud.stream_workflow("flow")
     next(events)
     session.answer = Answer({"data": "x"})
-    cloud._expires = 0  # as after its end
+    cloud._tokens.ends = 0  # as after its end
     cloud.run_workflow("flow")
     assert cloud.access_token() == "czs_1"
     e = raises(CloudError, next, events)
@@ -555,7 +557,7 @@ def test_a_jwt_that_is_refused_is_sent_once_and_a_token_twice():
     cloud = Coze(session, "app", private_key="shared secret", alg="HS256")
     for call in (
         lambda: cloud.run_workflow("flow"),
-        lambda: cloud.speech("a", "v"),
+        lambda: list(cloud.speech("a", "v")),
         lambda: list(cloud.stream_workflow("flow")),
     ):
         before = len(session.asked)

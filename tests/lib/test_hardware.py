@@ -1,6 +1,6 @@
 import sys
 
-from muster import hardware, log
+from muster import board, log, wifi
 
 MAC = b"\x50\x5a\x65\x51\x82\x13"
 HOME = {"ssid": "home", "key": "correct horse"}
@@ -26,7 +26,12 @@ class WLAN:
         self.log.append("active")
         self.is_active = on
 
-    def config(self, name):
+    PM_NONE, PM_PERFORMANCE, PM_POWERSAVE = 0, 1, 2
+
+    def config(self, name=None, **settings):
+        for setting in settings:
+            assert self.is_active and self.trying is None  # an ESP32 takes txpower only then
+            self.log.append("%s %s" % (setting, settings[setting]))
         return self.mac if name == "mac" else self.joined
 
     def connect(self, ssid, key):
@@ -102,7 +107,7 @@ lines = []
 now = 0
 
 
-def board(wlan=None, machine=None):
+def chip(wlan=None, machine=None):
     sys.modules["network"] = Network(wlan or WLAN())
     sys.modules["machine"] = machine or Machine()
     Watchdog.log = []
@@ -119,10 +124,10 @@ def no_board():
 
 REPLACED = (
     (log, "write"),
-    (hardware, "lan"),
-    (hardware, "_wdt"),
-    (hardware, "ticks_ms"),
-    (hardware, "ticks_diff"),
+    (board, "lan"),
+    (board, "_wdt"),
+    (wifi, "ticks_ms"),
+    (wifi, "ticks_diff"),
 )
 ORIGINALS = [(module, name, getattr(module, name)) for module, name in REPLACED]
 
@@ -140,8 +145,8 @@ def run(generator, limit=10000):
     """Drives join() with a clock of 50 ms a turn; returns what it returns and the milliseconds it took."""
     global now
     now = 0
-    hardware.ticks_ms = lambda: now
-    hardware.ticks_diff = lambda end, start: end - start
+    wifi.ticks_ms = lambda: now
+    wifi.ticks_diff = lambda end, start: end - start
     for _ in range(limit):
         try:
             assert next(generator) is None
@@ -152,177 +157,74 @@ def run(generator, limit=10000):
 
 
 def test_mac_and_serial_number():
-    board()
-    assert hardware.mac() == "50-5A-65-51-82-13"
-    assert hardware.serial_number() == "505A65518213"
+    chip()
+    assert board.mac() == "50-5A-65-51-82-13"
+    assert board.serial_number() == "505A65518213"
 
 
 def test_zeros_are_no_mac():
-    board(WLAN(mac=bytes(6)), Machine(b"\x01\x02\x03\x04\x05\xff"))
-    assert hardware.mac() == "01-02-03-04-05-FF"
-    assert hardware.serial_number() == "0102030405FF"
+    chip(WLAN(mac=bytes(6)), Machine(b"\x01\x02\x03\x04\x05\xff"))
+    assert board.mac() == "01-02-03-04-05-FF"
+    assert board.serial_number() == "0102030405FF"
 
 
 def test_mac_without_wifi_comes_from_the_chip():
     def broken(name):
         raise OSError("Wifi Unknown Error")
 
-    wlan = board(WLAN())
+    wlan = chip(WLAN())
     wlan.config = broken
-    assert hardware.mac() == "50-5A-65-51-82-13"
+    assert board.mac() == "50-5A-65-51-82-13"
     sys.modules["machine"] = Machine(b"\x01\x02\x03\x04\x05\x06\x07\x08")
-    assert hardware.mac() == "" and hardware.serial_number() == ""
+    assert board.mac() == "" and board.serial_number() == ""
 
 
 def test_a_laptop_knows_nothing_and_is_connected():
     no_board()
-    assert hardware.mac() == "" and hardware.serial_number() == ""
-    assert hardware.addresses() == [] and hardware.net_type() == ""
-    assert hardware.connected() is True
-    assert run(hardware.join([HOME])) == (None, 0)
-    hardware.watchdog(120)
-    hardware.feed()
+    assert board.mac() == "" and board.serial_number() == ""
+    assert board.addresses() == [] and board.net_type() == ""
+    assert board.connected() is True
+    assert run(wifi.join([HOME])) == (None, 0)
+    board.watchdog(120)
+    board.feed()
 
 
 def test_a_chip_without_wifi():
-    board()
+    chip()
 
     class Bare:
         pass
 
     sys.modules["network"] = Bare()
-    assert hardware.addresses() == [] and hardware.net_type() == "" and hardware.connected() is False
-    assert run(hardware.join([HOME])) == (None, 0)
+    assert board.addresses() == [] and board.net_type() == "" and board.connected() is False
+    assert run(wifi.join([HOME])) == (None, 0)
 
 
 def test_addresses_and_network_type():
-    wlan = board(WLAN())
-    assert (hardware.addresses(), hardware.net_type(), hardware.connected()) == ([], "", False)
+    wlan = chip(WLAN())
+    assert (board.addresses(), board.net_type(), board.connected()) == ([], "", False)
     wlan.joined = "home"
-    assert (hardware.addresses(), hardware.net_type(), hardware.connected()) == (
+    assert (board.addresses(), board.net_type(), board.connected()) == (
         ["192.168.1.7"],
         "wifi",
         True,
     )
     wlan.address = "0.0.0.0"
-    assert hardware.addresses() == []
+    assert board.addresses() == []
 
 
 def test_ethernet_that_the_program_brought():
-    wlan = board(WLAN())
-    hardware.lan = WLAN(address="10.0.0.5")
-    assert (hardware.addresses(), hardware.net_type(), hardware.connected()) == ([], "", False)
-    hardware.lan.joined = "cable"
-    assert (hardware.addresses(), hardware.net_type(), hardware.connected()) == (
+    wlan = chip(WLAN())
+    board.lan = WLAN(address="10.0.0.5")
+    assert (board.addresses(), board.net_type(), board.connected()) == ([], "", False)
+    board.lan.joined = "cable"
+    assert (board.addresses(), board.net_type(), board.connected()) == (
         ["10.0.0.5"],
         "ethernet",
         True,
     )
     wlan.joined = "home"
-    assert (hardware.addresses(), hardware.net_type()) == (["192.168.1.7", "10.0.0.5"], "wifi")
-
-
-def test_join_takes_the_first_network():
-    wlan = board(WLAN([HOME, WORK]))
-    ssid, took = run(hardware.join([HOME, WORK], "toy-7"))
-    assert ssid == "home" and took < 1000
-    assert sys.modules["network"].name == "toy-7"
-    # The host name must stand before the radio asks DHCP.
-    assert wlan.log == ["hostname", "active", "disconnect", "connect home"]
-
-
-def test_join_without_a_host_name_leaves_the_chips_own():
-    wlan = board(WLAN([HOME]))
-    assert run(hardware.join([HOME]))[0] == "home"
-    assert sys.modules["network"].name is None and "hostname" not in wlan.log
-
-
-def test_join_an_open_network():
-    board(WLAN([{"ssid": "cafe", "key": ""}]))
-    assert run(hardware.join([{"ssid": "cafe", "key": ""}]))[0] == "cafe"
-    board(WLAN([{"ssid": "cafe", "key": ""}]))
-    assert run(hardware.join([{"ssid": "cafe"}]))[0] == "cafe"
-
-
-def test_join_goes_on_to_the_next_network_after_its_time():
-    wlan = board(WLAN([WORK]))
-    ssid, took = run(hardware.join([HOME, WORK], wait_ms=5000))
-    assert ssid == "work" and 5000 <= took < 6000
-    assert wlan.log == ["active", "disconnect", "connect home", "disconnect", "connect work"]
-    assert len(lines) == 1 and "home" in lines[0] and "correct horse" not in lines[0]
-
-
-def test_a_chinese_network_is_named_as_it_is():
-    board(WLAN())
-    run(hardware.join([{"ssid": "工厂", "key": "password"}], wait_ms=1000))
-    assert 'Wi-Fi "工厂" did not let the board in' in lines[-1]
-
-
-def test_join_gives_up_in_time_and_stops_the_driver():
-    wlan = board(WLAN())
-    ssid, took = run(hardware.join([HOME, WORK], wait_ms=5000))
-    assert ssid is None and 10000 <= took <= 10200
-    assert wlan.log[-1] == "disconnect" and wlan.trying is None
-
-
-def test_join_when_joined_changes_nothing():
-    wlan = board(WLAN([HOME]))
-    wlan.joined = "home"
-    assert run(hardware.join([WORK, HOME])) == ("home", 0)
-    assert wlan.log == ["active"]
-
-
-def test_join_while_the_driver_is_trying_what_it_lost():
-    wlan = board(WLAN([HOME]))
-    wlan.active(True)
-    wlan.connect("home", "an old key")
-    assert run(hardware.join([HOME]))[0] == "home"
-
-
-def test_join_does_not_take_the_network_before_for_this_one():
-    # The first network answers just when its time is up, and its disconnect() takes a while to be seen.
-    wlan = board(WLAN([HOME], takes=10000))
-    generator = hardware.join([HOME, WORK], wait_ms=1000)
-    disconnect = wlan.disconnect
-
-    def late():
-        if wlan.trying:
-            wlan.joined = "home"
-        disconnect()
-
-    wlan.disconnect = late
-    assert run(generator)[0] is None
-    assert wlan.log.count("connect work") == 1
-
-
-def test_join_tries_again_when_the_driver_refuses_once():
-    wlan = board(WLAN([HOME]))
-    connect = wlan.connect
-    refusals = [1, 1]
-
-    def stubborn(ssid, key):
-        if refusals:
-            refusals.pop()
-            raise OSError("Wifi Internal State Error")
-        connect(ssid, key)
-
-    wlan.connect = stubborn
-    assert run(hardware.join([HOME]))[0] == "home"
-
-
-def test_join_survives_a_driver_that_always_fails():
-    def broken(*args):
-        raise OSError("Wifi Internal Error")
-
-    wlan = board(WLAN([HOME]))
-    wlan.connect = wlan.disconnect = broken
-    ssid, took = run(hardware.join([HOME], wait_ms=5000))
-    assert ssid is None and took <= 5100
-    assert "Wifi Internal Error" in lines[0]
-    wlan = board(WLAN([HOME]))
-    wlan.active = broken
-    assert run(hardware.join([HOME])) == (None, 0)
-    assert "Wifi Internal Error" in lines[1]
+    assert (board.addresses(), board.net_type()) == (["192.168.1.7", "10.0.0.5"], "wifi")
 
 
 # What the ESP32's driver raises: ESP-IDF's own errors, an SSID that is no UTF-8, memory.
@@ -350,37 +252,18 @@ def broken(fault, method=None, until=None):
 def test_no_fault_of_a_driver_ends_a_program():
     for fault in FAULTS:
         for name in ("config", "isconnected", "ifconfig"):
-            wlan = board(WLAN())
+            wlan = chip(WLAN())
             wlan.joined = "home"
             setattr(wlan, name, broken(fault))
-            hardware.lan = WLAN(address="10.0.0.5")
-            hardware.lan.joined = "cable"
-            assert hardware.mac() == "50-5A-65-51-82-13"
-            assert hardware.addresses()[-1] == "10.0.0.5"
-            assert hardware.net_type() == ("ethernet" if name == "isconnected" else "wifi")
-            assert hardware.connected()
+            board.lan = WLAN(address="10.0.0.5")
+            board.lan.joined = "cable"
+            assert board.mac() == "50-5A-65-51-82-13"
+            assert board.addresses()[-1] == "10.0.0.5"
+            assert board.net_type() == ("ethernet" if name == "isconnected" else "wifi")
+            assert board.connected()
         sys.modules["network"].WLAN = sys.modules["machine"].unique_id = broken(fault)
-        assert hardware.serial_number() == "" and hardware.net_type() == "ethernet"
-        assert run(hardware.join([HOME])) == (None, 0)
-
-
-def test_the_second_network_is_tried_whatever_the_first_one_raises():
-    for fault in FAULTS:
-        for name in ("connect", "isconnected", "disconnect"):
-            wlan = board(WLAN([HOME, WORK]))
-            setattr(wlan, name, broken(fault, getattr(wlan, name), until=1000))
-            ssid, _ = run(hardware.join([HOME, WORK], wait_ms=1000))
-            assert ssid == ("home" if name == "disconnect" else "work"), (fault, name, ssid)
-            assert name == "disconnect" or str(fault) in lines[-1], lines
-
-
-def test_neither_a_host_name_nor_a_network_s_name_keeps_the_board_out():
-    for fault in FAULTS:
-        wlan = board(WLAN([HOME]))
-        sys.modules["network"].hostname = broken(fault)
-        assert run(hardware.join([HOME], "a name that the chip does not take"))[0] == "home"
-        wlan.config = broken(fault)
-        assert run(hardware.join([HOME])) == ("", 0)
+        assert board.serial_number() == "" and board.net_type() == "ethernet"
+        assert run(wifi.join([HOME])) == (None, 0)
 
 
 def test_a_watchdog_that_fails_is_said_and_ends_nothing():
@@ -388,32 +271,37 @@ def test_a_watchdog_that_fails_is_said_and_ends_nothing():
         def feed(self):
             raise OSError(-258)
 
-    board()
+    chip()
     sys.modules["machine"].WDT = Broken
-    hardware.watchdog(120)
-    hardware.feed()
+    board.watchdog(120)
+    board.feed()
     assert lines == []
     for fault in FAULTS:
         sys.modules["machine"].WDT = broken(fault)
-        hardware.watchdog(120)
-        hardware.feed()
+        board.watchdog(120)
+        board.feed()
         assert "the watchdog does not start: " + str(fault) in lines.pop()
 
 
-def test_join_without_networks_leaves_the_radio_alone():
-    wlan = board(WLAN([HOME]))
-    assert run(hardware.join([])) == (None, 0)
-    assert wlan.log == []
-
-
 def test_watchdog():
-    board()
-    hardware.feed()
+    chip()
+    board.feed()
     assert Watchdog.log == []
-    hardware.watchdog(120)
-    hardware.feed()
+    board.watchdog(120)
+    board.feed()
     assert Watchdog.log == [120000, "fed", "fed"]
-    hardware.watchdog(7200)
+    board.watchdog(7200)
     assert Watchdog.log[3] == 7200000
-    hardware.watchdog(0)
+    board.watchdog(0)
     assert "WDT timeout too short" in lines[0] and Watchdog.log[-1] == "fed"
+
+
+def test_what_joins_leaves_a_board_s_memory():
+    chip(WLAN([HOME]))
+    generator = board.join([HOME], wait_ms=1000)
+    try:
+        while True:
+            next(generator)
+    except StopIteration as e:
+        assert e.value == "home"
+    assert ("muster.wifi" in sys.modules) == (sys.implementation.name == "cpython")

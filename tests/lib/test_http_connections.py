@@ -1,8 +1,7 @@
 """http: connections that are kept, that end, and that lead elsewhere."""
 
-import sys
-
 from muster import http
+from muster.net import connection
 from told import OK, answer, refused, requests, say, say_in_turn, seen, to, until_left, until_said
 
 # Connections
@@ -160,7 +159,7 @@ class Addresses:
     """While in `with`, a name has the addresses of these URLs and then its own; None stands for itself."""
 
     def __init__(self, *urls, own=True):
-        self._connection = sys.modules["muster.connection"]
+        self._connection = connection
         self._real = self._connection.socket
         self._urls = urls
         self._own = own

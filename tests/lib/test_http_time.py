@@ -6,9 +6,10 @@ import gc
 import hashlib
 
 from helpers import failing, raises
-from muster import http, wait
+from muster import http
 from muster.clock import ticks_diff, ticks_ms
 from muster.errors import TransportError
+from muster.net import aio
 from told import LONG, OK, answer, go, refused, requests, say, to, until_left
 
 # In seconds. What is to be reached within a timeout, and not only to be ended by it, has more of it.
@@ -114,7 +115,8 @@ def test_lines_come_as_they_arrive(server):
 def test_a_line_larger_than_the_memory(server):
     url = say(server, "HTTP/1.1 200 OK\r\n\r\n", ["repeat", "x", 2000000], ["silent"])
     with http.Session(max_body=10**9).get(url, stream=True) as r:
-        r.readinto = failing(r.readinto, 50, MemoryError)
+        exchange = r._exchange
+        exchange.readinto = failing(exchange.readinto, 50, MemoryError)
         assert "memory" in str(raises(TransportError, list, r.iter_lines()))
     until_left(server)
 
@@ -188,12 +190,12 @@ def test_a_loop_keeps_turning(server):
         for steps in ([["wait"], OK], [OK[:9], ["wait"], OK[9:]], [OK[:-1], ["wait"], OK[-1:]]):
             # A call that blocked would never see the end of it.
             turning = asyncio.create_task(turn())
-            assert (await wait.run_async(session.exchange("GET", say(server, *steps)))).text == "ok"
+            assert (await aio.run_async(session.exchange("GET", say(server, *steps)))).text == "ok"
             await turning
-        response = await wait.run_async(session.exchange("POST", server["url"], b"x"))
+        response = await aio.run_async(session.exchange("POST", server["url"], b"x"))
         assert response.json()["body"] == "x"
         try:
-            await wait.run_async(session.exchange("GET", say(server, ["silent"]), timeout=TIMEOUT))
+            await aio.run_async(session.exchange("GET", say(server, ["silent"]), timeout=TIMEOUT))
         except TransportError as e:
             assert "0.2 s" in str(e)
         else:
@@ -217,9 +219,7 @@ def test_a_large_body_lets_others_have_a_turn(server):
 
 def test_a_cancelled_exchange_closes_its_connection(server):
     async def main():
-        exchange = asyncio.create_task(
-            wait.run_async(http.Session().exchange("GET", say(server, ["silent"])))
-        )
+        exchange = asyncio.create_task(aio.run_async(http.Session().exchange("GET", say(server, ["silent"]))))
         while requests(server) != [1]:
             await asyncio.sleep(0.005)
         exchange.cancel()
@@ -243,7 +243,7 @@ def test_exchanges_side_by_side(server):
             say(server, answer("two")),
             say(server, 0.05, answer("three")),
         ]
-        answers = await asyncio.gather(*[wait.run_async(session.exchange("GET", url)) for url in urls])
+        answers = await asyncio.gather(*[aio.run_async(session.exchange("GET", url)) for url in urls])
         assert [a.text for a in answers] == ["one", "two", "three"]
         session.close()
 

@@ -7,9 +7,11 @@ import hashlib
 import sys
 
 from helpers import failing, raises
-from muster import connection, http, log, wait
-from muster.connection import MICROPYTHON
+from muster import http, log
 from muster.errors import ConfigError, TransportError
+from muster.net import aio
+from muster.net import tls as tls_module
+from muster.net.tls import MICROPYTHON
 from told import OK, answer, go, refused, requests, say, say_in_turn, seen, until_left, until_said
 
 # In seconds. What is to be reached within a timeout, and not only to be ended by it, has more of it.
@@ -174,7 +176,7 @@ def test_one_bad_file_does_not_disable_the_other_roots(tls, roots, unusable_root
     write("z.der", der)
     said, lines = log.write, []
     log.write = lambda level, text: lines.append(text)
-    connection._skipped = []
+    log._said.clear()
     try:
         for _ in range(2):
             assert http.get(say(tls, OK), ca=tmp).text == "ok"
@@ -204,7 +206,7 @@ def test_memory_that_ran_out_is_not_called_a_bad_certificate(unusable_roots):
         (9000, ConfigError, "TLS cannot read it"),
     ):
         free = (0, largest)
-        text = str(raises(error, connection.Trust, unusable_roots["ed25519"]))
+        text = str(raises(error, tls_module.Trust, unusable_roots["ed25519"]))
         assert words in text, text
 
 
@@ -378,7 +380,7 @@ def test_nothing_is_raised_inside_tls(tls):
     # mbedTLS would lose what it has allocated.
     if not MICROPYTHON:
         return
-    wire = connection._Wire
+    wire = tls_module.Wire
     session = http.Session(tls["ca"])
     url = say(tls, ["silent"])
     inside = []
@@ -389,10 +391,10 @@ def test_nothing_is_raised_inside_tls(tls):
             (OSError(errno.ECONNRESET), TransportError, "ECONNRESET"),
         ):
             for at in (1, 3, 6):
-                connection._Wire = _failing(wire, at, fault, inside)
+                tls_module.Wire = _failing(wire, at, fault, inside)
                 assert words in str(raises(expected, session.get, url))
     finally:
-        connection._Wire = wire
+        tls_module.Wire = wire
     assert not inside, inside
     until_left(tls)
 
@@ -420,7 +422,7 @@ def test_no_memory_for_a_certificate_that_tls_shows(tls):
         return
     import micropython
 
-    trust = connection.Trust(tls["ca"])
+    trust = tls_module.Trust(tls["ca"])
     shown = memoryview(bytes(900))
     micropython.heap_lock()
     try:
@@ -434,7 +436,7 @@ def test_a_loop_keeps_turning_and_a_cancelled_exchange_closes_its_connection(tls
     async def main():
         session = http.Session(tls["ca"])
         for url in (say(tls, ["silent"]), dripping_tls["url"]):
-            exchange = asyncio.create_task(wait.run_async(session.exchange("GET", url)))
+            exchange = asyncio.create_task(aio.run_async(session.exchange("GET", url)))
             # A call that blocked would not come back before it had failed.
             for _ in range(30):
                 await asyncio.sleep(0.005)
@@ -445,7 +447,7 @@ def test_a_loop_keeps_turning_and_a_cancelled_exchange_closes_its_connection(tls
                 pass
             else:
                 assert False
-        assert (await wait.run_async(session.exchange("GET", say(tls, OK)))).text == "ok"
+        assert (await aio.run_async(session.exchange("GET", say(tls, OK)))).text == "ok"
         session.close()
 
     asyncio.run(main())

@@ -2,7 +2,7 @@ import sys
 
 from helpers import raises
 from muster.jsontext import dumps, loads
-from muster.masked import Masked
+from muster.redact import Masked
 
 
 def test_an_escaped_emoji_is_one_character():

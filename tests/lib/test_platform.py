@@ -26,6 +26,10 @@ def client(platform, session=None):
     return ChinaMobile(platform["productId"], platform["productKey"], session, platform["baseUrl"])
 
 
+def kept_by(session):
+    return [exchange.connection for exchange in session._kept.values()]
+
+
 class Hurried:
     """A clock that need not be waited for."""
 
@@ -117,6 +121,7 @@ def test_an_agent_lives_through_whatever_the_platform_does(platform, tmp):
     assert device.status()["failures"] == len(faults)
     assert device.status()["reports"] == 0
     misbehave(platform)
+    device._session.timeout = 10
     device.step()
     assert device.status()["failures"] == 0 and device.status()["reports"] == 1
 
@@ -178,9 +183,9 @@ def test_a_kept_connection_serves_both_calls(platform):
     session = http.Session(platform["roots"])
     cloud = client(platform, session)
     found = cloud.secret_info(platform["deviceNo"])
-    kept = list(session._kept.values())
+    kept = kept_by(session)
     cloud.report(found["deviceId"], found["deviceSecret"], params(firmwareVersion="1"))
-    assert list(session._kept.values()) == kept and len(kept) == 1
+    assert kept_by(session) == kept and len(kept) == 1
 
 
 def test_both_calls_are_repeated_when_a_kept_connection_ends_without_an_answer(platform, tmp):
@@ -195,3 +200,37 @@ def test_both_calls_are_repeated_when_a_kept_connection_ends_without_an_answer(p
     for call in (device.enrol, device.report):
         misbehave(platform, connection="close", times=1)
         call()
+
+
+def test_a_session_of_its_own_lasts_for_a_step_and_leaves_no_code_behind(platform, tmp):
+    own = Agent(platform, store=store.FileStore(tmp + "/credentials"), clock=Hurried())
+    for reports in (1, 2):
+        own.step()
+        assert own.status()["last_error"] is None and own.status()["reports"] == reports
+        own._clock.ahead += 13 * 3600
+    own.report()
+    assert counts(platform) == (1, 3)
+
+
+def test_a_task_shares_its_session_and_the_connection_with_the_program(platform, tmp):
+    async def main():
+        session = http.AsyncSession(platform["roots"])
+        shared = Agent(platform, session, store.FileStore(tmp + "/credentials"))
+        task = asyncio.create_task(shared.task())
+        while not shared.status()["reports"]:
+            await asyncio.sleep(0.01)
+        while shared._at_work:
+            await asyncio.sleep(0.01)
+        kept = kept_by(session)
+        found = await client(platform, session).secret_info(platform["deviceNo"])
+        assert found["deviceId"] == shared.status()["device_id"]
+        assert kept_by(session) == kept and len(kept) == 1
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            pass
+        session.close()
+
+    asyncio.run(main())
+    assert counts(platform) == (2, 1)

@@ -192,7 +192,41 @@ def test_a_clock_that_was_moved_moves_what_is_due():
     schedule = Schedule()
     due = schedule.after_success(NOW)
     schedule.shift(-500)
-    assert schedule.next == due - 500 and schedule.last == NOW - 500
+    assert schedule.next == schedule.wake == due - 500 and schedule.last == NOW - 500
+    # What nobody has asked about yet is another clock's: only the attempt is this one's.
+    schedule.shift(100, due=False)
+    assert schedule.next == due - 500 and schedule.last == NOW - 500 and schedule.wake == due - 400
+
+
+def test_the_next_attempt_comes_with_the_next_report():
+    schedule = Schedule()
+    assert schedule.wake == 0
+    for due in (schedule.first(NOW), schedule.after_success(NOW), schedule.due_at(NOW + 7)):
+        assert type(due) is int
+        assert schedule.next == schedule.wake
+    assert schedule.next == NOW + 7
+    schedule.after_failure(NOW + 8)
+    assert schedule.next == schedule.wake > NOW + 8
+
+
+def test_what_fails_before_a_report_is_due_leaves_it_where_it_was():
+    schedule = Schedule()
+    due = schedule.after_success(NOW)
+    waits = [schedule.after_failure(NOW, due=False) - NOW for _ in range(9)]
+    assert schedule.next == due and min(waits) >= 1 and 30 < max(waits) <= 900
+
+
+def test_a_network_is_looked_for_every_five_minutes_and_the_report_waits_its_time():
+    attempts, reports = [], []
+    for _ in range(200):
+        schedule = Schedule()
+        schedule.restore({"last": NOW, "next": NOW + 12 * HOUR, "reports": 4})
+        schedule.failures = 9
+        now = NOW + 12 * HOUR
+        assert schedule.after_failure(now, offline=True) == schedule.wake <= schedule.next
+        attempts.append(schedule.wake - now)
+        reports.append(schedule.next - now)
+    assert max(attempts) == 300 and max(reports) > 5 * HOUR
 
 
 def test_rotten_state_is_ignored():

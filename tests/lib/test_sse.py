@@ -1,10 +1,31 @@
 from helpers import raises
 from muster.errors import TransportError
-from muster.sse import events
+from muster.flow import LINE
+from muster.sse import next_event
+
+
+def events(lines):
+    """Yields the events of an iterator of lines."""
+    event = None
+    while True:
+        event = fed(next_event(event), lines)
+        if event is None:
+            return
+        yield event
+
+
+def fed(flow, lines):
+    """What the flow returns once it has been given enough lines."""
+    try:
+        assert next(flow) == LINE
+        while True:
+            assert flow.send(next(lines, None)) == LINE
+    except StopIteration as e:
+        return e.value
 
 
 def read(text):
-    return list(events(text.split(b"\n")))
+    return list(events(iter(text.split(b"\n"))))
 
 
 def test_events_as_coze_sends_them():
@@ -63,4 +84,4 @@ def test_a_line_that_the_memory_does_not_hold():
         def decode(self):
             raise MemoryError
 
-    assert "memory" in str(raises(TransportError, list, events([Line()])))
+    assert "memory" in str(raises(TransportError, list, events(iter([Line()]))))

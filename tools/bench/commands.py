@@ -19,7 +19,7 @@ from tools.progress import steps
 from .figure import Figure
 
 # Each a module of this package with measure(tell), which returns its figures.
-TOPICS = ("tokens", "wire", "start", "memory", "board", "fleet")
+TOPICS = ("tokens", "wire", "chat", "loop", "toy", "start", "size", "memory", "native", "board", "fleet")
 
 VERDICTS = {True: "[green]reached[/]", False: "[red]missed[/]", None: ""}
 

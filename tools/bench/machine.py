@@ -45,13 +45,17 @@ def run(
 
 
 def least_heap(program: str, request: object, paths: Iterable[Path], most: int = 1 << 20) -> int:
-    """The fewest bytes of Python heap, to within 256, in which a program of vm/ succeeds."""
+    """The fewest bytes of Python heap, to within 256, in which a program of vm/ succeeds.
+
+    One that says anything of memory, be it a warning, has not.
+    """
     paths = list(paths)
     low, high = 0, most
     run(program, request, paths, most)
     while high - low > STEP:
         middle = (low + high) // 2
-        if _started(program, request, paths, middle, 120).returncode == 0:
+        done = _started(program, request, paths, middle, 120)
+        if done.returncode == 0 and "memory" not in (done.stdout + done.stderr).lower():
             high = middle
         else:
             low = middle

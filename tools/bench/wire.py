@@ -11,7 +11,6 @@ import ssl
 import statistics
 import subprocess
 import tempfile
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +23,7 @@ from tools.factory.product import ROOT
 from tools.progress import Tell
 
 from .figure import Figure, ratio_of, times
+from .server import Server
 
 PROGRAM = Path(__file__).parent / "vm" / "wire_heartbeats.py"
 ROUNDS = 60
@@ -58,38 +58,18 @@ class Request:
         return re.search(rb"^.* HTTP/1\.0\r\n|\r\nconnection: *close", self.plain, re.IGNORECASE) is not None
 
 
-class Counter:
-    """An HTTPS server on loopback that counts the records of each request, and accepts every heartbeat."""
+class Counter(Server):
+    """Counts the records of each request, and accepts every heartbeat."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(context)
         self.requests: list[Request] = []
-        self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._run, name="counter", daemon=True)
 
-    def __enter__(self) -> Counter:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # which ends accept()
-        self._thread.join(5)
-        self._listener.close()
-
-    def _run(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
         came, answers = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = self._context.wrap_bio(came, answers, server_side=True)
+        tls = self.context.wrap_bio(came, answers, server_side=True)
         greeted, request = False, Request()
-        with client, client.makefile("rb") as stream, contextlib.suppress(OSError):
+        with client.makefile("rb") as stream:
             while record := _record(stream):
                 came.write(record)
                 with contextlib.suppress(ssl.SSLWantReadError):

@@ -10,11 +10,13 @@ import json
 import sys
 import time
 
-from muster import asn1, cmei, config, http, jsontext, jwt, log, rsa, sse, wait
+from muster import asn1, cmei, config, http, jsontext, jwt, log, rsa, sse
 from muster.clouds import baidu, chinamobile, coze, feishu
-from muster.connection import Connection, Deadline
 from muster.errors import CloudError, ConfigError, TransportError
-from muster.response import Response
+from muster.net import request, wait
+from muster.net.connection import Connection
+from muster.net.exchange import Exchange
+from muster.net.redirect import follow
 from muster.store import FileStore
 
 MICROPYTHON = sys.implementation.name == "micropython"
@@ -33,9 +35,13 @@ KEY, TOKEN = SECRETS
 class Fed(Connection):
     """A connection over which so many bytes come at a time, those sizes in turn, and then its end."""
 
-    def __init__(self, data, sizes):
-        super().__init__(("https", "host", 443), None, Deadline(60))
-        self._data, self._sizes, self._turn = data, sizes, 0
+    def __init__(self, data, sizes, sent):
+        super().__init__(("https", "host", 443), None, wait.Deadline(60))
+        self._data, self._sizes, self._turn, self._sent = data, sizes, 0, sent
+
+    def write(self, data):
+        yield False
+        self._sent.append(bytes(data))
 
     def _attempt(self, transfer, view, events):
         yield False
@@ -53,15 +59,15 @@ class Answers(http.Session):
         super().__init__()
         self.answer, self.sizes, self.sent, self.kept = answer, sizes, [], False
 
-    def _send(self, method, target, data, headers, deadline, parse_headers, repeatable):
-        self.sent.append(http._head(method, target, http._length(data, headers), headers))
-        if data and http._is_bytes(data):
-            self.sent.append(data)
-        response = Response(self, Fed(self.answer, self.sizes))
-        yield from response.read_head(method, parse_headers)
-        return response
+    def _send(self, method, target, data, headers, deadline, repeatable, lines):
+        exchange = Exchange(Fed(self.answer, self.sizes, self.sent), self.max_body)
+        head = request.request_head(
+            method, target, request.checked_length(len(data or b""), headers), headers
+        )
+        yield from exchange.start(method, head, data, lines)
+        return exchange
 
-    def keep(self, connection):
+    def keep(self, exchange):
         self.kept = True
 
 
@@ -124,8 +130,8 @@ def http_request(method, url, headers):
 def http_redirect(location, url, headers):
     """Nothing goes to another origin but what anybody may see."""
     try:
-        target = http._split(url)
-        method, new, _, left = http._redirect(307, location, "GET", target, None, headers)
+        target = request.split(url)
+        method, new, _, left = follow(307, location, "GET", target, None, headers)
     except (TransportError, ValueError):
         return "refused"
     if new[:3] != target[:3]:
@@ -203,7 +209,7 @@ def configuration(raw):
         return "ConfigError"
     assert config.check(checked.plain()).plain() == checked.plain()
     assert KEY not in secrets or KEY not in str(checked), checked
-    http._split(checked["baseUrl"] + "/")
+    request.split(checked["baseUrl"] + "/")
     return "a configuration"
 
 
@@ -219,10 +225,27 @@ def configuration_file(data, folder):
 
 
 def events(lines):
+    lines = iter([_bytes(line) for line in lines])
+    found: list = []
+    before = None
     try:
-        return [list(event) for event in sse.events([_bytes(line) for line in lines])]
+        while True:
+            before = _fed(sse.next_event(before), lines)
+            if before is None:
+                return found
+            found.append(list(before))
     except TransportError as e:
         return f"TransportError: {e}"
+
+
+def _fed(flow, lines):
+    """What a flow that wants lines returns."""
+    try:
+        next(flow)
+        while True:
+            flow.send(next(lines, None))
+    except StopIteration as e:
+        return e.value
 
 
 def event_data(text):

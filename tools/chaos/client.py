@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 
-import muster.connection
+import muster.net.connection
 from muster.clouds.chinamobile import ChinaMobile
 from muster.clouds.coze import Coze
 from muster.errors import CloudError, TransportError
@@ -77,7 +77,7 @@ def main():
         http = session(case["ca"])
         http.timeout = case["timeout"]
         if case["names"] is not None:
-            muster.connection.socket = Names(case["names"])
+            muster.net.connection.socket = Names(case["names"])
         start = time.time_ns()
         text = ""
         try:
@@ -90,7 +90,7 @@ def main():
                     kind = documented.__name__
             text = str(e)
         took = (time.time_ns() - start) // 1000000
-        muster.connection.socket = socket
+        muster.net.connection.socket = socket
         http.close()
         found = case = line = None
         gc.collect()

@@ -63,14 +63,15 @@ START = 1893456000  # 2030
 JUMPS, JUMPS_SHORT = 60, 24  # by each of six distances, to and fro
 
 # Where times are made, kept and compared.
-TIMED = ("agent", "schedule", "clock", "store", "wait", "http", "connection")
+TIMED = ("agent", "schedule", "clock", "ntp", "store", "net/wait", "net/aio", "http", "net/connection")
 # Durations, of at most a second.
 FLOATS = {
     "agent: time.sleep(min(pause, 1))",
     "agent: await asyncio.sleep(min(pause, 1))",
-    "wait: NAP_S = 0.02",
-    "wait: time.sleep(NAP_S)",
-    "wait: await asyncio.sleep(0 if busy else NAP_S)",
+    "net/wait: NAP_S = 0.02",
+    "net/wait: time.sleep(NAP_S)",
+    "net/aio: await asyncio.sleep(0 if wanted is TURN else NAP_S)",
+    "net/aio: await asyncio.wait_for(ready.wait(), SLICE_MS / 1000)",
 }
 
 # Only in full.

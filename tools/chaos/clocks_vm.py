@@ -74,6 +74,15 @@ class Machine:
         TIME.ahead = seconds * 1000 - TIME.now
 
 
+task = json.loads(sys.stdin.readline())
+TIME = Time(task["start"], task["epoch"])
+sys.modules["time"] = TIME
+sys.modules["machine"] = Machine()
+sys.path.insert(0, task["library"])
+
+from muster import agent, clock, errors, flow, jwt, log, store  # noqa: E402
+
+
 class Answer:
     status_code = 200
     not_after = None
@@ -89,23 +98,28 @@ class Answer:
         pass
 
 
-class Session:
+class Session(flow.Driver):
     """A platform that answers at once, verified and with its Date, or that nobody reaches."""
+
+    verifies = True
 
     def __init__(self):
         self.reports = []
         self.secrets = 0
         self.up = True
 
-    def exchange(self, method, url, data=None, headers=None, repeatable=False):
+    def leave(self, answer, good):
+        pass
+
+    def send(self, request):
         yield False
         TIME.sleep(1)
         if not self.up:
             raise errors.TransportError("nobody is there")
-        if url.endswith("info"):
+        if request.url.endswith("info"):
             self.secrets += 1
             return Answer({"deviceId": "d", "deviceNo": "n", "productId": "p", "deviceSecret": "s"})
-        if method != "HEAD":
+        if request.method != "HEAD":
             self.reports.append(TIME.now // 1000)
         return Answer({"deviceId": "d", "protocolTypeTime": "t"})
 
@@ -257,20 +271,12 @@ def settings(special):
     wrong = []
     if clock.parse_date(http_date(special)) != special:
         wrong.append(f"the Date of {special} is not read")
-    clock.doubt()
-    clock.at_least(special + 9 * DAY)
+    clock.distrust()
+    clock.set_floor(special + 9 * DAY)
     if clock.now() != special + 9 * DAY:
         wrong.append(f"set to {special + 9 * DAY}, the clock shows {clock.now()}")
     return wrong
 
-
-task = json.loads(sys.stdin.readline())
-TIME = Time(task["start"], task["epoch"])
-sys.modules["time"] = TIME
-sys.modules["machine"] = Machine()
-sys.path.insert(0, task["library"])
-
-from muster import agent, clock, errors, jwt, log, store  # noqa: E402
 
 log.level = log.WARNING + 1
 SCENARIOS = {"days": days, "reboots": reboots, "jumps": jumps, "silence": silence, "edge": edge}

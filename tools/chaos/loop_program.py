@@ -11,8 +11,9 @@ import gc
 import json
 import sys
 
-from muster import clock, errors, http, wait
+from muster import clock, errors, http
 from muster.clock import ticks_diff, ticks_ms
+from muster.net import aio
 
 NAP_S = 0.002  # short beside what a stall may last, and a processor is left for the servers
 
@@ -34,7 +35,7 @@ async def nothing(seconds):
 async def exchange(session, url, kilobytes):
     piece = bytes(1024)
     try:
-        await wait.run_async(session.exchange("POST", url, (piece for _ in range(kilobytes))))
+        await aio.run_async(session.exchange("POST", url, (piece for _ in range(kilobytes))))
     except errors.TransportError as e:
         return str(e)
     return ""
@@ -42,7 +43,7 @@ async def exchange(session, url, kilobytes):
 
 async def ask_time(server, seconds):
     clock.NTP_TIMEOUT_MS = int(seconds * 1000)
-    return str(await wait.run_async(clock.synchronise([server])))
+    return str(await aio.run_async(clock.synchronise([server])))
 
 
 async def measure(phases, ca, seconds):

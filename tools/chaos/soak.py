@@ -192,10 +192,11 @@ def in_program(
     program = Program(cloud, device, folder)
     done, failed, shown = 0, 0, time.monotonic()
     try:
+        program.do("task", 1)  # loads asyncio, which stays
         told, first = program.do("anew", 10)
         if told["errors"]:
             raise RuntimeError(f"it cannot even begin: {told['errors']}")
-        done += told["reports"]
+        done += 1 + told["reports"]
         for how, count, fault in batches(rng, BATCH if full else BATCH_SHORT):
             if done >= wanted - 10:
                 break

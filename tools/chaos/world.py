@@ -8,7 +8,7 @@ muster.http's as far as time and outcome go.
 Time is an int of milliseconds, and jumps from event to event: while nothing happens, the agent's own loop
 sleeps a whole pause at once in place of a second at a time.
 
-The agent, its loop (run() or task()), schedule, clock, store, hardware, wait and clouds/chinamobile are what
+The agent, its loop (run() or task()), schedule, clock, store, board, wait and clouds/chinamobile are what
 is tried here. Sockets and TLS are not.
 """
 
@@ -277,10 +277,10 @@ class World:
         self.judge.booted(cold=self.reset_at == 0, new_identity=number != self.config["deviceNo"])
         self.config["deviceNo"] = number
         self.changed()
-        muster.clock.at_least_as_late_as(BUILT.fileno())
-        if not muster.hardware.connected():
-            muster.wait.run(muster.hardware.join(self.config["wifi"], "", 6000))
-        muster.hardware.watchdog(120)
+        muster.clock.set_from_file(BUILT.fileno())
+        if not muster.board.connected():
+            muster.net.wait.run(muster.board.join(self.config["wifi"], "", 6000))
+        muster.board.watchdog(120)
         self.agent = Watched(self.config, session=Session())
         if self.as_task:
             self.agent.task().send(None)
@@ -398,13 +398,16 @@ class Udp:
         stamp = struct.pack("!II", (seconds + NTP_EPOCH) % (1 << 32), 0)
         return b"\x24\x02\x06\xec" + bytes(20) + self.nonce + bytes(8) + stamp
 
+    def wait(self, ms):
+        world.advance(min(ms, max(self.answer_at - world.now, 0)))
+
 
 class Poll:
     def register(self, udp, events):
         self.udp = udp
 
     def poll(self, ms):
-        world.advance(min(ms, max(self.udp.answer_at - world.now, 0)))
+        self.udp.wait(ms)
         return [1] if world.now >= self.udp.answer_at else []
 
 
@@ -417,13 +420,18 @@ def getaddrinfo(*_):
 
 
 class Waiting:
-    """Stands for a poll object: what is waited for comes at a time that is known here."""
+    """Stands for a muster.net.wait.Ready and its socket: what is waited for comes at a time that is known."""
+
+    events = 1
 
     def __init__(self, until):
         self.until = until
+        self.socket = self
 
-    def poll(self, ms):
+    def wait(self, ms):
         world.advance(self.until - world.now)
+
+    poll = wait
 
 
 class Answer:
@@ -445,15 +453,19 @@ class Answer:
         pass
 
 
-class Session:
+class Exchanges:
     """muster.http.Session towards the platform, as far as outcome and time go."""
 
     idle = None
+    verifies = True
 
     def close(self):
         pass
 
-    def exchange(self, method, url, data=None, headers=None, repeatable=False):
+    def leave(self, answer, good):
+        pass
+
+    def send(self, request):
         w = world
         w.judge.called()
         until = w.now + EXCHANGE
@@ -474,7 +486,7 @@ class Session:
             now = w.device_time() // 1000
             if now >= starts:
                 break
-            if moved or not muster.clock.at_least(starts):
+            if moved or not muster.clock.set_floor(starts):
                 w.judge.refused()
                 raise self.misfit("it is not valid yet")
             moved = True
@@ -484,7 +496,7 @@ class Session:
         if w.rng.random() < LOST:
             w.judge.missed()
             yield from self.wait(EXCHANGE, until)
-        body = self.body(method, url, data)
+        body = self.body(request.method, request.url, request.data)
         works = w.rng.randrange(30_000) if w.server == "slow" else w.rng.randrange(50, 1000)
         if w.rng.random() < LOST:
             w.judge.missed()
@@ -529,7 +541,7 @@ class Session:
 
     def misfit(self, why):
         refusal = self.failure("its certificate was refused: " + why)
-        refusal.starts = 0  # as muster.connection's Misfit has it
+        refusal.starts = 0  # as muster.net.connection's CertificateDateError has it
         return refusal
 
     def failure(self, why):
@@ -542,13 +554,31 @@ def module(name: str, **members: Any) -> None:
     sys.modules[name] = made
 
 
-async def asyncio_sleep(seconds: float) -> None:
-    world.sleep(int(seconds * 1000))
+class Loop:
+    """asyncio with nobody else in it."""
+
+    async def sleep(self, seconds):
+        world.sleep(int(seconds * 1000))
+
+    def add_reader(self, socket, ready):
+        self.socket = socket
+
+    def remove_reader(self, socket):
+        pass
+
+    def set(self):
+        pass
+
+    def wait(self):
+        pass
+
+    async def wait_for(self, event, seconds):
+        self.socket.wait(int(seconds * 1000))
 
 
 def install(library: str | Path = LIB) -> None:
     """Puts the chip's modules in place and imports the library on top of them, once and for good."""
-    global muster, Watched, BUILT
+    global muster, Session, Watched, BUILT
     assert "muster" not in sys.modules, "the library was imported before this world was there"
     module(
         "time",
@@ -563,26 +593,38 @@ def install(library: str | Path = LIB) -> None:
     module("network", STA_IF=0, WLAN=lambda interface: world.wlan)
     module("esp32", NVS=Nvs)
     module("socket", SOCK_DGRAM=2, getaddrinfo=getaddrinfo, socket=Udp)
-    module("select", POLLIN=1, poll=Poll)
-    module("asyncio", sleep=asyncio_sleep)
+    module("select", POLLIN=1, POLLOUT=4, POLLERR=8, POLLHUP=16, poll=Poll)
+    loop = Loop()
+    module(
+        "asyncio",
+        sleep=loop.sleep,
+        get_running_loop=lambda: loop,
+        Event=lambda: loop,
+        wait_for=loop.wait_for,
+    )
     os.urandom = lambda size: world.rng.randbytes(size)
     # /config.json, as old as the image, and without a name that would outlive a process that is ended.
     BUILT = tempfile.TemporaryFile()  # noqa: SIM115
     os.utime(BUILT.fileno(), (RELEASED - Y2000, RELEASED - Y2000))  # os.stat() counts from 2000 there
 
     sys.path.insert(0, str(library))
-    from muster import agent, clock, config, errors, hardware, log, store, wait  # noqa: F401
+    from muster import agent, board, clock, config, errors, flow, log, ntp, nvs, store, wifi  # noqa: F401
+    from muster.clouds import chinamobile, refusals  # noqa: F401
+    from muster.net import aio, wait  # noqa: F401
 
     sys.modules["time"] = time
     muster = sys.modules["muster"]
     assert clock._EPOCH == Y2000
     log.level = 99
 
+    class Session(Exchanges, flow.Driver):
+        """What drives the agent's flows."""
+
     class Watched(agent.Agent):
         """The agent as it ships, and its world sees how long it means to sleep and what it stumbles on."""
 
-        def _step(self):
-            pause = yield from super()._step()
+        def _step(self, keep):
+            pause = yield from super()._step(keep)
             world.pause = pause
             return pause
 

@@ -28,7 +28,7 @@ from typing import IO, Any
 
 from muster import cmei, config
 from muster.errors import ConfigError
-from muster.masked import is_secret
+from muster.redact import is_secret
 
 from tools import rows, state
 

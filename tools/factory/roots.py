@@ -33,8 +33,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
-from muster import refusals
 from muster.asn1 import certificates
+from muster.net import refusals
 from OpenSSL import SSL, crypto
 
 from tools.factory.product import ROOT
@@ -67,14 +67,15 @@ OTHER_NAME = (62, 64)
 # Not through muster.http, which would follow a redirect to a server of another CA's.
 ON_THE_BOARD = """
 import json, sys
-from muster import wait
-from muster.connection import Connection, Deadline, Trust
+from muster.net import wait
+from muster.net.connection import Connection
+from muster.net.tls import Trust
 from muster.errors import Error
 
 host, port, ca, seconds = json.loads(sys.stdin.readline())
 head = "HEAD / HTTP/1.1\\r\\nHost: %s\\r\\nConnection: close\\r\\n\\r\\n" % host
 try:
-    connection = Connection(("https", host, port), Trust(ca), Deadline(seconds))
+    connection = Connection(("https", host, port), Trust(ca), wait.Deadline(seconds))
     wait.run(connection.open())
     wait.run(connection.write(head.encode()))
 except Error as e:

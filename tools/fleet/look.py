@@ -1,6 +1,7 @@
 """What Baidu has: fleet list and fleet show."""
 
 import functools
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -27,11 +28,21 @@ def listed(
     account: Account, state: str | None, order: str | None, page: int | None, page_size: int
 ) -> Iterator[dict[str, Any]]:
     call, cloud = _client(account)
-    # Every page with patience of its own: what is broken off cannot go on.
-    cloud.list = functools.partial(call, cloud.list)
     if page:
-        return iter(cloud.list(state, order, page, page_size)["result"])
-    return cloud.list_all(state, order, page_size)
+        return iter(call(cloud.list, state, order, page, page_size)["result"])
+    return _all(functools.partial(call, cloud.list, state, order), page_size)
+
+
+def _all(pages: Callable[[int, int], dict[str, Any]], size: int) -> Iterator[dict[str, Any]]:
+    """As Baidu.list_all(), but every page with patience of its own: what is broken off cannot go on."""
+    seen = 0
+    for number in itertools.count(1):
+        page = pages(number, size)
+        yield from page["result"]
+        seen += len(page["result"])
+        total = page.get("totalCount")
+        if not page["result"] or (isinstance(total, int) and seen >= total):
+            return
 
 
 def got(account: Account, aks: tuple[str, ...], missing: Callable[[str], None]) -> Iterator[dict[str, Any]]:

@@ -7,12 +7,13 @@ not the Access Key pair, which signs the requests.
 
 import time
 
+from muster.clouds.refusals import broken, checked
+
 from .. import clock
-from ..errors import CloudError
+from ..flow import Request, driver
 from ..hmac import Key
 from ..jsontext import dumps
-from ..masked import Masked
-from . import accept, header, json_object, may_pass, said, seconds
+from ..redact import Masked
 
 PRODUCTION = "https://smarthome-bdvs.baidubce.com"
 
@@ -83,7 +84,7 @@ class Baidu:
         self._secret_access_key = secret_access_key
         self._fc = fc
         self._pk = pk
-        self._session = accept(session)
+        self._session = driver(session)
         self._now = now
 
     def import_devices(self, pairs):
@@ -103,26 +104,24 @@ class Baidu:
             seen.add(ak)
         if not 1 <= len(rows) <= MAX_IMPORT:
             raise ValueError("an import takes 1 to %d devices, and these are %d" % (MAX_IMPORT, len(rows)))
-        self._change("POST", self._path, {"fc": self._fc, "pk": self._pk, "devices": rows})
+        body = {"fc": self._fc, "pk": self._pk, "devices": rows}
+        return self._session.call(self._change("POST", self._path, body))
 
     def delete(self, ak):
         """Deletes a device. The quota that it has used does not come back."""
-        self._change("DELETE", self._device(ak))
+        return self._session.call(self._change("DELETE", self._device(ak)))
 
     def disable(self, ak):
         """Keeps a device from the voice services."""
-        self._change("PUT", self._device(ak) + "/disable")
+        return self._session.call(self._change("PUT", self._device(ak) + "/disable"))
 
     def enable(self, ak):
         """Lets a disabled device back to the voice services."""
-        self._change("PUT", self._device(ak) + "/enable")
+        return self._session.call(self._change("PUT", self._device(ak) + "/enable"))
 
     def get(self, ak):
         """Returns a device: accountUuid, fc, pk, ak, sk, state, createTime, updateTime (Beijing time)."""
-        response, device = self._call("GET", self._device(ak))
-        if device.get("ak") not in (None, ak):
-            raise _broken(response, "it is about another device")
-        return Masked(device)
+        return self._session.call(self._get(self._device(ak), ak))
 
     def list(self, state=None, order=None, page_no=1, page_size=10):
         """Returns a page of the product's devices: result, a list as of get(), totalCount and more.
@@ -130,6 +129,16 @@ class Baidu:
         state   only devices that are "NOT_ACTIVE", "ACTIVATED" or "BAN"
         order   "asc" or "desc", by createTime
         """
+        return self._session.call(self._page(self._params(state, order, page_no, page_size)))
+
+    def list_all(self, state=None, order=None, page_size=100):
+        """A stream of every device, as of get(), page by page.
+
+        One that comes or goes meanwhile may be missed or come twice.
+        """
+        return self._session.stream(self._pages(self._params(state, order, 1, page_size)))
+
+    def _params(self, state, order, page_no, page_size):
         params = {"fc": self._fc, "pk": self._pk}
         if state is not None:
             params["state"] = _one_of("state", state, _STATES)
@@ -137,21 +146,28 @@ class Baidu:
             params["order"] = _one_of("order", str(order).lower(), _ORDERS)
         params["pageNo"] = _positive("page_no", page_no)
         params["pageSize"] = _positive("page_size", page_size)
-        response, answer = self._call("GET", self._path, params)
-        devices = answer.get("result")
-        if devices is None and answer.get("totalCount") == 0:
+        return params
+
+    def _get(self, path, ak):
+        answer, device = yield from self._send("GET", path)
+        if device.get("ak") not in (None, ak):
+            raise broken("baidu", answer, "it is about another device")
+        return Masked(device)
+
+    def _page(self, params):
+        answer, page = yield from self._send("GET", self._path, params)
+        devices = page.get("result")
+        if devices is None and page.get("totalCount") == 0:
             devices = []
         if not isinstance(devices, list) or not all(isinstance(device, dict) for device in devices):
-            raise _broken(response, "result is not a list of devices")
-        answer["result"] = [Masked(device) for device in devices]
-        return Masked(answer)
+            raise broken("baidu", answer, "result is not a list of devices")
+        page["result"] = [Masked(device) for device in devices]
+        return Masked(page)
 
-    def list_all(self, state=None, order=None, page_size=100):
-        """Yields every device, page by page; one that comes or goes meanwhile may be missed or come twice."""
-        page_no = 1
+    def _pages(self, params):
         seen = 0
         while True:
-            page = self.list(state, order, page_no, page_size)
+            page = yield from self._page(params)
             devices = page["result"]
             for device in devices:
                 yield device
@@ -159,18 +175,18 @@ class Baidu:
             total = page.get("totalCount")
             if not devices or (isinstance(total, int) and seen >= total):
                 return
-            page_no += 1
+            params["pageNo"] += 1
 
     def _device(self, ak):
         return self._device_path + _part("ak", ak)
 
     def _change(self, method, path, body=None):
-        response, answer = self._call(method, path, body=body)
-        if answer.get("code") is None and answer.get("result") != "OK":
-            raise _broken(response, "it has neither code 0 nor result OK", _keys(body))
+        answer, said = yield from self._send(method, path, body=body)
+        if said.get("code") is None and said.get("result") != "OK":
+            raise broken("baidu", answer, "it has neither code 0 nor result OK", _keys(body))
 
-    def _call(self, method, path, params=None, body=None):
-        """Sends a signed request; returns its answer, closed, and the JSON object that this held."""
+    def _send(self, method, path, params=None, body=None):
+        """The flow of a signed request: its answer, and the JSON object in it."""
         params = params or {}
         now = self._now()
         headers = {
@@ -187,16 +203,8 @@ class Baidu:
         if params:
             url += "?" + _query(params)
         data = None if body is None else dumps(body)
-        response = self._session.request(method, url, data=data, headers=headers)
-        status = response.status_code
-        answer = json_object(response)
-        secrets = [signature, self._secret_access_key] + _keys(body)
-        if answer is None:
-            # A gateway's page, or a portal's in front of it.
-            raise _refusal(response, {"message": "the answer is not a JSON object"}, status < 400, secrets)
-        if status >= 400 or answer.get("code") not in (None, 0, "0"):
-            raise _refusal(response, answer, False, secrets)
-        return response, answer
+        answer = yield Request(method, url, data, headers)
+        return answer, checked("baidu", answer, [signature, self._secret_access_key] + _keys(body), CODES)
 
 
 def authorization(
@@ -294,19 +302,3 @@ def _positive(name, value):
 def _keys(body):
     """The keys of the devices in an import."""
     return [device.partition(",")[2] for device in body["devices"]] if body else []
-
-
-def _broken(response, why, secrets=()):
-    return _refusal(response, {"message": "the answer is not the document's: " + why}, True, secrets)
-
-
-def _refusal(response, answer, passing=False, secrets=()):
-    """The CloudError for a code of either table, of none, or for no code at all."""
-    status = response.status_code
-    code = said(answer.get("code"), secrets)
-    code = None if code == "0" else code
-    name, retryable = CODES.get(str(code), ("no reason given", passing or may_pass(status)))
-    message = said(answer.get("message"), secrets) or name
-    log_id = said(answer.get("requestId") or header(response, "x-bce-request-id"), secrets) or ""
-    wait = seconds(response, "retry-after")
-    return CloudError("baidu", message, status, code, log_id.strip() or None, retryable, retry_after=wait)

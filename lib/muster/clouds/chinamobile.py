@@ -1,14 +1,12 @@
 """China Mobile's terminal-agent service platform: fetch a device's secret, report its heartbeat.
 
-Follows 设备接入协议 (2025/5/13). A method that talks to the platform is a request, which
-is plain data, and the reading of its answer; the two halves are public, for programs
-that send in another way.
+Follows 设备接入协议 (2025/5/13).
 """
 
-from ..errors import CloudError
-from ..jsontext import dumps, loads
-from ..masked import Masked
-from . import accept, json_object, may_pass, said, seconds
+from ..flow import Request, driver
+from ..jsontext import dumps
+from ..redact import Masked
+from . import field_text, json_object, mac_digits
 
 PRODUCTION = "https://ivs.chinamobiledevice.com:11443"
 TEST = "https://62b98tux.cxzfdm.com:30101"
@@ -44,7 +42,9 @@ def params(**known):
         raise ValueError("sdkVersion starts with ai_, unlike %r" % result["sdkVersion"])
     ip = result["innerIp"]
     result["innerIp"] = [ip] if isinstance(ip, str) else list(ip)
-    result["mac"] = _mac(result["mac"])
+    if result["mac"]:
+        digits = mac_digits(result["mac"])
+        result["mac"] = "-".join([digits[i : i + 2] for i in range(0, 12, 2)])
     return result
 
 
@@ -63,7 +63,7 @@ class ChinaMobile:
     def __init__(self, product_id, product_key, session, base_url=PRODUCTION, llm_url=LLM, device_ip=None):
         self._product_id = product_id
         self._product_key = product_key
-        self._session = accept(session)
+        self._session = driver(session)
         self._base_url = base_url.rstrip("/")
         self._llm_url = llm_url.rstrip("/")
         self._headers = {"Content-Type": "application/json"}
@@ -76,171 +76,79 @@ class ChinaMobile:
         device_no_type   "SN", "IMEI" or "CMEI"
         Returns {"deviceId", "deviceNo", "productId", "deviceSecret"}.
         """
-        request = self.secret_info_request(device_no, device_no_type)
-        return self.secret_info_answer(self._send(request), device_no)
+        return self._session.call(self._secret_info(device_no, device_no_type))
 
     def report(self, device_id, device_secret, params):
         """Reports a heartbeat; params as params() makes them.
 
         Returns {"deviceId", "protocolTypeTime"}, either None if the platform left it out.
         """
-        request = self.report_request(device_id, device_secret, params)
-        return self.report_answer(self._send(request), device_id, device_secret)
+        return self._session.call(self._report(device_id, device_secret, params))
 
     def chat(self, ai_token, device_id, messages, model="jiutian-lan", **options):
-        """Yields the pieces of the language model's answer as they come.
+        """A stream of the pieces of the language model's answer, as they come.
 
         ai_token   the product's token for the model
         messages   a str, or a list of {"role", "content"}
         model      "jiutian-lan", or "jiutian-chat" for such as children's watches
         options    temperature (default 0.8) or top_p (default 0.95), in (0, 1], at most one of them
         """
-        if "temperature" in options and "top_p" in options:
-            raise ValueError("temperature or top_p: at most one of the two may be changed")
-        for name in options:
-            if name in ("temperature", "top_p") and not 0 < options[name] <= 1:
-                raise ValueError("%s is above 0 and at most 1, unlike %r" % (name, options[name]))
-        if isinstance(messages, str):
-            messages = [{"role": "user", "content": messages}]
-        body = dict(options, model=model, messages=messages, stream=True)
+        from muster.clouds.jiutian import chat
+
         headers = dict(self._headers, Authorization="Bearer " + ai_token)
         headers["X-AI-VID"] = self._product_id
         headers["X-AI-UID"] = device_id
-        return self._answer_of_model(dumps(body), headers, ai_token)
+        options["model"] = model
+        secrets = (self._product_key, ai_token)
+        return self._session.stream(chat(self._llm_url, headers, messages, options, secrets))
 
-    def _answer_of_model(self, body, headers, ai_token):
-        from ..sse import events
-
-        url = self._llm_url + "/llm/v1/chat/completions"
-        response = self._session.request("POST", url, data=body, headers=headers, stream=True)
-        try:
-            if not (response.headers.get("content-type") or "").lower().startswith("text/event-stream"):
-                raise self._model_refuses(response, ai_token)
-            for _, data, _ in events(response.iter_lines()):
-                if data == "[DONE]":
-                    return
-                try:
-                    event = loads(data)
-                    if event.get("error"):
-                        raise self._model_error(response, event, ai_token)
-                    # The last piece may hold nothing but what it costs.
-                    piece = event["choices"] and event["choices"][0]["delta"].get("content")
-                except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-                    raise _broken(response, "an event of the stream is not a piece of an answer")
-                if piece and isinstance(piece, str):
-                    yield piece
-            raise _broken(response, "the stream ended before it was complete")
-        finally:
-            response.close()
-
-    def _model_refuses(self, response, ai_token):
-        body = json_object(response)
-        if body is None:
-            return _broken(response, "it is not JSON")
-        return self._model_error(response, body, ai_token)
-
-    def _model_error(self, response, body, ai_token):
-        """OpenAI's form of an error, or the platform's own."""
-        error = body.get("error") or body
-        if not isinstance(error, dict):
-            error = {"message": error}
-        message = error.get("message") or error.get("msg")
-        return self._refusal(response, error.get("code"), message, ai_token)
-
-    def secret_info_request(self, device_no, device_no_type="SN"):
-        """(method, url, body, headers) of secret_info."""
-        return self._request(
-            "secret/info",
-            {
-                "deviceNoType": device_no_type,
-                "deviceNo": device_no,
-                "productId": self._product_id,
-                "productKey": self._product_key,
-            },
+    def _secret_info(self, device_no, device_no_type):
+        answer, data = yield from self._send(
+            "secret/info", {"deviceNoType": device_no_type, "deviceNo": device_no}
         )
-
-    def secret_info_answer(self, response, device_no):
-        """What secret_info returns, from the answer to the request for device_no."""
-        data = self._read(response)
-        asked = {"deviceNo": device_no, "productId": self._product_id}
-        for name in asked:
-            self._compare(response, name, data.get(name), asked[name])
+        found = {"deviceNo": device_no, "productId": self._product_id}
+        for name in found:
+            self._compare(answer, name, data, found[name])
         for name in ("deviceId", "deviceSecret"):
             value = data.get(name)
-            if not isinstance(value, str) or not value or any(c < " " for c in value):
-                raise _broken(response, "data.%s is not a line of text with something in it" % name)
-            asked[name] = value
-        return Masked(asked)
+            if not isinstance(value, str) or not value or any(byte < 32 for byte in value.encode()):
+                raise self._broken(answer, "data.%s is not a line of text with something in it" % name)
+            found[name] = value
+        return Masked(found)
 
-    def report_request(self, device_id, device_secret, params):
-        """(method, url, body, headers) of report."""
-        return self._request(
-            "report",
-            {
-                "deviceId": device_id,
-                "deviceSecret": device_secret,
-                "productId": self._product_id,
-                "productKey": self._product_key,
-                "params": params,
-            },
+    def _report(self, device_id, device_secret, params):
+        answer, data = yield from self._send(
+            "report", {"deviceId": device_id, "deviceSecret": device_secret, "params": params}, device_secret
         )
-
-    def report_answer(self, response, device_id, device_secret=""):
-        """What report returns, from the answer; the secret is masked in a refusal that repeats it."""
-        data = self._read(response, device_secret)
-        named = data.get("deviceId")
-        if named:
-            self._compare(response, "deviceId", named, device_id, device_secret)
+        if data.get("deviceId"):
+            self._compare(answer, "deviceId", data, device_id, device_secret)
         return Masked({name: data.get(name) for name in ("deviceId", "protocolTypeTime")})
 
-    def _compare(self, response, name, found, asked, secret=""):
+    def _send(self, call, body, secret=""):
+        """A flow: the answer, and its data, a dict. The code in the body decides, not the HTTP status."""
+        body["productId"] = self._product_id
+        body["productKey"] = self._product_key
+        url = self._base_url + "/v2/customer/device/" + call
+        # The platform may execute either call twice.
+        answer = yield Request("POST", url, dumps(body), self._headers, repeatable=True)
+        said = json_object(answer)
+        if said is None:
+            raise self._broken(answer, "it is not a JSON object")
+        if field_text(said.get("code")) != "200" or said.get("success") is False:
+            from muster.clouds.refusals import refusal
+
+            raise refusal("chinamobile", answer, said, (self._product_key, secret))
+        data = said.get("data")
+        return answer, data if isinstance(data, dict) else {}
+
+    def _compare(self, answer, name, data, asked, secret=""):
         """The answer is about the device that the request is about; a number is as good as its digits."""
-        if said(found) != asked:
-            found = said(found, (self._product_key, secret))
-            raise _broken(response, "data.%s is %s, and the request is about %s" % (name, found, asked))
+        found = field_text(data.get(name))
+        if found != asked:
+            why = "data.%s is %s, and the request is about %s" % (name, found, asked)
+            raise self._broken(answer, why, secret)
 
-    def _send(self, request):
-        method, url, body, headers = request
-        # Both calls may be executed twice. Other sessions do not know the word.
-        more = {"repeatable": True} if hasattr(self._session, "exchange") else {}
-        return self._session.request(method, url, data=body, headers=headers, **more)
+    def _broken(self, answer, why, secret=""):
+        from muster.clouds.refusals import broken
 
-    def _request(self, call, body):
-        body = dumps(body)
-        return "POST", self._base_url + "/v2/customer/device/" + call, body, self._headers
-
-    def _read(self, response, device_secret=""):
-        """The answer's data, a dict. The code in the body decides, whatever the HTTP status."""
-        body = json_object(response)
-        if body is None:
-            raise _broken(response, "it is not a JSON object")
-        code = body.get("code")
-        if said(code) != "200" or body.get("success") is False:
-            message = body.get("message") or body.get("msg")
-            raise self._refusal(response, code, message, device_secret)
-        data = body.get("data")
-        return data if isinstance(data, dict) else {}
-
-    def _refusal(self, response, code, message, secret):
-        secrets = (self._product_key, secret)
-        message, code = said(message, secrets) or "no reason given", said(code, secrets)
-        status, wait = response.status_code, seconds(response, "retry-after")
-        return CloudError("chinamobile", message, status, code, None, may_pass(status), wait)
-
-
-def _broken(response, why):
-    wait = seconds(response, "retry-after")  # a proxy's refusal is HTML, and has one too
-    text = "the answer is not the document's: " + why
-    return CloudError("chinamobile", text, response.status_code, None, None, True, wait)
-
-
-def _mac(mac):
-    """XX-XX-XX-XX-XX-XX from bytes or text."""
-    if isinstance(mac, (bytes, bytearray)):
-        mac = bytes(mac).hex()
-    digits = "".join(c for c in mac if c not in ":-. ").upper()
-    if not digits:
-        return ""
-    if len(digits) != 12 or not all(c in "0123456789ABCDEF" for c in digits):
-        raise ValueError("a MAC address has 12 hex digits, unlike %r" % mac)
-    return "-".join(digits[i : i + 2] for i in range(0, 12, 2))
+        return broken("chinamobile", answer, why, (self._product_key, secret))

@@ -6,27 +6,29 @@ and Coze's public documentation of OAuth JWT (channel) and of each call.
 
 import binascii
 import os
-import sys
+
+from muster.clouds.refusals import checked, header, refusal
+from muster.clouds.tokens import Tokens, is_token
 
 from .. import clock
 from ..errors import CloudError
+from ..flow import BODY, PIECE, Request, driver
 from ..jsontext import dumps, loads
-from ..masked import Masked
-from ..sse import events
-from . import accept, header, is_token, json_object, may_pass, said, seconds
+from ..redact import Masked
+from ..sse import next_event
+from . import field_text
 
 PRODUCTION = "https://api.coze.cn"
 
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _JWT_S = 600  # a JWT is for one exchange, at once
 _MARGIN_S = 60  # a token is renewed that long before it expires
-_EXPIRED = ("4100", "4101", "700012006")
+_EXPIRED = (401, "4100", "4101", "700012006")
 
 _MAX_SPEECH = 1024
 _MAX_AUDIO = 10 * 1024 * 1024
 _MAX_CHAT_MESSAGES = 100
 _MAX_FLOW_MESSAGES = 50
-_PIECE = 1024
 
 # Ends of a stream. A question back to the caller ends one too, and is no failure.
 _CHAT_ENDS = ("done", "conversation.chat.requires_action")
@@ -41,7 +43,7 @@ _BIND_HINT = (
 class Coze:
     """Coze's API, for one device.
 
-    session                    see muster.clouds; for streams muster.http's or PyPI's requests'
+    session                    see muster.clouds
     client_id, key_id          the OAuth app and the fingerprint of its public key
     private_key                the app's key: PEM text, or a muster.rsa.PrivateKey. With alg="HS256"
                                the secret shared with a gateway of your own
@@ -65,14 +67,12 @@ class Coze:
             raise ValueError("Coze needs client_id, key_id and private_key, or a token")
         if not 1 <= duration_s <= 86399:
             raise ValueError("duration_s is from 1 to 86399 seconds, unlike %r" % duration_s)
-        self._session = accept(session)
+        self._session = driver(session)
         self._client_id = client_id
         self._key_id = key_id
         self._key = private_key
         self._given = token
-        self._token = None
-        self._sent = None  # the last that a server saw
-        self._expires = 0
+        self._tokens = Tokens(token, self._buy_token, now, _EXPIRED)
         self._device = {}
         if device_id:
             self._device["device_id"] = device_id
@@ -86,17 +86,13 @@ class Coze:
         self._now = now
 
     def access_token(self):
-        """The given token, or one bought with a JWT and kept until shortly before it ends."""
-        if self._given:
-            return self._given
-        if self._token is None or self._now() >= self._expires - _MARGIN_S:
-            self._token, self._expires = self._buy_token()
-        return self._token
+        """Returns the given token, or one bought with a JWT and kept until shortly before it ends."""
+        return self._session.call(self._tokens.get())
 
     def speech(self, text, voice_id, response_format=None, speed=None, sample_rate=None, into=None):
         """Speaks text, at most 1024 bytes of it.
 
-        Returns an iterator of bytes, or writes them into an open file and returns their count.
+        A stream of bytes; or a call that writes them into an open file and returns their count.
         """
         if len(text.encode()) > _MAX_SPEECH:
             raise ValueError("Coze speaks at most %d bytes at a time" % _MAX_SPEECH)
@@ -107,13 +103,9 @@ class Coze:
             "speed": speed,
             "sample_rate": sample_rate,
         }
-        pieces = _pieces(self._renewing(lambda: self._open("/v1/audio/speech", body, "audio/")))
         if into is None:
-            return pieces
-        try:
-            return sum(into.write(piece) for piece in pieces)
-        finally:
-            pieces.close()  # without reference counts a write that fails would leave the connection open
+            return self._session.stream(self._speech(body))
+        return self._session.call(self._speech(body, into))
 
     def transcribe(self, audio, name="audio.wav"):
         """Returns the text that is spoken in an open binary file, at most 10 MB and 30 minutes of it."""
@@ -123,58 +115,47 @@ class Coze:
             raise ValueError("Coze hears at most %d bytes at a time, and this is %d" % (_MAX_AUDIO, size))
         if any(c in name for c in '"\r\n'):
             raise ValueError("a file name has no quotes and no line ends")
-        upload = _Upload(audio, size, name)
-        headers = {
-            "Content-Type": "multipart/form-data; boundary=" + upload.boundary,
-            "Content-Length": str(len(upload)),
-        }
-        answer = self._renewing(
-            lambda: self._answer(self._post("/v1/audio/transcriptions", upload, headers=headers))
-        )
-        return said(_field(answer, "data").get("text")) or ""
+        return self._session.call(self._transcribe(_Upload(audio, size, name)))
 
     def create_room(self, bot_id, **options):
         """Makes a voice room; options: conversation_id, voice_id, uid, config.
 
         Returns room_id, app_id, token and uid.
         """
-        return Masked(_field(self._call("/v1/audio/rooms", dict(options, bot_id=bot_id)), "data"))
+        return self._session.call(self._create_room(dict(options, bot_id=bot_id)))
 
     def chat(self, bot_id, user_id, messages, conversation_id=None, **options):
-        """Yields an answer's events as they come, (event, data); its text is in conversation.message.delta.
+        """A stream of an answer's events, (event, data); its text is in conversation.message.delta.
 
         messages   what to say: a str, or at most 100 dicts of role, content and content_type
         options    further fields of the body, as Coze's document of the call has them
         """
-        body = dict(options, bot_id=bot_id, user_id=user_id, stream=True)
-        body["additional_messages"] = _messages(messages, _MAX_CHAT_MESSAGES)
-        path = "/v3/chat"
-        if conversation_id:
-            path += "?conversation_id=" + _in_url("conversation_id", conversation_id)
-        return self._stream(path, body, _CHAT_ENDS)
+        return self._chat(False, bot_id, user_id, messages, conversation_id, **options)
 
     def chat_text(self, bot_id, user_id, messages, conversation_id=None, **options):
-        """chat(), but yields only the pieces of the answer's text."""
-        return text(self.chat(bot_id, user_id, messages, conversation_id, **options))
+        """The same, of only the pieces of the answer's text."""
+        return self._chat(True, bot_id, user_id, messages, conversation_id, **options)
 
     def chat_workflow(self, workflow_id, messages, conversation_id=None, **options):
-        """The same with a conversation flow, of at most 50 messages."""
-        body = dict(options, workflow_id=workflow_id, conversation_id=conversation_id)
-        body["additional_messages"] = _messages(messages, _MAX_FLOW_MESSAGES)
-        return self._stream("/v1/workflows/chat", body, _CHAT_ENDS)
+        """chat() with a conversation flow, of at most 50 messages."""
+        return self._chat_workflow(False, workflow_id, messages, conversation_id, **options)
+
+    def chat_workflow_text(self, workflow_id, messages, conversation_id=None, **options):
+        """The same, of only the pieces of the answer's text."""
+        return self._chat_workflow(True, workflow_id, messages, conversation_id, **options)
 
     def run_workflow(self, workflow_id, parameters=None, **options):
         """Runs a workflow to its end. Returns the answer, whose data is a str, mostly of JSON."""
         body = dict(options, workflow_id=workflow_id, parameters=parameters)
-        return self._call("/v1/workflow/run", body)
+        return self._session.call(self._call("/v1/workflow/run", body))
 
     def stream_workflow(self, workflow_id, parameters=None, **options):
-        """Yields a workflow's events, (event, data): Message, then Done, or an Interrupt to resume from."""
+        """A stream of a workflow's events, (event, data): Message, then Done, or an Interrupt to resume."""
         body = dict(options, workflow_id=workflow_id, parameters=parameters)
         return self._stream("/v1/workflow/stream_run", body, _FLOW_ENDS)
 
     def resume_workflow(self, workflow_id, event_id, resume_data, interrupt_type):
-        """Goes on after an Interrupt, with its event_id and type; yields as stream_workflow() does."""
+        """Goes on after an Interrupt, with its event_id and type; a stream as stream_workflow()'s."""
         body = {
             "workflow_id": workflow_id,
             "event_id": event_id,
@@ -202,25 +183,122 @@ class Coze:
         if batch < 1:
             raise ValueError("batch is at least 1, unlike %r" % batch)
         path = "/v1/connectors/%s/user_configs" % _in_url("connector_id", connector_id)
+        return self._session.call(self._bind(path, devices, key, user_id, batch))
+
+    def _chat(self, only_text, bot_id, user_id, messages, conversation_id, **options):
+        body = dict(options, bot_id=bot_id, user_id=user_id, stream=True)
+        body["additional_messages"] = _messages(messages, _MAX_CHAT_MESSAGES)
+        path = "/v3/chat"
+        if conversation_id:
+            path += "?conversation_id=" + _in_url("conversation_id", conversation_id)
+        return self._stream(path, body, _CHAT_ENDS, only_text)
+
+    def _chat_workflow(self, only_text, workflow_id, messages, conversation_id, **options):
+        body = dict(options, workflow_id=workflow_id, conversation_id=conversation_id)
+        body["additional_messages"] = _messages(messages, _MAX_FLOW_MESSAGES)
+        return self._stream("/v1/workflows/chat", body, _CHAT_ENDS, only_text)
+
+    def _stream(self, path, body, ends, only_text=False):
+        return self._session.stream(self._events(path, body, ends, only_text))
+
+    # From here on, flows.
+
+    def _buy_token(self):
+        body = {"grant_type": _GRANT, "duration_seconds": self._duration_s, "scope": self._scope}
+        jwt = self._jwt()
+        answer = yield self._request("/api/permission/oauth2/token", body, jwt, bills=False)
+        said = checked("coze", answer, (jwt,))
+        token, ends = said.get("access_token"), said.get("expires_in")  # which is a time
+        if not is_token(token) or not isinstance(ends, int):
+            raise CloudError("coze", "the answer has no access_token and expires_in")
+        return token, ends - _MARGIN_S
+
+    def _call(self, path, body, headers=None, bills=True):
+        """A call with an answer of JSON."""
+
+        def attempt(token):
+            answer = yield self._request(path, body, token, headers, bills)
+            return checked("coze", answer, (token,))
+
+        return self._tokens.use(attempt)
+
+    def _create_room(self, body):
+        return Masked(_field((yield from self._call("/v1/audio/rooms", body)), "data"))
+
+    def _transcribe(self, upload):
+        headers = {
+            "Content-Type": "multipart/form-data; boundary=" + upload.boundary,
+            "Content-Length": str(len(upload)),
+        }
+        said = yield from self._call("/v1/audio/transcriptions", upload, headers)
+        return field_text(_field(said, "data").get("text")) or ""
+
+    def _bind(self, path, devices, key, user_id, batch):
         for start in range(0, len(devices), batch):
             enums = [{"label": label, "value": value} for label, value in devices[start : start + batch]]
             body = {"configs": [{"key": key, "enums": enums}], "user_id": user_id}
             try:
-                self._call(path, body, bills=False)
+                yield from self._call(path, body, bills=False)
             except CloudError as e:
                 # Coze's words are cut rather than the hint.
                 words = e.message[:60] + _BIND_HINT % key
                 raise CloudError(e.cloud, words, e.status, e.code, e.log_id, e.retryable, e.retry_after)
 
-    def _buy_token(self):
-        body = {"grant_type": _GRANT, "duration_seconds": self._duration_s}
-        if self._scope is not None:
-            body["scope"] = self._scope
-        answer = self._answer(self._post("/api/permission/oauth2/token", body, self._jwt(), bills=False))
-        token, expires = answer.get("access_token"), answer.get("expires_in")
-        if not is_token(token) or not isinstance(expires, int):
-            raise CloudError("coze", "the answer has no access_token and expires_in")
-        return token, expires
+    def _speech(self, body, into=None):
+        def attempt(token):
+            return self._open("/v1/audio/speech", body, "audio/", token)
+
+        yield from self._tokens.use(attempt)
+        count = 0
+        while True:
+            piece = yield PIECE
+            if not piece:
+                return count
+            if into is None:
+                yield piece
+            else:
+                count += into.write(piece)
+
+    def _events(self, path, body, ends, only_text):
+        """The events of a call until one of ends; what breaks off or fails raises CloudError."""
+
+        def attempt(token):
+            answer = yield from self._open(path, body, "text/event-stream", token)
+            # With the first event, in which the token may have expired.
+            return answer, token, (yield from _next(answer, token))
+
+        answer, token, found = yield from self._tokens.use(attempt)
+        body = None  # which is not sent again, and may be long
+        while True:
+            event, data, _ = found
+            piece = _piece(event, data) if only_text else (event, data)
+            if piece is not None:
+                yield piece
+            if event in ends:
+                return
+            found = yield from _next(answer, token, found)
+
+    def _open(self, path, body, kind, token):
+        """A call whose answer is streamed, and is of that kind."""
+        answer = yield self._request(path, body, token, stream=True)
+        found = header(answer, "content-type") or "of no kind"
+        if answer.status_code == 200 and found.lower().startswith(kind):
+            return answer
+        yield BODY
+        checked("coze", answer, (token,))
+        raise _refusal(answer, {"message": "the answer is %s, not %s" % (found, kind)}, token)
+
+    # And what flows need.
+
+    def _request(self, path, body, bearer, headers=None, bills=True, stream=False):
+        """Carries an object as JSON, or an _Upload. bills: whether the call carries the device."""
+        headers = dict(headers or {"Content-Type": "application/json"})
+        headers["Authorization"] = "Bearer " + bearer
+        if bills and self._given and self._device:
+            headers["X-Coze-DeviceInfo"] = _ascii(dumps(self._device).decode())
+        if isinstance(body, dict):
+            body = dumps({k: v for k, v in body.items() if v is not None})
+        return Request("POST", self._base_url + path, body, headers, stream)
 
     def _jwt(self):
         """A JWT that nobody has seen: it buys one token."""
@@ -244,119 +322,47 @@ class Coze:
             claims["session_context"] = {"device_info": self._device}
         return jwt.encode(claims, self._key, self._alg, {"kid": self._key_id} if self._key_id else None)
 
-    def _call(self, path, body, bills=True):
-        """A call with an answer of JSON."""
-        return self._renewing(lambda: self._answer(self._post(path, body, bills=bills)))
-
-    def _stream(self, path, body, ends):
-        """Yields the events of a call until one of ends; what breaks off or fails raises CloudError."""
-        final = False
-        while True:
-            response = self._renewing(lambda: self._open(path, body, "text/event-stream"))
-            try:
-                for event, data in self._events(response, ends, self._sent):
-                    final = True  # what has been received must not come twice
-                    yield event, data
-                return
-            except CloudError as e:
-                if final or not self._expired(e):
-                    raise
-            finally:
-                response.close()
-            self._token = None
-            final = True
-
-    def _open(self, path, body, kind):
-        """A call whose answer is streamed, and is of that kind."""
-        response = self._post(path, body, stream=True)
-        found = response.headers.get("content-type", "")
-        if response.status_code == 200 and found.lower().startswith(kind):
-            return response
-        self._answer(response)
-        found = said(found, (self._sent,)) or "of no kind"
-        raise CloudError("coze", "the answer is %s, not %s" % (found, kind), 200)
-
-    def _renewing(self, attempt):
-        """attempt(), once more with a new token if the old one had expired."""
-        try:
-            return attempt()
-        except CloudError as e:
-            if not self._expired(e):
-                raise
-        self._token = None
-        return attempt()
-
-    def _expired(self, e):
-        """Whether a token that was bought has expired; a JWT that is refused will be again."""
-        return self._sent == self._token and (e.status == 401 or e.code in _EXPIRED)
-
-    def _post(self, path, body, bearer=None, headers=None, bills=True, stream=False):
-        """Sends an object as JSON, or an _Upload. bills: whether the call carries the device."""
-        headers = dict(headers or {"Content-Type": "application/json"})
-        self._sent = bearer or self.access_token()
-        headers["Authorization"] = "Bearer " + self._sent
-        if bills and self._given and self._device:
-            headers["X-Coze-DeviceInfo"] = _ascii(dumps(self._device).decode())
-        if isinstance(body, dict):
-            body = dumps({k: v for k, v in body.items() if v is not None})
-        elif sys.implementation.name == "micropython" and not hasattr(self._session, "exchange"):
-            body = iter(body)  # its stock requests sends that in chunks, and nothing with a length
-            del headers["Content-Length"]
-        more = {"stream": True} if stream else {}
-        return self._session.request("POST", self._base_url + path, data=body, headers=headers, **more)
-
-    def _answer(self, response):
-        """The answer's JSON object; CloudError if it is none, or a failure."""
-        status = response.status_code
-        log_id = said(header(response, "x-tt-logid"), (self._sent,))
-        wait = seconds(response, "retry-after")
-        body = json_object(response)
-        if body is None:
-            raise CloudError(
-                "coze", "the answer is not a JSON object", status, None, log_id, may_pass(status), wait
-            )
-        if body.get("error_code") or body.get("code") or status >= 400:
-            raise self._failure(body, self._sent, status, log_id, wait)
-        return body
-
-    def _events(self, response, ends, sent):
-        """Yields (event, data) until one of ends has come. sent: the token that another may follow."""
-        log_id = said(header(response, "x-tt-logid"), (sent,))
-        expected, before = 0, None
-        for event, data, identity in events(response.iter_lines()):
-            # An event without an id has the one before it.
-            if identity != before:
-                if identity != str(expected):
-                    raise CloudError("coze", "event %d of the stream is missing" % expected, log_id=log_id)
-                expected, before = expected + 1, identity
-            if event == "PING":
-                continue
-            # The last event of a chat says nothing but [DONE], with or without quotes.
-            data = _parsed(data)
-            if event in ("error", "Error", "conversation.chat.failed"):
-                error = data.get("last_error")
-                raise self._failure(error if isinstance(error, dict) else data, sent, log_id=log_id)
-            yield event, data
-            if event in ends:
-                return
-        raise CloudError("coze", "the stream ended before it was complete", log_id=log_id, retryable=True)
-
-    def _failure(self, body, sent, status=None, log_id=None, wait=None):
-        """The CloudError for an answer or an event that says what failed, in one of Coze's three ways."""
-        secrets = (sent,)
-        code = said(body.get("error_code") or body.get("code"), secrets)
-        message = said(body.get("error_message") or body.get("msg"), secrets) or "no reason given"
-        detail = body.get("detail")
-        if isinstance(detail, dict):
-            log_id = said(detail.get("logid"), secrets) or log_id
-        return CloudError("coze", message, status, code, log_id, may_pass(status), wait)
-
 
 def text(stream):
     """Yields only the pieces of the answer's text, of chat()'s or chat_workflow()'s events."""
     for event, data in stream:
-        if event == "conversation.message.delta" and data.get("type") == "answer":
-            yield said(data.get("content")) or ""
+        piece = _piece(event, data)
+        if piece is not None:
+            yield piece
+
+
+def _piece(event, data):
+    """The text in an event, None if it has none of the answer."""
+    if event == "conversation.message.delta" and data.get("type") == "answer":
+        return field_text(data.get("content")) or ""
+    return None
+
+
+def _next(answer, token, before=None):
+    """A flow: the next (event, data, id) of a stream. token: its own, which another may follow meanwhile."""
+    while True:
+        found = yield from next_event(before)
+        if not found:
+            raise _refusal(answer, {"message": "the stream ended before it was complete"}, token, True)
+        event, data, identity = found
+        last, before = before and before[2], found
+        # An event without an id has the one before it.
+        if identity != last:
+            expected = int(last) + 1 if last else 0
+            if identity != str(expected):
+                raise _refusal(answer, {"message": "event %d of the stream is missing" % expected}, token)
+        if event == "PING":
+            continue
+        # The last event of a chat says nothing but [DONE], with or without quotes.
+        data = _parsed(data)
+        if event in ("error", "Error", "conversation.chat.failed"):
+            error = data.get("last_error")
+            raise _refusal(answer, error if isinstance(error, dict) else data, token)
+        return event, data, identity
+
+
+def _refusal(answer, said, token, passing=False):
+    return refusal("coze", answer, said, (token,), passing=passing)
 
 
 class _Upload:
@@ -378,7 +384,7 @@ class _Upload:
         yield self._head
         self._audio.seek(0)
         while True:
-            piece = self._audio.read(_PIECE)
+            piece = self._audio.read(1024)
             if not piece:
                 break
             yield piece
@@ -400,18 +406,6 @@ def _parsed(data):
     except ValueError:
         pass
     return data if isinstance(data, dict) else {}
-
-
-def _pieces(response):
-    """Yields the body of a streamed answer."""
-    try:
-        while True:
-            piece = response.raw.read(_PIECE)
-            if not piece:
-                return
-            yield piece
-    finally:
-        response.close()
 
 
 def _field(answer, name):

@@ -4,10 +4,13 @@ Follows 新增设备 (security_and_compliance v2, 2025/10/21), and Feishu's publ
 of tenant_access_token and of its rate limits.
 """
 
+from muster.clouds.refusals import broken, checked
+from muster.clouds.tokens import Tokens, is_token
+
 from .. import clock
-from ..errors import CloudError
+from ..flow import Request, driver
 from ..jsontext import dumps
-from . import accept, header, is_token, json_object, may_pass, said, seconds
+from . import mac_digits
 
 PRODUCTION = "https://open.feishu.cn"
 
@@ -33,7 +36,7 @@ _COMPUTER = ("serial_number", "disk_serial_number", "uuid")
 _NEEDED = {1: _COMPUTER, 2: _COMPUTER, 3: _COMPUTER, 4: ("android_id",), 5: ("idfv",), 6: ("aaid",)}
 
 _MARGIN_S = 300  # a token is renewed that long before it ends
-_RENEW = "99991663"
+_EXPIRED = ("99991663",)
 
 
 class Feishu:
@@ -53,24 +56,16 @@ class Feishu:
     ):  # fmt: skip
         if not token and not (app_id and app_secret):
             raise ValueError("Feishu needs app_id and app_secret, or a token")
-        self._session = accept(session)
+        self._session = driver(session)
         self._app_id = app_id
         self._app_secret = app_secret
-        self._given = token
-        self._token = None
-        self._ends = 0
+        self._tokens = Tokens(token, self._buy_token, now, _EXPIRED)
         self._base_url = base_url.rstrip("/")
         self._now = now
 
     def access_token(self):
-        """The given token, or the tenant's, kept until a few minutes before it ends."""
-        if self._given:
-            return self._given
-        # Other threads may renew it meanwhile, so what is returned is never read twice.
-        token = self._token
-        if token is None or self._now() >= self._ends - _MARGIN_S:
-            token = self._fetch_token()
-        return token
+        """Returns the given token, or the tenant's, kept until a few minutes before it ends."""
+        return self._session.call(self._tokens.get())
 
     def create_device(self, device_system, device_ownership, device_status, **identity):
         """Creates a record; returns its device_record_id, a str.
@@ -85,52 +80,37 @@ class Feishu:
         Raises ValueError for what record() refuses.
         """
         body = record(device_system, device_ownership, device_status, **identity)
-        token = self.access_token()
-        try:
-            return self._create(body, token)
-        except CloudError as e:
-            if e.code != _RENEW or self._given:
-                raise
-        # Another thread may have a new one already.
-        if self._token == token:
-            self._token = None
-        return self._create(body, self.access_token())
+        return self._session.call(self._create_device(body))
 
-    def _create(self, body, token):
-        response, answer = self._post("/security_and_compliance/v2/device_records", body, token)
-        data = answer.get("data")
-        identity = data.get("device_record_id") if isinstance(data, dict) else None
-        if not isinstance(identity, str) or not identity:
-            raise _broken(response, "data.device_record_id is missing", (token,))
-        return identity
-
-    def _fetch_token(self):
+    def _buy_token(self):
         asked = self._now()
         body = {"app_id": self._app_id, "app_secret": self._app_secret}
-        response, answer = self._post("/auth/v3/tenant_access_token/internal", body)
-        token, expire = answer.get("tenant_access_token"), answer.get("expire")
+        answer, said = yield from self._post("/auth/v3/tenant_access_token/internal", body)
+        token, expire = said.get("tenant_access_token"), said.get("expire")
         if not is_token(token) or type(expire) is not int:
-            raise _broken(response, "tenant_access_token or expire is missing", (self._app_secret,))
-        self._ends = asked + expire
-        self._token = token
-        return token
+            why = "tenant_access_token or expire is missing"
+            raise broken("feishu", answer, why, (self._app_secret,))
+        return token, asked + expire - _MARGIN_S
+
+    def _create_device(self, body):
+        def attempt(token):
+            path = "/security_and_compliance/v2/device_records"
+            answer, said = yield from self._post(path, body, token)
+            data = said.get("data")
+            identity = data.get("device_record_id") if isinstance(data, dict) else None
+            if not isinstance(identity, str) or not identity:
+                raise broken("feishu", answer, "data.device_record_id is missing", (token,))
+            return identity
+
+        return self._tokens.use(attempt)
 
     def _post(self, path, body, token=None):
-        """Sends an object; returns the answer, closed, and the JSON object that it held."""
+        """The flow of a request: its answer, and the JSON object in it."""
         headers = {"Content-Type": "application/json; charset=utf-8"}
         if token:
             headers["Authorization"] = "Bearer " + token
-        url = self._base_url + "/open-apis" + path
-        response = self._session.request("POST", url, data=dumps(body), headers=headers)
-        status = response.status_code
-        answer = json_object(response)
-        secrets = (token, self._app_secret)
-        if answer is None:
-            # A gateway's page, or a portal's in front of it.
-            raise _refusal(response, {"msg": "the answer is not a JSON object"}, status < 400, secrets)
-        if status >= 400 or answer.get("code") not in (None, 0):
-            raise _refusal(response, answer, False, secrets)
-        return response, answer
+        answer = yield Request("POST", self._base_url + "/open-apis" + path, dumps(body), headers)
+        return answer, checked("feishu", answer, (token, self._app_secret), CODES)
 
 
 def record(device_system, device_ownership, device_status, **identity):
@@ -152,7 +132,8 @@ def record(device_system, device_ownership, device_status, **identity):
         if not value:
             continue
         if name == "mac_address":
-            value = _mac(value)
+            digits = mac_digits(value).lower()
+            value = ":".join([digits[i : i + 2] for i in range(0, 12, 2)])
         if not isinstance(value, str) or not value.strip():
             raise ValueError("%s is a text with something in it, unlike %r" % (name, value))
         body[name] = value
@@ -170,28 +151,3 @@ def _one_of(name, value, allowed):
         texts = ["%d (%s)" % (number, allowed[number]) for number in sorted(allowed)]
         raise ValueError("%s is one of %s, unlike %r" % (name, ", ".join(texts), value))
     return value
-
-
-def _mac(mac):
-    """xx:xx:xx:xx:xx:xx from bytes or text."""
-    text = bytes(mac).hex() if isinstance(mac, (bytes, bytearray)) else str(mac)
-    digits = "".join(c for c in text if c not in ":-. ").lower()
-    if len(digits) != 12 or not all(c in "0123456789abcdef" for c in digits):
-        raise ValueError("mac_address has 12 hex digits, unlike %r" % (mac,))
-    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
-
-
-def _broken(response, why, secrets):
-    return _refusal(response, {"msg": "the answer is not the document's: " + why}, True, secrets)
-
-
-def _refusal(response, answer, passing=False, secrets=()):
-    """The CloudError for a code of the table, of none, or for no code at all."""
-    status = response.status_code
-    code = said(answer.get("code"), secrets)
-    code = None if code == "0" else code
-    name, retryable = CODES.get(str(code), ("no reason given", passing or may_pass(status)))
-    message = said(answer.get("msg"), secrets) or name
-    wait = seconds(response, "x-ogw-ratelimit-reset")
-    log_id = said(header(response, "x-tt-logid"), secrets)
-    return CloudError("feishu", message, status, code, log_id, retryable, retry_after=wait)

@@ -10,8 +10,9 @@ import sys
 import time
 
 import requests
-from muster import connection, http, log
+from muster import http, log
 from muster.clouds import chinamobile
+from muster.net import connection
 
 PORT, CA, ROUNDS = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 EXAMPLE = {

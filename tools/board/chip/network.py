@@ -66,6 +66,8 @@ class _Radio:
         self.since_ms = stored.get("since_ms", 0)
         self.reason = stored.get("reason", 0)
         self.connected = stored.get("connected", False)
+        self.pm = stored.get("pm", WLAN.PM_PERFORMANCE)
+        self.txpower = stored.get("txpower", 80)  # in quarters of a dBm
 
     def save(self):
         state = {
@@ -74,6 +76,8 @@ class _Radio:
             "since_ms": self.since_ms,
             "reason": self.reason,
             "connected": self.connected,
+            "pm": self.pm,
+            "txpower": self.txpower,
         }
         _board.write("wifi", json.dumps(state).encode())
 
@@ -220,9 +224,11 @@ class WLAN:
             for name in settings:
                 if name in ("hostname", "dhcp_hostname"):
                     hostname(settings[name])
+                elif name == "pm":
+                    self._set_pm(settings[name])
+                elif name == "txpower":
+                    self._set_txpower(settings[name])
                 elif name not in (
-                    "pm",
-                    "txpower",
                     "reconnects",
                     "ssid",
                     "essid",
@@ -242,7 +248,25 @@ class WLAN:
             return _radio.wanted[0] if self._id == STA_IF and _radio.wanted else ""
         if param == "channel":
             return 6
+        if param == "pm":
+            return _radio.pm
+        if param == "txpower":
+            return _radio.txpower / 4
         raise ValueError("unknown config param")
+
+    def _set_pm(self, mode):
+        if mode not in (self.PM_NONE, self.PM_PERFORMANCE, self.PM_POWERSAVE):
+            raise RuntimeError("Wifi Unknown Error 0x0102")
+        _radio.pm = mode
+        _radio.save()
+
+    def _set_txpower(self, dbm):
+        if not any(_radio.active):
+            raise OSError("Wifi Not Started")
+        if not 8 <= int(dbm * 4) <= 84:
+            raise RuntimeError("Wifi Unknown Error 0x0102")
+        _radio.txpower = int(dbm * 4)
+        _radio.save()
 
 
 def _text(value):

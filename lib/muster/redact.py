@@ -32,9 +32,16 @@ def copied(value, hide):
     return value
 
 
-def masked(value):
+def redacted(value):
     """Returns a copy of value, dicts and lists at any depth, with *** for every secret in it."""
     return copied(value, True)
+
+
+def redact(text, secrets):
+    """text with *** for every secret in it; the longest first, for another may be a part of it."""
+    for word in sorted([secret for secret in secrets if secret], key=len, reverse=True):
+        text = text.replace(word, "***")
+    return text
 
 
 class Masked(dict):
@@ -45,11 +52,11 @@ class Masked(dict):
     """
 
     def __repr__(self):
-        return repr(masked(self))
+        return repr(redacted(self))
 
     # MicroPython's str() does not fall back to __repr__ in a subclass of dict.
     def __str__(self):
-        return repr(masked(self))
+        return repr(redacted(self))
 
     def copy(self):
         return Masked(self.items())  # MicroPython's dict() copies no subclass

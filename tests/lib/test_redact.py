@@ -1,7 +1,7 @@
 import json
 import sys
 
-from muster.masked import Masked, masked
+from muster.redact import Masked, redacted
 
 SECRET = "tiger7"
 NAMES = (
@@ -88,6 +88,6 @@ def test_plain_is_ordinary_and_has_the_secrets():
 
 def test_masked_copies_and_leaves_the_original():
     original = {"sk": SECRET, "ak": "device", "n": [1, None, True, "text"], 5: "number"}
-    assert masked(original) == {"sk": "***", "ak": "device", "n": [1, None, True, "text"], 5: "number"}
+    assert redacted(original) == {"sk": "***", "ak": "device", "n": [1, None, True, "text"], 5: "number"}
     assert original["sk"] == SECRET
-    assert masked("text") == "text" and masked(None) is None
+    assert redacted("text") == "text" and redacted(None) is None

@@ -1,5 +1,9 @@
 """Where a redirect leads: loaded only when there is one."""
 
+from muster.net.request import given, split
+
+from ..errors import TransportError
+
 
 def absolute(target, location):
     """The URL that a Location means (RFC 3986, 5.2).
@@ -32,3 +36,23 @@ def absolute(target, location):
     if part in (".", ".."):
         parts.append("")
     return scheme + separator + authority + "/" + "/".join(parts) + mark + query
+
+
+def follow(status, location, method, target, data, headers):
+    """What to send where after a redirect: (method, target, data, headers)."""
+    scheme, host = target[:2]
+    try:
+        new = split(absolute(target, location))
+    except ValueError as e:
+        raise TransportError("%s redirects to no usable address: %s" % (host, e))
+    if new[:3] != target[:3]:
+        secret = data is not None or given(headers, "authorization") is not None
+        if secret or (scheme == "https" and new[0] != "https"):
+            raise TransportError("%s redirects to %s, where this request must not go" % (host, new[1]))
+        headers = {}
+    if status == 303 or (status in (301, 302) and method == "POST"):
+        headers = {name: headers[name] for name in headers if not name.lower().startswith("content-")}
+        return "HEAD" if method == "HEAD" else "GET", new, None, headers
+    if data is not None and not isinstance(data, (bytes, bytearray)):
+        raise TransportError("%s redirects a body that cannot be sent twice" % host)
+    return method, new, data, headers

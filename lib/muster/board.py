@@ -1,4 +1,4 @@
-"""What a board knows of itself: MAC, addresses, network type, watchdog.
+"""What a board knows of itself: MAC, addresses, network type; its watchdog.
 
 The chip's own modules are imported when a function needs them, so that all of
 this runs on a laptop too, where the answers are "not known". A driver raises
@@ -6,7 +6,7 @@ RuntimeError and UnicodeError as well as OSError: whatever it is, it ends here.
 """
 
 from . import log
-from .clock import ticks_diff, ticks_ms
+from .memory import unload
 
 # A program on Ethernet puts its network.LAN object here: it cannot be found otherwise.
 lan = None
@@ -14,15 +14,16 @@ lan = None
 _wdt = None
 
 
-def _ask(driver, method, *args):
-    """What a driver's method returns, or None when it fails."""
+def ask(driver, method, *args):
+    """Returns what a driver's method returns, or None when it fails."""
     try:
         return getattr(driver, method)(*args)
     except Exception:
         return None
 
 
-def _wlan():
+def wlan():
+    """Returns the chip's Wi-Fi station, a network.WLAN, or None."""
     try:
         import network
 
@@ -34,14 +35,14 @@ def _wlan():
 def _connected():
     """Returns [(network type, interface)] of what is connected, Wi-Fi first as the chip routes."""
     found = []
-    for name, interface in (("wifi", _wlan()), ("ethernet", lan)):
-        if _ask(interface, "isconnected"):
+    for name, interface in (("wifi", wlan()), ("ethernet", lan)):
+        if ask(interface, "isconnected"):
             found.append((name, interface))
     return found
 
 
 def _mac():
-    raw = _ask(_wlan(), "config", "mac") or b""
+    raw = ask(wlan(), "config", "mac") or b""
     # Some firmware answers zeros before the radio is on: one number for all boards.
     if len(raw) == 6 and any(raw):
         return raw
@@ -49,7 +50,7 @@ def _mac():
         import machine
     except ImportError:
         return b""
-    raw = _ask(machine, "unique_id") or b""
+    raw = ask(machine, "unique_id") or b""
     return raw if len(raw) == 6 else b""
 
 
@@ -67,7 +68,7 @@ def addresses():
     """Returns the board's own IP addresses, a list of str; empty when none is known."""
     found = []
     for _, interface in _connected():
-        address = (_ask(interface, "ifconfig") or ("0.0.0.0",))[0]
+        address = (ask(interface, "ifconfig") or ("0.0.0.0",))[0]
         if address != "0.0.0.0":
             found.append(address)
     return found
@@ -88,56 +89,14 @@ def connected():
     return bool(_connected())
 
 
-def join(networks, hostname="", wait_ms=15000, anew=False):
-    """Joins the first of the Wi-Fi networks that lets it in: a generator, for muster.wait.
+def join(networks, hostname="", wait_ms=15000, anew=False, **radio):
+    """muster.wifi.join, loaded only while it joins."""
+    from . import wifi
 
-    networks   dicts with ssid and key (str), in order of preference
-    hostname   the name given to the router's DHCP, "" for the chip's own
-    wait_ms    how long each network has
-    anew       True does not believe a connection that is there
-
-    Yields None whenever it would wait; returns the ssid, or None. A driver's
-    fault is logged, and counts as no network.
-    """
-    wlan = _wlan()
-    if wlan is None or not networks:
-        return None
-    if hostname:
-        import network
-
-        _ask(network, "hostname", hostname)
     try:
-        wlan.active(True)
-    except Exception as e:
-        log.warning("Wi-Fi does not start: %s" % e)
-        return None
-    if _ask(wlan, "isconnected") and not anew:
-        return _ask(wlan, "config", "ssid") or ""
-    # The driver may be trying again what it lost, and connect() fails while it does.
-    _ask(wlan, "disconnect")
-    for candidate in networks:
-        ssid = candidate["ssid"]
-        asked = False
-        fault = ""
-        start = ticks_ms()
-        while ticks_diff(ticks_ms(), start) < wait_ms:
-            yield
-            try:
-                # Only isconnected() can be believed: status() keeps old errors.
-                # After disconnect() it stays True until the driver has let go.
-                if wlan.isconnected():
-                    if asked:
-                        return ssid
-                elif not asked:
-                    wlan.connect(ssid, candidate.get("key", ""))
-                    asked = True
-            except Exception as e:
-                fault = " (%s)" % e
-                _ask(wlan, "disconnect")
-        # Else it would retry a wrong password for ever.
-        _ask(wlan, "disconnect")
-        log.info('Wi-Fi "%s" did not let the board in%s' % (ssid, fault))
-    return None
+        return (yield from wifi.join(networks, hostname, wait_ms, anew, **radio))
+    finally:
+        unload("wifi")
 
 
 def watchdog(seconds):
@@ -160,4 +119,4 @@ def watchdog(seconds):
 def feed():
     """Feeds the watchdog if watchdog() has started one."""
     if _wdt is not None:
-        _ask(_wdt, "feed")
+        ask(_wdt, "feed")

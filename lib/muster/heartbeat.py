@@ -1,0 +1,176 @@
+"""What a step of the agent does when it is due: join, ask for the time, enrol, report.
+
+These functions are a part of muster.agent.Agent that is in memory only while it works.
+"""
+
+from . import clock as system_clock
+from . import log
+from .agent import day, duration
+from .clouds import chinamobile
+from .errors import TransportError
+from .flow import Request, driver
+from .memory import call
+
+try:
+    from micropython import const
+except ImportError:
+    const = int
+
+_REJOIN_AFTER = const(3)  # failures to reach anything, and a Wi-Fi that says it is connected is not believed
+_JOIN_S = const(15)  # for each network
+_MAX_ANSWER = const(4096)
+
+
+def join(agent):
+    """Joins Wi-Fi, unless a network is there: a generator for net.wait."""
+    networks = agent._config["wifi"]
+    stale = agent._unreached >= _REJOIN_AFTER and agent._hardware.net_type() == "wifi"
+    if stale:
+        agent._unreached = 0
+    if networks and (stale or not agent._hardware.connected()):
+        wait_s = _JOIN_S if agent._has_joined else agent._config["firstJoin"]
+        radio = {name: agent._config[name] for name in ("pm", "txpower") if agent._config[name]}
+        joined = yield from agent._hardware.join(
+            networks, agent._config["hostname"], 1000 * wait_s, anew=stale, **radio
+        )
+        if joined is None:
+            names = ", ".join(network["ssid"] for network in networks)
+            raise TransportError("none of the Wi-Fi networks (%s) could be joined" % names)
+        log.info("joined " + joined)
+    agent._has_joined = True
+
+
+def ask_time(agent):
+    """Sets the clock, if it can be done without the platform: a generator for net.wait."""
+    if agent._clock is system_clock:
+        yield from system_clock.synchronise(agent._config["ntp"])
+        return
+    try:
+        agent._clock.sync()
+    except Exception as e:
+        log.warning("the clock could not be set: %s" % e)
+
+
+def online(agent, work, keep):
+    """Runs one of the flows below over the session: a generator for net.wait.
+
+    keep   True leaves the connections of a session that was handed in open
+    """
+    session = agent._session
+    if session is None:
+        from .http import Session
+
+        session = Session(agent._config["roots"], max_body=_MAX_ANSWER)
+    config = agent._config
+    cloud = chinamobile.ChinaMobile(config["productId"], config["productKey"], None, config["baseUrl"])
+    flow = work(agent, cloud)
+    if agent._takes_dates:
+        flow = _dated(flow)
+    try:
+        return (yield from driver(session).start(flow).whole())
+    finally:
+        # TLS holds tens of kilobytes, and the next report is half a day away.
+        if not (keep and agent._session) and hasattr(session, "close"):
+            session.close()
+
+
+def report_if_due(agent, cloud):
+    """A flow: reports, if that is due by a clock that is worth asking."""
+    if agent._knows_time:
+        agent._look_at_clock()
+    else:
+        yield from _learn_time(agent)
+    now = agent._clock.now()
+    # Without the time nobody knows how long it was off: better early than past the deadline.
+    if not agent._knows_time or now >= agent._schedule.next:
+        yield from report(agent, cloud)
+    else:
+        pause = agent._schedule.due_at(agent._schedule.next) - now
+        log.info("the next report is due in " + duration(pause))
+
+
+def _learn_time(agent):
+    """A flow, after a start: T_next on flash says something only to a clock that knows the time.
+
+    Without NTP the clock stands at its floor. A first report tells it the time; else
+    the platform is asked for nothing but its Date, since a report may not be due.
+    """
+    if not agent._clock.trusted() and agent._schedule.last is not None and agent._takes_dates:
+        try:
+            yield Request("HEAD", agent._config["baseUrl"] + "/")
+        except TransportError as e:
+            if agent._failures < _REJOIN_AFTER:
+                raise
+            log.info("the platform does not tell the time (%s)" % e)
+    if agent._clock.trusted():
+        agent._watch.jumped()  # what is on flash was right before the clock was set
+        agent._schedule.first(agent._clock.now())
+        agent._knows_time = True
+        if agent._in_use:
+            agent.used()
+
+
+def enrol(agent, cloud):
+    """A flow: fetches the secret if there is none yet, and has it on flash if that can be done."""
+    if agent._credentials is None:
+        credentials = yield from cloud.secret_info(agent._device_no, agent._config["deviceNoType"])
+        credentials.update(agent._identity())
+        agent._unsaved = True
+        agent._credentials = credentials
+        agent._schedule.first(agent._clock.now())
+        agent._succeeded()
+    if agent._unsaved:
+        # If not now: the secret lives on in memory, and every report tries the flash again.
+        agent._unsaved = not call(_keep, agent)
+        if not agent._unsaved:
+            # Not before it is on flash: whoever reads this may pull the plug.
+            log.info("enrolled as " + agent._credentials["deviceId"])
+
+
+def _keep(agent):
+    return agent._records().keep(agent._credentials)
+
+
+def report(agent, cloud):
+    """A flow: returns the answer's data."""
+    yield from enrol(agent, cloud)
+    config, hardware = agent._config, agent._hardware
+    heartbeat = chinamobile.params(
+        innerIp=hardware.addresses(),
+        netType=config["netType"] or hardware.net_type(),
+        platform=config["platform"],
+        sdkVersion=config["sdkVersion"],
+        firmwareVersion=config["firmwareVersion"],
+        imei=config["imei"],
+        cmei=config["cmei"],
+        mac=hardware.mac(),
+    )
+    credentials = agent._credentials
+    data = yield from cloud.report(credentials["deviceId"], credentials["deviceSecret"], heartbeat)
+    agent._watch.jumped()  # the next report is reckoned by the time that it is now
+    now = agent._clock.now()
+    due = agent._schedule.after_success(now)
+    agent._knows_time = True
+    if agent._in_use or agent._used_day is None or agent._used_day > day(now):
+        # That was the first use of a day not known until now, or known by a clock that was wrong.
+        agent._in_use, agent._used_day = False, day(now)
+    agent._succeeded()
+    agent._records().keep_schedule(agent._schedule.state(), agent._credentials)
+    log.info("reported; the next report is due in " + duration(due - now))
+    return data
+
+
+def _dated(flow):
+    """The same flow; each of its answers also tells the time."""
+    answer = fault = None
+    while True:
+        try:
+            request = flow.throw(fault) if fault else flow.send(answer)
+        except StopIteration as e:
+            return e.value
+        answer = fault = None
+        try:
+            answer = yield request
+            system_clock.set_from_date(answer.headers.get("date"), answer.not_after)
+        except Exception as e:
+            fault = e

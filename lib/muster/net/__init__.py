@@ -1,0 +1,1 @@
+"""One request over TLS: from the socket up, a file a layer."""

@@ -1,0 +1,55 @@
+"""Flows over sessions that are not muster's: PyPI's requests.Session(), MicroPython's stock requests.
+
+Such a session has request(method, url, data=…, headers=…), whose answer has status_code,
+headers, content, json() and close(); for streams also iter_lines() and raw.
+"""
+
+import sys
+
+from ..flow import LINE, PIECE, Driver, Run
+
+
+class Foreign(Driver):
+    def __init__(self, session):
+        self._session = session
+        if sys.implementation.name == "micropython":
+            from .. import log
+
+            log.warn_once(
+                "this session verifies no certificate and may block for ever; muster.http does better"
+            )
+
+    def start(self, flow):
+        return Run(flow, _Carrier(self._session))
+
+
+class _Carrier:
+    """Carries one flow; it never waits as a generator of muster's does."""
+
+    def __init__(self, session):
+        self._session = session
+        self._lines = None
+
+    def send(self, request):
+        data, headers = request.data, request.headers
+        if sys.implementation.name == "micropython" and hasattr(data, "__iter__"):
+            # Its stock requests sends that in chunks, and nothing with a length.
+            data = iter(data)
+            headers = {name: headers[name] for name in headers if name != "Content-Length"}
+        more = {"stream": True} if request.stream else {}
+        self._lines = None
+        return self._session.request(request.method, request.url, data=data, headers=headers, **more)
+        yield
+
+    def read(self, answer, wanted):
+        if wanted == LINE:
+            if self._lines is None:
+                self._lines = iter(answer.iter_lines())
+            return next(self._lines, None)
+        if wanted == PIECE:
+            return answer.raw.read(1024)
+        return answer.content
+        yield
+
+    def leave(self, answer, good):
+        answer.close()
