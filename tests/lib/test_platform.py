@@ -218,6 +218,7 @@ def test_a_task_shares_its_session_and_the_connection_with_the_program(platform,
         shared = Agent(platform, session, store.FileStore(tmp + "/credentials"))
         task = asyncio.create_task(shared.task())
         while not shared.status()["reports"]:
+            assert not shared.status()["failures"], shared.status()["last_error"]
             await asyncio.sleep(0.01)
         while shared._at_work:
             await asyncio.sleep(0.01)
