@@ -1,11 +1,14 @@
 """AsyncSession: awaited, streamed, ended early, and beside other tasks."""
 
 import asyncio
+import select
+import socket
 
 from muster import http
 from muster.clock import ticks_diff, ticks_ms
 from muster.errors import TransportError
 from muster.flow import LINE, Request
+from muster.net import aio, wait
 from told import LONG, OK, answer, go, requests, say, seen, until_left, until_said
 
 EVENTS = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -207,3 +210,34 @@ def test_a_session_lets_go_of_its_roots(tls):
         assert session._trust
         session.close()
         assert not session._trust
+
+
+def test_a_cancellation_is_heard_though_the_data_comes_with_it(server):
+    address = socket.getaddrinfo("127.0.0.1", int(server["url"].rpartition(":")[2]))[0][-1]
+
+    async def main():
+        for turns in range(10):
+            near = socket.socket()
+            near.connect(address)
+            ready = wait.Ready(near, select.POLLIN)
+
+            def waiting(ready=ready):
+                while True:
+                    yield ready
+
+            task = asyncio.create_task(aio.run_async(waiting()))
+            await asyncio.sleep(0.01)
+            near.send(b"GET / HTTP/1.0\r\n\r\n")
+            while not ready.poll(LONG):  # the loop has not noticed yet
+                pass
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            for _ in range(1000):
+                if task.done():
+                    break
+                await asyncio.sleep(0.001)
+            assert task.done(), turns
+            near.close()
+
+    asyncio.run(main())

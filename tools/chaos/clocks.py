@@ -71,7 +71,7 @@ FLOATS = {
     "net/wait: NAP_S = 0.02",
     "net/wait: time.sleep(NAP_S)",
     "net/aio: await asyncio.sleep(0 if wanted is TURN else NAP_S)",
-    "net/aio: await asyncio.wait_for(ready.wait(), SLICE_MS / 1000)",
+    "net/aio: waker = loop.call_later(SLICE_MS / 1000, ready.set)",
 }
 
 # Only in full.

@@ -569,11 +569,15 @@ class Loop:
     def set(self):
         pass
 
-    def wait(self):
+    def call_later(self, seconds, ready):
+        self.ms = int(seconds * 1000)
+        return self
+
+    def cancel(self):
         pass
 
-    async def wait_for(self, event, seconds):
-        self.socket.wait(int(seconds * 1000))
+    async def wait(self):
+        self.socket.wait(self.ms)
 
 
 def install(library: str | Path = LIB) -> None:
@@ -600,7 +604,6 @@ def install(library: str | Path = LIB) -> None:
         sleep=loop.sleep,
         get_running_loop=lambda: loop,
         Event=lambda: loop,
-        wait_for=loop.wait_for,
     )
     os.urandom = lambda size: world.rng.randbytes(size)
     # /config.json, as old as the image, and without a name that would outlive a process that is ended.

@@ -54,19 +54,28 @@ async def run_async(generator, idle=None):
         generator.close()
 
 
+# Neither uses wait_for(): a cancellation that comes together with what it waits for, it swallows.
 if sys.implementation.name == "micropython":
 
     async def _ready(wanted):
+        core = asyncio.core  # type: ignore[attr-defined]
+        waker = asyncio.create_task(_wake(core.cur_task, core))
         try:
-            # Its poller has no timeout of its own.
-            poller = asyncio.core._io_queue  # type: ignore[attr-defined]
-            await asyncio.wait_for_ms(_queued(wanted, poller), SLICE_MS)  # type: ignore[attr-defined]
-        except asyncio.TimeoutError:
-            pass
+            await _queued(wanted, core._io_queue)
+        finally:
+            waker.cancel()
 
     def _queued(wanted, poller):
         queue = poller.queue_write if wanted.events & select.POLLOUT else poller.queue_read
         yield queue(wanted.socket)
+
+    async def _wake(task, core):
+        """Lets a task go on that still waits for its socket: the poller has no timeout of its own."""
+        await asyncio.sleep_ms(SLICE_MS)  # type: ignore[attr-defined]
+        poller = core._io_queue
+        if any(task in waiting for waiting in poller.map.values()):
+            poller.remove(task)
+            core._task_queue.push(task)
 
 else:
 
@@ -77,9 +86,9 @@ else:
         if wanted.events & select.POLLOUT:
             add, remove = loop.add_writer, loop.remove_writer
         add(wanted.socket, ready.set)
+        waker = loop.call_later(SLICE_MS / 1000, ready.set)
         try:
-            await asyncio.wait_for(ready.wait(), SLICE_MS / 1000)
-        except asyncio.TimeoutError:
-            pass
+            await ready.wait()
         finally:
+            waker.cancel()
             remove(wanted.socket)
