@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import TypeVar
 
 S = TypeVar("S", bound="Server")
@@ -15,7 +16,8 @@ S = TypeVar("S", bound="Server")
 class Server:
     """Accepts TLS connections for as long as a `with` block lasts, and counts them."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, serve: Callable[[socket.socket], None]) -> None:
+        self._serve = serve
         self.connections = 0
         self.context = context
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -42,11 +44,7 @@ class Server:
 
     def _connection(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
-            self.serve(client)
-
-    def serve(self, client: socket.socket) -> None:
-        """Serves one connection to its end."""
-        raise NotImplementedError
+            self._serve(client)
 
 
 class Canned(Server):
@@ -56,10 +54,10 @@ class Canned(Server):
     """
 
     def __init__(self, context: ssl.SSLContext, *pieces: bytes, pause: float = 0) -> None:
-        super().__init__(context)
+        super().__init__(context, self._answer)
         self._pieces, self._pause = pieces, pause
 
-    def serve(self, client: socket.socket) -> None:
+    def _answer(self, client: socket.socket) -> None:
         with self.context.wrap_socket(client, server_side=True) as tls, tls.makefile("rb") as stream:
             while _request(stream):
                 time.sleep(self._pause)

@@ -62,10 +62,10 @@ class Counter(Server):
     """Counts the records of each request, and accepts every heartbeat."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(context)
+        super().__init__(context, self._count)
         self.requests: list[Request] = []
 
-    def serve(self, client: socket.socket) -> None:
+    def _count(self, client: socket.socket) -> None:
         came, answers = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = self.context.wrap_bio(came, answers, server_side=True)
         greeted, request = False, Request()
