@@ -14,14 +14,14 @@ import os
 import random
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 from devices import DEVICE, identity
 
-from tools.board import find_micropython
-from tools.chaos.verdict import SEED
+from tools.cli.verdict import SEED
 from tools.cloud import Cloud
+from tools.common.paths import ROOT
+from tools.common.vm import find_micropython
 
 pytest_plugins = ["servers"]
 
@@ -30,13 +30,18 @@ signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))
 # In a shell's background it would be ignored, and by all that tests start and send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).resolve().parent.parent
 LIBRARY_TESTS = ROOT / "tests" / "lib"
 MACHINES = ("CPython", "MicroPython")
 HEAP = "512k"
 
 # Processes that tests start find the repository, also when it was pytest itself that was called.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "lib")])
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--full", action="store_true", help="tries all that a device must outlive, with a fresh seed"
+    )
 
 
 def pytest_report_header():

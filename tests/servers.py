@@ -1,4 +1,4 @@
-"""The fixtures of tools/chaos/servers.py, whose servers do exactly what a test tells them, byte by byte.
+"""The fixtures of tests/endure/servers.py, whose servers do exactly what a test tells them, byte by byte.
 
 tests/lib/told.py writes the URLs that tell them, on both machines. What a server saw is read from a port
 of its own, so that reading it changes nothing.
@@ -6,6 +6,7 @@ of its own, so that reading it changes nothing.
 
 import contextlib
 import datetime
+import functools
 import http.server
 import json
 import socket
@@ -17,9 +18,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
+from endure.authorities import Authorities
+from endure.servers import Proxy, Rude, Server, full_port
 
-from tools.chaos.authorities import Authorities
-from tools.chaos.servers import Proxy, Rude, Server, full_port
+from tools.common.paths import ROOT
 
 NTP_EPOCH = 2208988800  # Unix time 0 in seconds since 1900
 
@@ -49,6 +51,23 @@ def tells():
         thread.start()
         yield told
         told.shutdown()
+        thread.join()
+
+
+class _Files(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def repository():
+    """The address at which the repository's files are served."""
+    handler = functools.partial(_Files, directory=ROOT)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
         thread.join()
 
 

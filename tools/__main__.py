@@ -19,7 +19,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools.common.paths import ROOT
+
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 OLDEST = (3, 10)
 

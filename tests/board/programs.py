@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tools.board import find_faketime, find_micropython
-from tools.factory.littlefs import build
+from tools.common.littlefs import build
+from tools.common.vm import find_faketime, find_micropython
 from tools.factory.product import BLOCKS
 
 needs_micropython = pytest.mark.skipif(find_micropython() is None, reason="needs MicroPython")

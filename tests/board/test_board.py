@@ -15,8 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from programs import IDLE, ask, image, needs_faketime, needs_micropython
 
-from tools.board import Board, BoardError, find_faketime
+from tools.board import Board, BoardError
 from tools.board import board as board_module
+from tools.common.vm import find_faketime
 from tools.factory.product import BLOCKS
 
 # Start-up

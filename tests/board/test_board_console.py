@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from programs import image, needs_micropython
 
-from tools.board import Board, BoardError, prepare, serve
+from tools.board import Board, BoardError
 from tools.board.console import TELLS_WHO_CATCHES, Console
+from tools.cli.board import prepare, serve
 
 
 def test_the_console_tells_its_marks_from_output_wherever_they_are_cut():
@@ -49,7 +50,8 @@ def test_serve_runs_a_board_until_ctrl_c(tmp_path):
     (tmp_path / "image").write_bytes(image())
     program = f"""
 from pathlib import Path
-from tools.board import Board, serve
+from tools.board import Board
+from tools.cli.board import serve
 here = Path({str(tmp_path)!r})
 serve(Board(here / "board", (here / "image").read_bytes()))
 """

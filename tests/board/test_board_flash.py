@@ -10,7 +10,7 @@ from programs import ask, image, needs_micropython
 
 from tools.board import Board, BoardError
 from tools.board.flash import Flash
-from tools.factory import boards
+from tools.common import boards
 
 ESP32 = boards.board_types()["ESP32_GENERIC"]
 

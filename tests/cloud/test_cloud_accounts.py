@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from muster import http
 from muster.clouds.chinamobile import ChinaMobile
 
-from tools.cli import main
+from tools.cli.main import main
 from tools.cloud import Cloud, Device
 from tools.cloud.server import EXAMPLE_CHANNEL, _keep_accounts
 

@@ -10,7 +10,7 @@ import sys
 from click.testing import CliRunner
 from muster.clouds import baidu
 
-from tools.cli import main
+from tools.cli.main import main
 from tools.fleet import calls
 
 COMMANDS = ("import", "enable", "disable", "delete", "register", "bind", "list", "show")

@@ -6,7 +6,7 @@ import sys
 import pytest
 from operators import COMMANDS, fleet
 
-from tools.__main__ import ROOT
+from tools.common.paths import ROOT
 from tools.fleet import profile
 
 # Help, and being called wrongly
@@ -23,7 +23,7 @@ def test_help_of_every_command_names_its_keys():
 
 def test_the_other_commands_do_not_wait_for_fleet():
     heavy = "{'requests', 'tenacity', 'sqlite3', 'pyrate_limiter', 'rich'}"
-    code = f"import tools.cli, sys; print({heavy} & set(sys.modules))"
+    code = f"import tools.cli.main, sys; print({heavy} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

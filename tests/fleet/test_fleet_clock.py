@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tools.board import find_faketime
+from tools.common.vm import find_faketime
 
 AGAIN = "set it, then give the same command again."
 SITES = "base_url must be https://api.coze.cn or https://api.coze.com"

@@ -39,7 +39,7 @@ def test_delete_asks(operator, monkeypatch):
     monkeypatch.chdir(operator.folder)
     done = operator("delete", "-", input=file.read_bytes())
     assert done.exit_code == 2 and "add --yes" in done.stderr
-    monkeypatch.setattr("tools.fleet.commands.someone_there", lambda: True)
+    monkeypatch.setattr("tools.cli.fleet.someone_there", lambda: True)
     done = operator("delete", file, input="n\n")
     assert done.exit_code == 1 and "does not come back" in done.stderr and len(operator.devices()) == 3
     assert operator("delete", file, input="y\n").exit_code == 0 and not operator.devices()

@@ -1,4 +1,4 @@
-"""How a test tells tools/chaos/servers.py what to answer, and hears what it saw; on both machines.
+"""How a test tells tests/endure/servers.py what to answer, and hears what it saw; on both machines.
 
 An answer is a list of steps, which are explained there.
 """
@@ -43,7 +43,7 @@ def to(server, location, status="302 Found", body=""):
 
 
 def seen(server):
-    """What it saw: a dict for each connection, explained in tools/chaos/servers.py."""
+    """What it saw: a dict for each connection, explained in tests/endure/servers.py."""
     return http.get(server["seen"]).json()
 
 

@@ -17,12 +17,14 @@ import tty
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tools.board import Board, find_micropython
+from tools.board import Board
 from tools.board.firmware import firmware
 from tools.cloud import Device
-from tools.factory import boards, littlefs
-from tools.factory.product import BLOCKS, ROOT, board_files, board_image
-from tools.progress import Tell
+from tools.common import boards, littlefs
+from tools.common.paths import ROOT
+from tools.common.progress import Tell
+from tools.common.vm import find_micropython
+from tools.factory.product import BLOCKS, board_files, board_image
 
 from .figure import Figure, ratio_of, times
 

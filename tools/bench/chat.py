@@ -16,7 +16,7 @@ from muster.clouds.coze import Coze
 
 from tools.cloud import Cloud
 from tools.cloud.certificates import Certificates
-from tools.progress import Tell
+from tools.common.progress import Tell
 
 from .figure import Figure, ratio_of
 from .fleet import process

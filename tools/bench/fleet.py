@@ -21,8 +21,8 @@ import requests
 from muster.clouds.baidu import Baidu
 
 from tools.cloud import Cloud
-from tools.factory.product import ROOT
-from tools.progress import Tell
+from tools.common.paths import ROOT
+from tools.common.progress import Tell
 
 from .figure import Figure, ratio_of, times
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tools.cloud import Cloud
 from tools.cloud.certificates import Certificates
-from tools.progress import Tell
+from tools.common.progress import Tell
 
 from .figure import Figure
 from .machine import library, run

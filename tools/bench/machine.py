@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.board.board import find_micropython
+from tools.common.vm import find_micropython
 from tools.factory import product
 
 VM = Path(__file__).with_name("vm")

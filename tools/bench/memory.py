@@ -8,13 +8,13 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from tools.chaos.soak import Program
 from tools.cloud import Cloud, Device
 from tools.cloud.certificates import Certificates
+from tools.common.progress import Tell
 from tools.factory import product
-from tools.progress import Tell
 
 from .figure import Figure
+from .heartbeats import Program
 from .machine import least_heap, library, run
 from .server import Canned
 from .wire import ANSWER

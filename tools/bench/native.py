@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 from tools.cloud.certificates import Certificates
-from tools.factory.product import ROOT
-from tools.progress import Tell
+from tools.common.paths import ROOT
+from tools.common.progress import Tell
 
 from .figure import Figure
 from .server import Canned

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tools.common.progress import Tell
 from tools.factory import product
-from tools.progress import Tell
 
 from .figure import Figure
 

@@ -8,10 +8,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from tools.board import Board, find_micropython
+from tools.board import Board
 from tools.cloud import Cloud, Device
-from tools.factory.product import ROOT, board_image
-from tools.progress import Tell
+from tools.common.paths import ROOT
+from tools.common.progress import Tell
+from tools.common.vm import find_micropython
+from tools.factory.product import board_image
 
 from .figure import Figure, ratio_of
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tools.progress import Tell
-from tools.pypi import install
+from tools.bench.pypi import install
+from tools.common.progress import Tell
 
 from .figure import Figure, ratio_of, times
 from .machine import compiled, least_heap, library, run

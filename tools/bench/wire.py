@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 from muster.clouds.chinamobile import PRODUCTION
 
-from tools.board import find_micropython
 from tools.cloud.certificates import Certificates
-from tools.factory.product import ROOT
-from tools.progress import Tell
+from tools.common.paths import ROOT
+from tools.common.progress import Tell
+from tools.common.vm import find_micropython
 
 from .figure import Figure, ratio_of, times
 from .server import Server

@@ -5,7 +5,6 @@ with Board("/tmp/board", image=build(files, 512, built)) as board:
     board.cut_power()
 """
 
-from tools.board.board import Board, BoardError, choose_vm, find_faketime, find_micropython
-from tools.board.serve import prepare, serve
+from tools.board.board import Board, BoardError
 
-__all__ = ["Board", "BoardError", "choose_vm", "find_faketime", "find_micropython", "prepare", "serve"]
+__all__ = ["Board", "BoardError"]

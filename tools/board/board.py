@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
 import json
 import os
 import pty
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,11 +19,11 @@ import tty
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
 from tools.board.console import Console
 from tools.board.flash import Flash, Folder, put
-from tools.factory import boards, littlefs
+from tools.common import boards, littlefs
+from tools.common.vm import choose_vm, find_faketime, find_micropython, preload
 
 HERE = Path(__file__).parent
 CHIP, VM = HERE / "chip", HERE / "vm"
@@ -69,55 +67,6 @@ WDT_GRACE_S = 0.1
 
 class BoardError(RuntimeError):
     """The board cannot do what was asked of it; the text says why, and what it printed last."""
-
-
-class Interpreter(NamedTuple):
-    command: list[str]
-    what: str
-
-
-def find_micropython() -> Interpreter | None:
-    """The MicroPython that boards run in: this .venv's, else one on PATH that has LittleFS, else None."""
-    ours = Path(sys.executable).with_name("micropython")
-    if importlib.util.find_spec("micropython_unix") and ours.exists():
-        return Interpreter([str(ours)], f"MicroPython of {ours.parent.parent}")
-    other = shutil.which("micropython")
-    if other:
-        needed = "import vfs; vfs.VfsLfs2; vfs.VfsPosix"
-        if subprocess.run([other, "-c", needed], capture_output=True).returncode == 0:
-            return Interpreter([other], f"MicroPython at {other}")
-    return None
-
-
-def choose_vm(wanted: str | None = None) -> str:
-    """What a board runs in: "micropython" where there is one and nothing else is wanted, else "cpython"."""
-    have = find_micropython() is not None
-    if wanted == "micropython" and not have:
-        raise BoardError(
-            "no MicroPython was found for this computer: install one with VfsLfs2 as `micropython` "
-            'on PATH, or use vm="cpython".'
-        )
-    return wanted or ("micropython" if have else "cpython")
-
-
-def find_faketime() -> Path | None:
-    """The library that gives the VM, mbedTLS included, a clock of its own."""
-    spec = importlib.util.find_spec("libfaketime") if sys.platform == "linux" else None
-    if spec is None or spec.origin is None:
-        return None
-    library = Path(spec.origin).with_name("vendor") / "libfaketime/src/libfaketime.so.1"
-    return library if library.exists() else None
-
-
-def preload(library: Path, folder: Path) -> str:
-    """LD_PRELOAD for a process that starts in folder, by a link that is made there.
-
-    A path with a blank in it cannot stand in LD_PRELOAD.
-    """
-    link = folder / "faketime.so"
-    link.unlink(missing_ok=True)
-    link.symlink_to(library)
-    return f"./{link.name}"
 
 
 class Board:

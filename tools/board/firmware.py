@@ -11,7 +11,7 @@ import struct
 import tempfile
 from pathlib import Path
 
-from tools.factory.boards import IMAGE_MAGIC, BoardType
+from tools.common.boards import IMAGE_MAGIC, BoardType
 
 TABLE = 0x8000
 APP = 0x10000

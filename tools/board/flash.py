@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tools.board.firmware import bootable, firmware
-from tools.factory import boards, littlefs
+from tools.common import boards, littlefs
 
 
 def put(path: Path, data: bytes) -> None:

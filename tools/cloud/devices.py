@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tools import rows
+from tools.common import rows
 
 DEVICE_NO_TYPES = ("SN", "IMEI", "CMEI")
 COLUMNS = {

@@ -32,8 +32,9 @@ from esptool.logger import TemplateLogger, log
 from esptool.reset import ResetStrategy
 from esptool.targets import CHIP_DEFS
 
-from tools import state
-from tools.factory import boards, littlefs, private
+from tools.common import boards, littlefs
+from tools.common import files as private
+from tools.common.paths import state_folder
 from tools.factory.product import STATE
 
 # Whole lines of the device's log: what a cloud says stands further inside of one.
@@ -201,7 +202,7 @@ def _put_aside(mac: str) -> dict[str, bytes]:
 
 
 def _aside(mac: str) -> Path:
-    return state.folder() / f"{mac.replace(':', '-')}.json"
+    return state_folder() / f"{mac.replace(':', '-')}.json"
 
 
 @contextlib.contextmanager

@@ -25,9 +25,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
+from tools.common.printable import printable
 from tools.factory.product import CLOUDS, board_files
 from tools.factory.raw_repl import VIA, Ampy, Lost, Mpremote, opened
-from tools.printable import printable
 
 OLDEST = (1, 26)
 # Deflate's window there, as a power of two.

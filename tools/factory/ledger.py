@@ -30,7 +30,8 @@ from muster import cmei, config
 from muster.errors import ConfigError
 from muster.redact import is_secret
 
-from tools import rows, state
+from tools.common import rows
+from tools.common.paths import state_folder
 
 # Of a digest, which is there against mishaps and not against forgers.
 DIGITS = 16
@@ -83,7 +84,7 @@ class Ledger:
             batch = hashlib.sha256(repr(keys(first)).encode()).hexdigest()[:DIGITS]
             self._marks = (
                 self._csv.with_name(self._csv.name + ".last"),
-                state.folder() / f"batch-{batch}.json",
+                state_folder() / f"batch-{batch}.json",
             )
             self._check_marks(ends)
             taken = self._check_taken(given)

@@ -21,9 +21,10 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tools.factory import littlefs
+from tools.common import littlefs
+from tools.common.paths import ROOT
+from tools.common.vm import find_micropython
 
-ROOT = Path(__file__).resolve().parents[2]
 # The vfs partition of the ESP32 port on 4 MB of flash.
 BLOCKS = 512
 CLOUDS = ("chinamobile", "coze", "baidu", "feishu")
@@ -316,8 +317,6 @@ def _ders(source: str, certificates: bytes | Path) -> list[bytes]:
 @functools.cache
 def _taken(ders: tuple[bytes, ...]) -> list[bool]:
     """Whether the board's TLS takes each certificate; asked of MicroPython's mbedTLS where there is one."""
-    from tools.board import find_micropython
-
     micropython = find_micropython()
     if micropython is None or not ders:
         return [True] * len(ders)

@@ -23,11 +23,12 @@ from rich.table import Column
 from rich.text import Text
 from serial.tools import list_ports
 
-from tools.factory import chip, ledger, littlefs
+from tools.common import littlefs
+from tools.common.printable import printable
+from tools.factory import chip, ledger
 from tools.factory.chip import Job
 from tools.factory.ledger import Ledger
 from tools.factory.product import STATE, board_files, board_image
-from tools.printable import printable
 
 SCHEDULE = STATE + "schedule."
 # The stub flasher and the flash answer within seconds; a chip that is silent for longer is gone.

@@ -14,7 +14,7 @@ from ampy.pyboard import Pyboard, PyboardError
 from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
 
-from tools.printable import printable
+from tools.common.printable import printable
 
 # How long a board may take to its raw REPL, boot.py included, and how long it may pause in an answer.
 ANSWER_S = 10

@@ -37,7 +37,7 @@ from muster.asn1 import certificates
 from muster.net import refusals
 from OpenSSL import SSL, crypto
 
-from tools.factory.product import ROOT
+from tools.common.paths import ROOT
 
 FOLDER = ROOT / "firmware" / "roots"
 LONGEST_S = 3600
@@ -349,7 +349,7 @@ def roots(
 
 def _examine(server: Server, trusted: Sequence[bytes], whose: str, folder: Path | None) -> None:
     """Shows a server's chain, and keeps its root in folder if the server proves good."""
-    from tools.board import find_micropython
+    from tools.common.vm import find_micropython
 
     sent, chain = chains(server, trusted)
     last = chain[-1].public_bytes(Encoding.DER)

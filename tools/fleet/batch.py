@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tools.cli.fleet import Options, called_wrongly
+
 from . import journal as journals
 from . import rows, show
 from .accounts import Account
 from .calls import Caller, Session
-from .commands import Options, called_wrongly
 from .journal import DONE, FAILED, SENT, UNCONFIRMED, Journal
 from .rehearse import Rehearsal
 from .run import Run

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools import state
+from tools.common.paths import state_folder
 
 # States. A device without one has not been sent.
 SENT, DONE, FAILED, UNCONFIRMED = "sent", "done", "failed", "unconfirmed"
@@ -60,7 +60,7 @@ _UNDOES = {
 def default(scope: str) -> Path:
     """The account's journal."""
     name = re.sub(r"[^\w.-]+", "-", scope.removeprefix("https://").strip())
-    return state.folder() / "fleet" / f"{name[:80]}.journal"
+    return state_folder() / "fleet" / f"{name[:80]}.journal"
 
 
 @dataclass(frozen=True)

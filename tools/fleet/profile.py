@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tools.rows import bare
+from tools.common.rows import bare
 
 if sys.version_info >= (3, 11):
     import tomllib

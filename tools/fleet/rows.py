@@ -6,7 +6,7 @@ from typing import IO, Any
 
 from muster.clouds import baidu, feishu
 
-from tools import rows
+from tools.common import rows
 
 from .journal import Journal
 

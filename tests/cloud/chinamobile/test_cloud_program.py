@@ -15,8 +15,8 @@ import requests
 from toys import IMEI, KEY, PHONE, PRODUCT, SECRET_INFO, TOY
 from wire import address, connect
 
-from tools.__main__ import ROOT
 from tools.cloud import Cloud, read_devices
+from tools.common.paths import ROOT
 
 # As a program
 

@@ -1,0 +1,242 @@
+"""The herd: what is simulated is what the agent does, and nothing is lost in counting it."""
+
+import functools
+import json
+import random
+import struct
+from types import SimpleNamespace
+
+import numpy
+import pytest
+from click.testing import CliRunner
+from matplotlib import colors, image
+from muster import agent as agents
+from muster.errors import TransportError
+from muster.schedule import Schedule
+
+from tools.cli.simulate import simulate
+from tools.simulate import herd, picture
+
+START = 1795305600
+WORLD = herd.World(days=2, off=12 * 3600, on=17 * 3600, share=0.5)
+FIXED, _, MUSTER = herd.STRATEGIES
+CONFIG = {"productId": "1", "productKey": "k", "deviceNo": "2", "cmei": "", "firmwareVersion": "3"}
+
+
+class Street:
+    """The real agent's surroundings: flash, a clock, and a platform that writes down who asks it when."""
+
+    def __init__(self, dice):
+        self.dice, self.now, self.flash, self.down, self.asked = dice, 0, None, range(0), []
+
+    def agent(self):
+        clock = SimpleNamespace(now=lambda: START + self.now, trusted=lambda: True, sync=lambda: True)
+        store = SimpleNamespace(load=lambda: self.flash and json.loads(self.flash), save=self.save)
+        hardware = SimpleNamespace(
+            feed=lambda: None,
+            connected=lambda: True,
+            addresses=lambda: [],
+            net_type=lambda: "wifi",
+            mac=lambda: b"",
+        )
+        return agents.Agent(CONFIG, SimpleNamespace(request=self.request), store, clock, hardware)
+
+    def save(self, record):
+        self.flash = json.dumps(record)
+
+    def request(self, method, url, data, headers):
+        self.asked.append((self.now, url.rsplit("/", 1)[1], self.now not in self.down))
+        if self.now in self.down:
+            raise TransportError("the platform is down")
+        answer = {
+            "deviceId": "d",
+            "deviceNo": "2",
+            "productId": "1",
+            "deviceSecret": "s",
+            "protocolTypeTime": "",
+        }
+        return SimpleNamespace(
+            status_code=200,
+            headers={},
+            json=lambda: {"code": "200", "message": "", "success": True, "data": answer},
+            close=lambda: None,
+        )
+
+    def put_in_the_field(self):
+        """Enrolled long ago, and due when the model's device is."""
+        agent, schedule = self.agent(), herd._in_the_field(MUSTER, self.dice)
+        agent.enrol()
+        schedule.shift(START)
+        agent._schedule.restore(schedule.state())
+        agent._records().keep_schedule(schedule.state(), agent._credentials)
+        self.now, self.asked = -1, []
+
+    def run(self, until):
+        agent = self.agent()
+        while self.now < until:
+            self.now += agent.step()
+
+
+def batch(street):
+    street.now = street.dice.randrange(60)
+    street.run(WORLD.end)
+
+
+def power(street):
+    street.put_in_the_field()
+    if street.dice.random() >= WORLD.share:
+        street.run(WORLD.end)
+        return
+    street.run(WORLD.off)
+    street.now = WORLD.on + street.dice.randrange(10)
+    street.run(WORLD.end)
+
+
+def platform(street):
+    street.put_in_the_field()
+    street.down = range(WORLD.off, WORLD.on)
+    street.run(WORLD.end)
+
+
+def seconds(counts):
+    return numpy.repeat(numpy.arange(len(counts)), counts).tolist()
+
+
+def deadlines(street):
+    street.put_in_the_field()
+    street.down = range(WORLD.off, WORLD.off + herd.LONG_OUTAGE_S)
+    street.run(WORLD.end)
+
+
+@pytest.mark.parametrize("scene", [batch, power, platform, deadlines])
+def test_with_the_same_dice_the_real_agent_asks_in_the_same_seconds(scene, monkeypatch):
+    for seed in range(10):
+        dice = random.Random(seed)
+        monkeypatch.setattr(agents, "Schedule", functools.partial(Schedule, random=dice.randbytes))
+        street = Street(dice)
+        scene(street)
+        load = herd.Load(WORLD.end)
+        getattr(herd, scene.__name__)(MUSTER, WORLD, random.Random(seed), load)
+        reports = [(second, answered) for second, what, answered in street.asked if what == "report"]
+        fetched = [second for second, what, _ in street.asked if what == "info"]
+        assert seconds(load.firsts) == fetched, seed
+        assert sorted(fetched + seconds(load.reports)) == [
+            second for second, answered in reports if answered
+        ], seed
+        assert seconds(load.unanswered) == [second for second, answered in reports if not answered], seed
+        assert reports[-1][0] > WORLD.end - 13 * 3600
+
+
+@pytest.mark.parametrize("strategy", herd.STRATEGIES, ids=lambda strategy: strategy.name)
+def test_every_report_is_counted_once(strategy):
+    load, reports = herd.Load(WORLD.end), 0
+    for seed in range(100):
+        schedule = Schedule(random=random.Random(seed).randbytes, **strategy.settings)
+        herd.live(schedule, strategy, WORLD.off - 1 - seed, WORLD.end, load, range(WORLD.off, WORLD.on))
+        reports += schedule.reports
+    assert sum(load.firsts) == 100 and sum(load.firsts) + sum(load.reports) == reports
+    # Switched on just before the outage, they are due again after it; only ours are spread into it.
+    assert (sum(load.unanswered) > 0) == (strategy is MUSTER)
+
+
+def simulated(devices, world, seed=1, processors=herd.curves):
+    told = []
+    result = list(processors(devices, world, seed, told.append))
+    assert sum(told) == devices * len(result)
+    return {(curve.scene, curve.strategy.name): curve for curve in result}
+
+
+def test_peaks_after_a_batch_a_power_cut_and_an_outage():
+    curves = simulated(2000, herd.World(2, 16 * 3600, 20 * 3600, 0.3))
+    fixed, document, muster = (strategy.name for strategy in herd.STRATEGIES)
+    peak = {key: curve.load.max() / herd.mean(2000) for key, curve in curves.items()}
+    for curve in curves.values():
+        assert curve.firsts.sum() == (2000 if curve.scene == 0 else 0)
+        assert (curve.unanswered.sum() > 0) == (curve.scene >= 2)
+    # At 12, 24 and 36 hours, all of them in one minute.
+    assert curves[0, fixed].reports.sum() == 3 * 2000 and peak[0, fixed] == 720
+    assert 20 < peak[0, document] < 40 and peak[0, muster] < 6
+    assert peak[1, fixed] > 180 and peak[1, fixed] > 8 * peak[1, muster]
+    assert peak[1, document] > 3 * peak[1, muster]
+    assert peak[2, fixed] > 200 and peak[2, fixed] > 8 * peak[2, muster]
+    # Everybody's deadline has passed: a try within every 15 minutes, and no crowd in any of them.
+    tries = curves[3, muster].unanswered[43 * 60 : 46 * 60]
+    assert abs(tries.mean() - 2000 / 7.5) < 10 and tries.max() < 1.3 * 2000 / 7.5
+    # Until the power fails, those in the field come evenly.
+    two_hours = curves[1, muster].reports[: 16 * 60].reshape(-1, 120).sum(axis=1)
+    assert numpy.abs(two_hours - 2000 / 6).max() < 90
+
+
+@pytest.mark.parametrize(("scene", "most"), [(herd.power, 5), (herd.platform, 6)])
+def test_the_herd_after_four_hours_is_no_crowd(scene, most):
+    world = herd.World(2, 16 * 3600, 20 * 3600, 0.3)
+    load = herd.Part(herd.SCENES.index(scene), 2, 0, 10_000, world, 1).run()
+    requests = numpy.array(load.reports) + numpy.array(load.unanswered)
+    # Five minutes of these few are as even as one of a hundred thousand.
+    assert requests.reshape(-1, 300).sum(axis=1).max() / (5 * herd.mean(10_000)) <= most
+
+
+def same(one, other):
+    kinds = herd.Load.KINDS
+    return all(numpy.array_equal(getattr(one[key], k), getattr(other[key], k)) for key in one for k in kinds)
+
+
+def test_the_seed_decides_on_one_processor_as_on_all(monkeypatch):
+    def here(devices, world, seed, tell):
+        return herd._curves(devices, world, seed, tell, map)
+
+    monkeypatch.setattr(herd, "_PART", 70)
+    world = herd.World(1, 8 * 3600, 12 * 3600, 0.3)
+    on_all = simulated(200, world, 5)
+    assert on_all[0, FIXED.name].firsts.sum() == 200
+    assert same(on_all, simulated(200, world, 5, here))
+    assert not same(on_all, simulated(200, world, 6, here))
+    # Nor does a part repeat another.
+    one, other = (herd.Part(0, 0, number, 70, world, 5).run() for number in (0, 1))
+    assert one.firsts != other.firsts
+
+
+def test_the_command_tells_and_draws(tmp_path):
+    file = tmp_path / "herd.png"
+    done = CliRunner().invoke(simulate, ["--devices", "1440", "--days", "1", "--plot", str(file)])
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    (fixed,) = [line.split() for line in lines if FIXED.name in line][:1]
+    # reports, unanswered, peak/min: 1440 devices are two a minute, and come at 12 hours all at once.
+    assert fixed[4:7] == ["1,440", "0", "1,440"] and fixed[8] == "720.0"
+    assert "1,440 devices, 1 day. Spread evenly over 12 hours that makes 2.0 reports" in done.output
+    assert (
+        "enrolments of the batch, 1,440 in all" in done.output and "30% without power for 4 h" in done.output
+    )
+    assert max(map(len, lines)) <= 100
+    content = file.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", content[16:24]) == picture.SIZE
+    pixels = image.imread(file)[:-60, :, :3]  # without the legend
+    for colour in (picture._REPORTS, picture._UNANSWERED, picture._FIRSTS, picture._OUTAGE):
+        assert (numpy.abs(pixels - colors.to_rgb(colour)).max(axis=2) < 0.01).sum() > 100, colour
+
+
+def test_one_device_has_a_mean_too():
+    assert herd.in_words(1) == ("1 device", "0.0014")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--devices", "0"], "0 is not in the range"),
+        (["--devices", "many"], "not a valid integer"),
+        (["--days", "400"], "400 is not in the range"),
+        (["--outage", "24,4"], "three numbers"),
+        (["--outage", "24,4,half"], "three numbers"),
+        (["--outage", "24,nan,1"], "HOURS more than 0"),
+        (["--outage", "24,4,1.5"], "SHARE above 0"),
+        (["--outage", "inf,4,1"], "START is 0 or more"),
+        (["--outage", "24,48,1"], "ends after 72 hours"),
+        (["--plot", "/nowhere/herd.png"], "cannot be written"),
+        (["--plot", "herd.jpg"], "end its name with .png"),
+    ],
+)
+def test_what_is_called_wrongly_is_told_in_a_sentence(arguments, words):
+    done = CliRunner().invoke(simulate, arguments)
+    assert done.exit_code == 2, done.output
+    assert words in " ".join(done.output.replace("│", " ").split()) and "Traceback" not in done.output

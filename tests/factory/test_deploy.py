@@ -1,0 +1,388 @@
+"""Changed files onto a running board over its serial port, and its prompt, by mpremote and by ampy."""
+
+import functools
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import ssl
+import subprocess
+import sys
+import threading
+
+import pytest
+import serial
+import trustme
+from click.testing import CliRunner
+from devices import DEVICE, SECRET_INFO, hourly
+
+from tools.board import Board
+from tools.cli.main import Sentences
+from tools.cloud import Cloud
+from tools.common.littlefs import build
+from tools.common.paths import ROOT
+from tools.common.vm import find_micropython
+from tools.factory import deploy, raw_repl
+from tools.factory.product import BLOCKS, board_files, board_image
+
+pytestmark = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
+
+PUT = deploy._put
+tools = Sentences()
+
+
+def run(board, *arguments, status=0):
+    port = board if isinstance(board, str) else board.port
+    done = CliRunner().invoke(tools, ["deploy", "--port", port, *map(str, arguments)])
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """The repository's part that goes onto a board, to be changed."""
+    root = tmp_path / "root"
+    shutil.copytree(ROOT / "lib", root / "lib")
+    for name in ("boot.py", "main.py"):
+        shutil.copy(ROOT / name, root)
+    (root / ".git").symlink_to(ROOT / ".git")  # of the same commit, and so of the same release
+    monkeypatch.setattr(deploy, "board_files", functools.partial(board_files, root=root))
+    return root
+
+
+@pytest.fixture(scope="module")
+def cloud():
+    with Cloud([DEVICE], issued_days_ago=30) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, cloud):
+    """A board that runs the product, has enrolled and reported, and is left as it was."""
+    image = board_image(hourly(cloud), [cloud.ca_pem])
+    with Board(tmp_path_factory.mktemp("running"), image) as board:
+        board.wait_for("reported")
+        yield board
+
+
+@pytest.fixture
+def make(tmp_path, cloud, running):
+    """Makes another that has done so, to be changed."""
+    made = []
+
+    def make(more=None, **config):
+        image = board_image(hourly(cloud, **config), [cloud.ca_pem], running.files(), more)
+        made.append(Board(tmp_path / f"board{len(made)}", image).start())
+        made[-1].wait_for("the next report is due")
+        return made[-1]
+
+    yield make
+    for board in made:
+        board.stop()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A board at its prompt, without the product, but with a module of its name, and with little room."""
+    files = {"/boot.py": b"", "/muster.py": b"", "/song.wav": bytes(1_990_000)}
+    with Board(tmp_path_factory.mktemp("plain"), build(files, BLOCKS, 0)) as board:
+        board.wait_for(">>> ")
+        yield board
+
+
+def change(path):
+    path.write_text(path.read_text() + "changed = True\n")
+
+
+def runs(board):
+    """The board starts its program anew, and is enrolled as before."""
+    board.wait_for("SW_CPU_RESET")
+    board.wait_for("the next report is due")
+
+
+def state(files):
+    return {path: data for path, data in files.items() if path.startswith("/state/")}
+
+
+def test_a_changed_file_is_sent_alone_and_then_nothing(make, root, cloud):
+    board = make()
+    before = board.files()
+    change(root / "main.py")
+    said = run(board)  # as the board has it: compiled
+    size = (root / "main.py").stat().st_size
+    assert said.startswith(f"{size:>9,}  /main.py\n1 file, {size:,} bytes sent in ")
+    runs(board)
+    after = board.files()
+    assert state(after) == state(before) and len(state(after)) == 3
+    assert after.pop("/main.py") == (root / "main.py").read_bytes() != before.pop("/main.py")
+    assert after == before
+    assert run(board, "--mpy") == "nothing to send: the board has it all\n"
+    runs(board)
+    assert len(cloud.calls(SECRET_INFO)) == 1
+
+
+def test_compiled_files_replace_their_sources_which_would_hide_them(make, root):
+    board = make()
+    change(root / "lib/muster/log.py")
+    run(board, "--source")
+    runs(board)
+    files = board.files()
+    assert files["/lib/muster/log.py"].endswith(b"changed = True\n") and "/lib/muster/log.mpy" in files
+    said = run(board, "--mpy")
+    assert "  removed  /lib/muster/log.py\n" in said and "/roots/" not in said
+    runs(board)
+    assert not [path for path in board.files() if path.startswith("/lib/") and path.endswith(".py")]
+    assert "/lib/muster/log.mpy" in board.files()
+
+
+def test_what_should_not_be_there_any_more_is_removed_when_asked(make, root, cloud):
+    more = {
+        "/lib/muster/old.mpy": b"M",
+        "/lib/other.py": b"",
+        "/song.wav": b"la",
+        "/roots/old.der": ssl.PEM_cert_to_DER_cert(trustme.CA().cert_pem.bytes().decode()),
+        "/lib/muster/log.py": (ROOT / "lib/muster/log.py").read_bytes(),
+    }
+    board = make(more)
+    assert run(board, "--mpy", "--dry-run").splitlines()[0] == "   remove  /lib/muster/log.py"
+    run(board, "--mpy")
+    assert set(board.files()) >= set(more) - {"/lib/muster/log.py"}
+    run(board, "--mpy", "--prune")
+    files = board.files()
+    assert "/lib/muster/old.mpy" not in files and "/roots/old.der" in files
+    run(board, "--mpy", "--prune", "--roots", cloud.ca_pem)
+    files = board.files()
+    assert "/roots/old.der" not in files and "/roots/ca.der" in files
+    assert files["/lib/other.py"] == b"" and files["/song.wav"] == b"la" and len(state(files)) == 3
+
+
+def test_its_own_configuration_stays_and_says_which_clouds_are_wanted(make, root, cloud, tmp_path):
+    board = make(clouds=["coze"])
+    config = board.files()["/config.json"]
+    assert run(board, "--mpy", "--prune") == "nothing to send: the board has it all\n"
+    assert "/lib/muster/clouds/coze.mpy" in board.files() and board.files()["/config.json"] == config
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(hourly(cloud, hostname="speaker")))
+    said = run(board, "--mpy", "--prune", "--config", other)
+    assert "/config.json" in said and "removed  /lib/muster/clouds/coze.mpy" in said
+    assert board.files()["/config.json"] == other.read_bytes()
+    other.write_text("\ufeff" + json.dumps(hourly(cloud, clouds=["baidu"])), encoding="utf-8")
+    assert "/lib/muster/clouds/baidu.mpy" in run(board, "--mpy", "--prune", "--config", other)
+    assert run(board, "--mpy", "--prune") == "nothing to send: the board has it all\n"
+    other.write_text(json.dumps({"produktId": "1"}))
+    assert 'did you mean "productId"?' in run(board, "--config", other, status=1)
+
+
+def test_every_root_of_a_bundle_arrives_and_a_folder_without_any_removes_none(running, root, tmp_path):
+    before = running.files()
+    (tmp_path / "roots").mkdir()
+    said = run(running, "--prune", "--roots", tmp_path / "roots", status=1)
+    assert "roots has no CA roots: expected files in it" in said
+    runs(running)
+    assert running.files() == before
+    pems = [trustme.CA().cert_pem.bytes() for _ in range(2)]
+    (tmp_path / "bundle.pem").write_bytes(b"".join(pems))
+    said = run(running, "--dry-run", "--roots", tmp_path / "bundle.pem")
+    assert said.count("  /roots/bundle-") == 2 and "\n2 files, " in said
+    runs(running)
+
+
+def test_a_file_of_ones_own_goes_along(running, root):
+    (root / "lib/own").mkdir()
+    (root / "lib/own/data.txt").write_text("mine")
+    said = run(running, "--dry-run")
+    assert said.endswith("        4  /lib/own/data.txt\n1 file, 4 bytes to send\n")
+    runs(running)
+
+
+def test_ampy_carries_it_as_well(make, root, monkeypatch):
+    board = make()
+    monkeypatch.delattr(raw_repl.Mpremote, "run")
+    change(root / "boot.py")
+    (root / "lib/extra.py").write_text(f"every = {bytes(range(256))}\n")
+    said = run(board, "--mpy", "--via", "ampy")
+    assert "  /boot.py\n" in said and "  /lib/extra.mpy\n2 files, " in said
+    runs(board)
+    assert board.files()["/boot.py"] == (root / "boot.py").read_bytes()
+    assert run(board, "--mpy", "--via", "ampy") == "nothing to send: the board has it all\n"
+
+
+# Faults
+
+
+def product(files):
+    return {path: data for path, data in files.items() if not path.startswith(("/state/", deploy.STAGING))}
+
+
+def test_the_power_may_go_at_any_moment(make, root, tmp_path):
+    flash = make().image()
+    for name in ("lib/muster/log.py", "lib/muster/net/wait.py", "boot.py", "main.py"):
+        change(root / name)
+    with Board(tmp_path / "uncut", flash) as board:
+        board.wait_for("the next report is due")
+        old, first = product(board.files()), board.operations
+        run(board, "--mpy", "--no-reset")
+        new, last = product(board.files()), board.operations
+    # It has the old product for long, and then, within one operation, the new.
+    assert cut(tmp_path, flash, (first + last) // 2, new) == old
+    assert cut(tmp_path, flash, last - 4, new) == new
+
+
+def cut(tmp_path, flash, at, new):
+    """The product on a board that lost its power at a flash operation of a deploy; another completes it."""
+    place = tmp_path / str(at)
+    with Board(place, flash, cut_at=at, torn=0.5) as board:
+        board.wait_for("the next report is due")
+        deploying = threading.Thread(target=run, args=(board, "--mpy"), kwargs={"status": 1})
+        deploying.start()
+        board.wait_off()
+        board.stop()
+        deploying.join()
+    with Board(place) as board:
+        board.wait_for("the next report is due")
+        found = product(board.files())
+        run(board, "--mpy")
+        runs(board)
+        assert product(board.files()) == new and not leftovers(board)
+    return found
+
+
+def leftovers(board):
+    return [path for path in board.files() if path.startswith(deploy.STAGING)]
+
+
+def damaged(board, parts, data):
+    PUT(board, parts, data[:-1] + b"?")
+
+
+def interrupted(board, parts, data):
+    PUT(board, parts, data)
+    board._transport.exec_raw_no_follow("import time; time.sleep(60)")
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "words"),
+    [(damaged, 1, "arrived damaged, and nothing was changed"), (interrupted, 130, "Stopped: the board has")],
+)
+def test_after_a_fault_it_runs_what_it_had(running, root, monkeypatch, fault, status, words):
+    before = running.files()
+    change(root / "main.py")
+    monkeypatch.setattr(deploy, "_put", fault)
+    assert words in run(running, "--mpy", status=status)
+    runs(running)
+    assert running.files() == before
+
+
+def test_ctrl_c_while_it_connects_lets_it_run_again(running, monkeypatch):
+    enter = raw_repl.SerialTransport.enter_raw_repl
+
+    def interrupted(self, **how):
+        monkeypatch.setattr(raw_repl.SerialTransport, "enter_raw_repl", enter)
+        enter(self, **how)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(raw_repl.SerialTransport, "enter_raw_repl", interrupted)
+    assert "Stopped: the board has" in run(running, status=130)
+    runs(running)
+
+
+def test_a_full_flash_is_found_out_first(plain, root):
+    before = plain.files()
+    said = run(plain, "--mpy", "--no-reset", status=1)
+    assert re.search(r"has \d\d KB left, and [12]\d\d KB are needed .* Nothing was changed", said)
+    assert plain.files() == before
+
+
+@pytest.mark.parametrize(
+    ("who", "words"),
+    [
+        (
+            ("micropython", (1, 25, 0, ""), 6),
+            "runs MicroPython 1.25, and muster needs MicroPython 1.26 or later",
+        ),
+        (("circuitpython", (10, 1, 0), 6), "runs circuitpython 10.1, and muster needs MicroPython"),
+        (("micropython", (1, 40, 0, ""), 0x2B07), "takes .mpy files of version 7, and /lib/muster/"),
+    ],
+)
+def test_a_board_that_cannot_run_it_is_refused(plain, monkeypatch, who, words):
+    monkeypatch.setattr(deploy, "IDENTIFY", f"print({who!r})")
+    before = plain.files()
+    assert words in run(plain, "--mpy", "--no-reset", status=1)
+    assert plain.files() == before
+
+
+def test_a_board_that_is_unplugged_is_a_sentence(tmp_path, monkeypatch):
+    def unplug(there, parts, data):
+        board.stop()
+        PUT(there, parts, data)
+
+    monkeypatch.setattr(deploy, "_put", unplug)
+    with Board(tmp_path, build({"/boot.py": b""}, BLOCKS, 0)) as board:
+        assert "stopped answering: was it unplugged, or reset?" in run(board, "--mpy", status=1)
+
+
+def test_ports_that_do_not_do(monkeypatch):
+    assert "there is no port /dev/ttyNONE: is the board plugged in?" in run("/dev/ttyNONE", status=1)
+    for name in ("ANSWER_S", "LINE_S"):
+        monkeypatch.setattr(raw_repl, name, 0.2)
+    outer, inner = pty.openpty()
+    port = os.ttyname(inner)
+    try:
+        for via in raw_repl.VIA:
+            said = run(port, "--via", via, status=1)
+            assert f"no MicroPython answers on {port}: flash it first" in said and "b'" not in said
+        with serial.Serial(port, exclusive=True):
+            assert f"the port {port} is in use by another program" in run(port, status=1)
+    finally:
+        os.close(outer)
+        os.close(inner)
+
+
+def test_a_wrong_call_is_status_2(tmp_path):
+    run("/dev/ttyNONE", "--config", tmp_path / "none.json", status=2)
+    run("/dev/ttyNONE", "--via", "kermit", status=2)
+
+
+def test_it_says_what_the_board_lacks_and_what_hides_the_library(plain):
+    said = run(plain, "--mpy", "--dry-run", "--no-reset")
+    assert "no /config.json: give it one with --config" in said
+    assert "takes muster from muster.py, not from /lib/muster/" in said
+
+
+# The prompt
+
+
+def test_repl_is_the_boards_prompt_until_ctrl_right_bracket(plain):
+    outer, inner = pty.openpty()
+    program = "from tools.factory.deploy import repl; repl()"
+    child = subprocess.Popen([sys.executable, "-c", program, "--port", plain.port], stdin=inner, stdout=inner)
+    os.close(inner)
+    with open(outer, "r+b", buffering=0) as terminal:
+        heard(terminal, b"Ctrl-]")
+        terminal.write(b"\r6 * 7\r")
+        heard(terminal, b"\n42\r\n")
+        terminal.write(b"\x1d")
+        assert child.wait(10) == 0
+
+
+def heard(terminal, what):
+    """Reads until the terminal shows it."""
+    shown = b""
+    while what not in shown:
+        assert select.select([terminal], [], [], 10)[0], shown
+        shown += terminal.read(4096)
+
+
+def test_repl_has_the_same_sentences(plain):
+    def say(port, status):
+        done = CliRunner().invoke(tools, ["repl", "--port", port])
+        assert done.exit_code == status
+        return done.output
+
+    assert "there is no port /dev/ttyNONE" in say("/dev/ttyNONE", 1)
+    with serial.Serial(plain.port, exclusive=True):
+        assert "is in use by another program" in say(plain.port, 1)
+    assert "needs a terminal" in say(plain.port, 2)

@@ -1,1 +1,0 @@
-"""What a device must outlive, tried: power, flash, servers, clocks, years."""

@@ -1,0 +1,1 @@
+"""The ground floor: small parts that every other part uses."""
