@@ -1,10 +1,29 @@
-"""Ranges of numbers on the command line."""
+"""What commands ask in common: --config, --roots, --port, --board, --data, --json mean the same everywhere.
+
+An option that a command may be called without says in the command's own words what happens then.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
+
+from tools.common.paths import ROOT
+
+if TYPE_CHECKING:
+    from tools.common.boards import BoardType
+
+Command = TypeVar("Command", bound=Callable[..., object])
+Decorator = Callable[[Command], Command]
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+OUTPUT = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 class NumberRange(click.FloatRange):
@@ -15,3 +34,67 @@ class NumberRange(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
         return number
+
+
+class BoardName(click.ParamType):
+    """A name in firmware/boards.toml; the command gets the BoardType."""
+
+    name = "NAME"
+
+    def convert(
+        self, value: str | BoardType, param: click.Parameter | None, ctx: click.Context | None
+    ) -> BoardType:
+        if not isinstance(value, str):
+            return value
+        from tools.common.boards import board_types
+
+        types = board_types()
+        if value not in types:
+            self.fail(f"{value!r} is not known; expected one of {', '.join(types)}.", param, ctx)
+        return types[value]
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from tools.common.boards import board_types
+
+        return [CompletionItem(name) for name in board_types() if name.startswith(incomplete)]
+
+
+def config(without: str | None = None) -> Decorator[Command]:
+    """--config FILE: required, unless `without` says what happens otherwise. Path | None."""
+    text = f"The device's configuration, which becomes its /config.json. {without or ''}"
+    return click.option("--config", type=FILE, required=without is None, help=text)
+
+
+def roots(without: str | None = None) -> Decorator[Command]:
+    """--roots PATH, as often as needed: firmware/roots, unless `without` says otherwise. tuple[Path, ...]"""
+    ours = [ROOT / "firmware" / "roots"] if without is None else []
+    return click.option(
+        "--roots",
+        type=click.Path(exists=True, path_type=Path),
+        multiple=True,
+        default=ours,
+        help="A CA certificate that the device trusts, PEM or DER, or a folder of them. Repeat the option "
+        f"to give several. {without or 'By default those in firmware/roots.'}",
+    )
+
+
+def board(without: str) -> Decorator[Command]:
+    """--board NAME; `without` says what happens otherwise. BoardType | None."""
+    return click.option(
+        "--board", type=BoardName(), help=f"The board's name in firmware/boards.toml. {without}"
+    )
+
+
+def data(kept: str, required: bool = False) -> Decorator[Command]:
+    """--data FOLDER, where a command keeps its state for the next run: `kept` says which. Path | None."""
+    return click.option("--data", type=FOLDER, required=required, help=kept)
+
+
+# str | None: the only board that is plugged in, if it is left out.
+port = click.option("--port", help="The board's serial port. Without it, the only board that is plugged in.")
+# A tuple of str.
+ports = click.option("--port", "ports", multiple=True, help="A serial port. Repeat it for several boards.")
+# bool
+as_json = click.option("--json", "as_json", is_flag=True, help="Prints JSON for programs on stdout.")
