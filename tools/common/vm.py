@@ -1,13 +1,21 @@
-"""The real MicroPython that runs on a laptop: where it is, and its clock."""
+"""The real MicroPython that runs on a laptop: where it is, a program in it, and its clock."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from tools.common.paths import ROOT
+
+LIBRARY = (ROOT / "lib",)
+CPYTHON, MICROPYTHON = "CPython", "MicroPython"
 
 
 class Interpreter(NamedTuple):
@@ -28,6 +36,11 @@ def find_micropython() -> Interpreter | None:
     return None
 
 
+def machines() -> list[str]:
+    """The interpreters on this computer that run the library: CPython, and MicroPython where there is one."""
+    return [CPYTHON, MICROPYTHON] if find_micropython() else [CPYTHON]
+
+
 def choose_vm(wanted: str | None = None) -> str:
     """What a board runs in: "micropython" where there is one and nothing else is wanted, else "cpython"."""
     have = find_micropython() is not None
@@ -39,6 +52,71 @@ def choose_vm(wanted: str | None = None) -> str:
     return wanted or ("micropython" if have else "cpython")
 
 
+def run(
+    program: Path | str,
+    *arguments: object,
+    stdin: str = "",
+    heap: int | None = None,
+    paths: Sequence[Path | str] = LIBRARY,
+    environment: dict[str, str] | None = None,
+    folder: Path | None = None,
+    timeout: float | None = 120,
+    machine: str = MICROPYTHON,
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program in MicroPython to its end, whatever that is.
+
+    program: a file, or with a str the program's text.  heap: bytes of the Python heap.
+    paths: where modules are found, before the frozen ones.  folder: where it runs.
+    machine: of machines().
+    Raises RuntimeError without MicroPython, subprocess.TimeoutExpired after timeout seconds.
+    """
+    return subprocess.run(
+        command(program, *arguments, heap=heap, machine=machine),
+        input=stdin,
+        cwd=folder,
+        env=variables(paths) | (environment or {}),
+        capture_output=True,
+        # MicroPython makes something of half a surrogate pair that is no UTF-8.
+        encoding="utf-8",
+        errors="surrogatepass",
+        timeout=timeout,
+    )
+
+
+def ask(program: Path | str, request: object, *arguments: object, **how: Any) -> Any:
+    """Gives a program the request as a line of JSON. Returns what it prints last, which is JSON too.
+
+    how: as run() takes it. Raises RuntimeError with what was printed if the program fails.
+    """
+    done = run(program, *arguments, stdin=json.dumps(request) + "\n", **how)
+    if done.returncode != 0:
+        name = program.name if isinstance(program, Path) else "the program"
+        raise RuntimeError(f"{name} ended with status {done.returncode}: {done.stdout}{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def command(
+    program: Path | str, *arguments: object, heap: int | None = None, machine: str = MICROPYTHON
+) -> list[str]:
+    """The command that runs a program, for one that is started and talked to; see run()."""
+    words = [str(program)] if isinstance(program, Path) else ["-c", program]
+    words += map(str, arguments)
+    if machine == CPYTHON:
+        return [sys.executable, *words]
+    micropython = find_micropython()
+    if micropython is None:
+        raise RuntimeError(
+            "no MicroPython was found for this computer: install one with VfsLfs2 as `micropython` on PATH."
+        )
+    return [*micropython.command, *(["-X", f"heapsize={heap}"] if heap else []), *words]
+
+
+def variables(paths: Sequence[Path | str] = LIBRARY) -> dict[str, str]:
+    """The environment in which a program finds its modules at these paths, on either machine."""
+    found = [str(path) for path in paths]
+    return os.environ | {"MICROPYPATH": ":".join([*found, ".frozen"]), "PYTHONPATH": os.pathsep.join(found)}
+
+
 def find_faketime() -> Path | None:
     """The library that gives the VM, mbedTLS included, a clock of its own."""
     spec = importlib.util.find_spec("libfaketime") if sys.platform == "linux" else None
@@ -46,6 +124,20 @@ def find_faketime() -> Path | None:
         return None
     library = Path(spec.origin).with_name("vendor") / "libfaketime/src/libfaketime.so.1"
     return library if library.exists() else None
+
+
+def own_clock(library: Path, folder: Path) -> dict[str, str]:
+    """The environment in which a process that starts in the folder has a clock of its own.
+
+    library: of find_faketime(). The clock's offset to this computer's is in the folder's file "time": seconds
+    with a sign. It may change while the process runs.
+    """
+    return {
+        "LD_PRELOAD": preload(library, folder),
+        "FAKETIME_TIMESTAMP_FILE": str(folder / "time"),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
 
 
 def preload(library: Path, folder: Path) -> str:
