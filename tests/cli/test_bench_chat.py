@@ -5,7 +5,7 @@ import pytest
 from tools.bench import chat
 from tools.bench.machine import library, run
 from tools.bench.server import Canned
-from tools.cloud.certificates import Certificates
+from tools.common.certificates import keep_root, make_server
 from tools.common.vm import find_micropython
 
 
@@ -16,8 +16,8 @@ def pieces():
 
 @pytest.fixture
 def server(tmp_path, pieces):
-    certificates = Certificates(tmp_path, ["127.0.0.1"])
-    with Canned(certificates.contexts["good"], *pieces) as server:
+    root = keep_root(tmp_path, "tests")
+    with Canned(make_server("127.0.0.1", signer=root).context(), *pieces) as server:
         yield server
 
 

@@ -7,7 +7,7 @@ from tools.bench.machine import library, run
 from tools.bench.server import Canned
 from tools.bench.wire import ANSWER
 from tools.cloud import Cloud
-from tools.cloud.certificates import Certificates
+from tools.common.certificates import keep_root, make_server
 from tools.common.vm import find_micropython
 
 in_the_vm = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
@@ -24,11 +24,11 @@ def test_the_verdicts_follow_from_the_microseconds():
 
 @in_the_vm
 def test_a_chat_and_both_kinds_of_requests_are_timed_in_the_vm(tmp_path):
-    certificates = Certificates(tmp_path, ["127.0.0.1"])
-    with Cloud() as cloud, Canned(certificates.contexts["good"], ANSWER) as server:
+    root = keep_root(tmp_path, "tests")
+    with Cloud() as cloud, Canned(make_server("127.0.0.1", signer=root).context(), ANSWER) as server:
         cloud.add_coze_token("token")
         url = f"https://127.0.0.1:{server.port}/"
-        roots = [str(cloud.ca_pem), str(certificates.pem)]
+        roots = [str(cloud.ca_pem), str(tmp_path / "ca.pem")]
         told = run("loop", [cloud.url, url, roots, 1, 3], [library(tmp_path / "lib")])
         assert [call["code"] for call in cloud.calls("/v3/chat")] == ["200"]
     assert len(told["stalls"]) == 1 and told["stalls"][0] > 0

@@ -5,7 +5,7 @@ import pytest
 from tools.bench import native
 from tools.bench.server import Canned
 from tools.bench.wire import ANSWER
-from tools.cloud.certificates import Certificates
+from tools.common.certificates import keep_root, make_server
 from tools.common.vm import find_micropython
 
 pytestmark = pytest.mark.skipif(
@@ -14,10 +14,10 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_a_connection_takes_tens_of_kilobytes_and_the_same_each_time(tmp_path):
-    certificates = Certificates(tmp_path, ["127.0.0.1"])
-    with Canned(certificates.contexts["good"], ANSWER) as server:
+    root = keep_root(tmp_path, "tests")
+    with Canned(make_server("127.0.0.1", signer=root).context(), ANSWER) as server:
         url = f"https://127.0.0.1:{server.port}/"
-        first, second = (native.kept(url, certificates.pem) for _ in range(2))
+        first, second = (native.kept(url, tmp_path / "ca.pem") for _ in range(2))
         assert server.connections == 4, "a session before the one that is measured"
     assert 15_000 < first["during"] < 100_000
     assert first["after"] == 0, "close() lets go of the roots"

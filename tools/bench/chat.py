@@ -15,7 +15,7 @@ from muster import http
 from muster.clouds.coze import Coze
 
 from tools.cloud import Cloud
-from tools.cloud.certificates import Certificates
+from tools.common.certificates import keep_root, make_server
 from tools.common.progress import Tell
 
 from .figure import Figure, ratio_of
@@ -37,9 +37,9 @@ def measure(tell: Tell) -> list[Figure]:
     """The rows of this topic."""
     pieces = answer()
     with tempfile.TemporaryDirectory(prefix="muster-chat-") as name:
-        certificates = Certificates(Path(name), ["127.0.0.1"])
-        ca, ours = str(certificates.pem), library(Path(name) / "lib")
-        with Canned(certificates.contexts["good"], *pieces) as server:
+        root = keep_root(Path(name), "muster bench")
+        ca, ours = str(Path(name) / "ca.pem"), library(Path(name) / "lib")
+        with Canned(make_server("127.0.0.1", signer=root).context(), *pieces) as server:
             url = f"https://127.0.0.1:{server.port}"
             tell(f"chat: {TEN} chats in the VM")
             run("chat", [url, ca, TEN], [ours])

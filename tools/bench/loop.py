@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from tools.cloud import Cloud
-from tools.cloud.certificates import Certificates
+from tools.common.certificates import keep_root, make_server
 from tools.common.progress import Tell
 
 from .figure import Figure
@@ -26,11 +26,11 @@ def measure(tell: Tell) -> list[Figure]:
         folder = Path(name)
         cloud.add_coze_token("token")
         cloud.misbehave(delay=SILENT_S)
-        certificates = Certificates(folder, ["127.0.0.1"])
-        with Canned(certificates.contexts["good"], ANSWER, pause=QUICK_S) as server:
+        root = keep_root(folder, "muster bench")
+        with Canned(make_server("127.0.0.1", signer=root).context(), ANSWER, pause=QUICK_S) as server:
             tell(f"loop: {CHATS} chats with a server that is silent for {SILENT_S} s, and requests in turns")
             quick = f"https://127.0.0.1:{server.port}/"
-            both = [str(cloud.ca_pem), str(certificates.pem)]
+            both = [str(cloud.ca_pem), str(folder / "ca.pem")]
             told = run("loop", [cloud.url, quick, both, CHATS, ROUNDS], [library(folder / "lib")])
     return figures(told["stalls"], told["posts"])
 

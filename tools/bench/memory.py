@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tools.cloud import Cloud, Device
-from tools.cloud.certificates import Certificates
+from tools.common.certificates import keep_root, make_server
 from tools.common.progress import Tell
 from tools.factory import product
 
@@ -83,8 +83,8 @@ def report(cloud: Cloud, device: Device, folder: Path) -> list[Figure]:
 
 
 def posts(folder: Path) -> Figure:
-    certificates = Certificates(folder, ["127.0.0.1"])
-    with Canned(certificates.contexts["good"], ANSWER) as server:
+    root = keep_root(folder, "muster bench")
+    with Canned(make_server("127.0.0.1", signer=root).context(), ANSWER) as server:
         request = [f"https://127.0.0.1:{server.port}/", str(folder / "ca.der")]
         least = least_heap("posts", request, [product.ROOT / "lib"])
     return Figure(

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.cloud.certificates import Certificates
+from tools.common.certificates import keep_root, make_server
 from tools.common.paths import ROOT
 from tools.common.progress import Tell
 
@@ -34,11 +34,11 @@ def measure(tell: Tell) -> list[Figure]:
         return [Figure(what, "", target, "not measured", None, "that takes glibc, and .venv's MicroPython.")]
     tell("native: the memory of TLS")
     with tempfile.TemporaryDirectory(prefix="muster-native-") as name:
-        certificates = Certificates(Path(name), ["127.0.0.1"])
+        root = keep_root(Path(name), "muster bench")
         roots = Path(shutil.copytree(ROOTS, Path(name, "roots")))
-        (roots / "ca.der").write_bytes(certificates.der)
+        (roots / "ca.der").write_bytes(root.der)
         count = len(list(roots.iterdir()))
-        with Canned(certificates.contexts["good"], ANSWER) as server:
+        with Canned(make_server("127.0.0.1", signer=root).context(), ANSWER) as server:
             told = kept(f"https://127.0.0.1:{server.port}/", roots)
     return [
         Figure(

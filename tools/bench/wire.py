@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from muster.clouds.chinamobile import PRODUCTION
 
-from tools.cloud.certificates import Certificates
+from tools.common.certificates import keep_root, make_server
 from tools.common.paths import ROOT
 from tools.common.progress import Tell
 from tools.common.vm import find_micropython
@@ -103,10 +103,11 @@ def exchange(rounds: int) -> tuple[list[Request], dict]:
     if micropython is None:
         raise RuntimeError("there is no MicroPython for this computer.")
     with tempfile.TemporaryDirectory(prefix="muster-wire-") as folder:
-        certificates = Certificates(Path(folder), [str(urlsplit(PRODUCTION).hostname)])
-        with Counter(certificates.contexts["good"]) as server:
+        root = keep_root(Path(folder), "muster bench")
+        host = str(urlsplit(PRODUCTION).hostname)
+        with Counter(make_server(host, signer=root).context()) as server:
             done = subprocess.run(
-                [*micropython.command, PROGRAM, str(server.port), certificates.pem, str(rounds)],
+                [*micropython.command, PROGRAM, str(server.port), Path(folder) / "ca.pem", str(rounds)],
                 env=dict(os.environ, MICROPYPATH=f"{ROOT / 'lib'}:.frozen"),
                 capture_output=True,
                 text=True,

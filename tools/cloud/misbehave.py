@@ -11,7 +11,7 @@ from typing import Literal
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from .certificates import Kind
+from .tls import Kind
 
 
 class Fault(BaseModel):

@@ -25,15 +25,17 @@ from rich.console import Console
 from rich.markup import escape
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from tools.common.certificates import keep_root
+
 from .accounts import keep_profile, write_ai_tokens
 from .app import make_app, told
-from .certificates import Certificates
 from .coze import oauth
 from .devices import Device, read_devices
 from .feishu.answer import SCOPE
 from .misbehave import Misbehaviour, Switch
 from .page import GOOD_CODES
 from .state import State
+from .tls import server_contexts
 
 EXAMPLE_PRODUCT = "1234567890123"
 EXAMPLE_DEVICE = "MUSTER-0001"
@@ -112,8 +114,9 @@ class Cloud:
             self._state.add(self._devices)
 
             names = list(dict.fromkeys(["localhost", "127.0.0.1", "::1", self._host]))
-            self._certificates = Certificates(folder, names, self._issued_days_ago)
-            self.ca_pem, self.ca_der = self._certificates.pem, self._certificates.der
+            root = keep_root(folder, "muster cloud in a box")
+            self.ca_pem, self.ca_der = folder / "ca.pem", root.der
+            self._contexts = server_contexts(root, names, self._issued_days_ago)
 
             name = "localhost" if self._host == "127.0.0.1" else self._host
             port = sockets[0].getsockname()[1]
@@ -164,7 +167,7 @@ class Cloud:
             time.sleep(0.002)
 
     def _tls(self) -> ssl.SSLContext:
-        contexts = self._certificates.contexts
+        contexts = self._contexts
 
         # OpenSSL asks it in every handshake, with no name when the caller gave none.
         def choose(connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
