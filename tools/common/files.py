@@ -1,4 +1,4 @@
-"""Files that hold secrets: only their owner reads them, and a file is there whole or as it was before."""
+"""Files that must not be lost, half written or read by others; and locks between commands that share one."""
 
 from __future__ import annotations
 
@@ -6,23 +6,47 @@ import os
 import tempfile
 from pathlib import Path
 
+from filelock import FileLock
 
-def write(path: Path, content: bytes) -> None:
-    """Writes the file; raises OSError with a sentence that names it."""
+
+def write(path: Path, content: bytes | str, mode: int = 0o600) -> None:
+    """Writes a file that is there whole, or as it was before: whatever fails, and after a power cut too.
+
+    content: text becomes UTF-8. mode: by default only its owner reads it, where a system has modes.
+    Raises OSError with a sentence that names the file.
+    """
+    data = content.encode() if isinstance(content, str) else content
     try:
         if path.exists() and not path.is_file():
-            path.write_bytes(content)  # a device or a pipe, which must not be replaced
+            path.write_bytes(data)  # a device or a pipe, which must not be replaced
             return
         target = path.resolve()  # a link stays one
         file, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:
             with open(file, "wb") as f:
-                f.write(content)
+                f.write(data)
                 f.flush()
                 os.fsync(file)
+            os.chmod(part, mode)
             os.replace(part, target)
         except BaseException:
             os.unlink(part)
             raise
+        sync_folder(target)
     except OSError as e:
         raise OSError(f"{path} cannot be written: {e.strerror or e}") from None
+
+
+def sync_folder(path: Path) -> None:
+    """After this a power cut no longer takes away the name of a file that was made or renamed."""
+    if os.name != "nt":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def lock(path: Path) -> FileLock:
+    """The lock of a file, .NAME.lock beside it: acquire(timeout=0) raises TimeoutError where it is held."""
+    return FileLock(path.with_name(f".{path.name}.lock"), thread_local=False)
