@@ -15,7 +15,8 @@ from muster.errors import TransportError
 from muster.schedule import Schedule
 
 from tools.cli.simulate import simulate
-from tools.simulate import herd, picture
+from tools.simulate import load as herd
+from tools.simulate import picture
 
 START = 1795305600
 WORLD = herd.World(days=2, off=12 * 3600, on=17 * 3600, share=0.5)

@@ -4,7 +4,7 @@ import pytest
 from operators import Operator
 
 from tools.cloud import Cloud
-from tools.fleet import calls
+from tools.fleet import retry
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def state_home(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
-    monkeypatch.setattr(calls, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(retry, "BACKOFF_S", 0.001)
 
 
 @pytest.fixture

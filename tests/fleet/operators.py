@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from muster.clouds import baidu
 
 from tools.cli.main import main
-from tools.fleet import calls
+from tools.fleet import retry
 
 COMMANDS = ("import", "enable", "disable", "delete", "register", "bind", "list", "show")
 IMPORTS = "/v2/manage/device"
@@ -89,5 +89,5 @@ def records(box, rows):
 
 
 def client(operator):
-    session = calls.Session(str(operator.box.ca_pem))
+    session = retry.Session(str(operator.box.ca_pem))
     return baidu.Baidu(**operator.keys, session=session, base_url=operator.box.url)

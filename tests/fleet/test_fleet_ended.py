@@ -9,7 +9,7 @@ from collections import Counter
 
 from operators import FEISHU, IMPORTS, RECORDS, Operator, fleet, laptops, records
 
-from tools.fleet import calls
+from tools.fleet import retry
 
 
 def test_an_unreachable_host(anyone, tmp_path):
@@ -52,7 +52,7 @@ def test_ctrl_c_ends_what_was_begun_and_no_more(operator):
 
 def test_a_call_that_waits_for_its_turn_hears_that_the_run_ends(monkeypatch):
     waiting, ended, stop = threading.Event(), threading.Event(), threading.Event()
-    acquire = calls.Limiter.try_acquire
+    acquire = retry.Limiter.try_acquire
 
     def try_acquire(*arguments, **how):
         waiting.set()
@@ -61,13 +61,13 @@ def test_a_call_that_waits_for_its_turn_hears_that_the_run_ends(monkeypatch):
     def second():
         try:
             call(time.time)
-        except calls.Failed as e:
-            assert isinstance(e.error, calls.Stopped)
+        except retry.Failed as e:
+            assert isinstance(e.error, retry.Stopped)
             ended.set()
 
-    call = calls.Caller(0.001, stop)
+    call = retry.Caller(0.001, stop)
     call(time.time)
-    monkeypatch.setattr(calls.Limiter, "try_acquire", try_acquire)
+    monkeypatch.setattr(retry.Limiter, "try_acquire", try_acquire)
     threading.Thread(target=second, daemon=True).start()
     assert waiting.wait(60)
     stop.set()

@@ -7,8 +7,8 @@ from muster import CloudError
 from muster.clouds import baidu, feishu
 from operators import FEISHU, RECORDS, laptops
 
-from tools.fleet import calls
-from tools.fleet.advice import advice
+from tools.fleet import retry
+from tools.fleet.remedies import advice
 
 
 def why(done):
@@ -28,7 +28,7 @@ def test_each_of_baidus_codes_says_what_to_do(operator, code):
 @pytest.mark.parametrize("code", feishu.CODES)
 def test_each_of_feishus_codes_says_what_to_do(operator, code, monkeypatch):
     # What the box asks for is a second at each attempt.
-    monkeypatch.setattr(calls, "ATTEMPTS", 2)
+    monkeypatch.setattr(retry, "ATTEMPTS", 2)
     operator.box.misbehave(code=code, path=RECORDS)
     done = operator("register", operator.csv("f.csv", FEISHU, *laptops(1)), "--json")
     if code == "1785010":

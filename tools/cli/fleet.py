@@ -146,11 +146,11 @@ def import_(file: Path, options: Options) -> None:
     They go in calls of 1000. Where an ak is there already, the device counts as done if its sk is
     the same, and as failed if it is another.
     """
-    from tools.fleet import accounts, rows, work
+    from tools.fleet import accounts, columns, operations
     from tools.fleet.batch import carry_out
 
     account = valid(accounts.baidu, options.profile)
-    carry_out("import", account, rows.IMPORT, work.Import, file, options)
+    carry_out("import", account, columns.IMPORT, operations.Import, file, options)
 
 
 @fleet.command(epilog=keys_of("baidu"))
@@ -184,12 +184,12 @@ def change(
     options: Options,
     agreed: Callable[[int, str], None] = lambda count, name: None,
 ) -> None:
-    from tools.fleet import accounts, rows, work
+    from tools.fleet import accounts, columns, operations
     from tools.fleet.batch import carry_out
 
     account = valid(accounts.baidu, options.profile)
-    make = functools.partial(work.Change, command=command)
-    carry_out(command, account, rows.CHANGE, make, file, options, agreed)
+    make = functools.partial(operations.Change, command=command)
+    carry_out(command, account, columns.CHANGE, make, file, options, agreed)
 
 
 def someone_there() -> bool:
@@ -214,11 +214,11 @@ def register(file: Path, options: Options) -> None:
     serial_number, disk_serial_number or uuid, with a mac_address if you like, for 1 to 3;
     android_id for 4; idfv for 5; aaid for 6. A device that Feishu has already counts as done.
     """
-    from tools.fleet import accounts, rows, work
+    from tools.fleet import accounts, columns, operations
     from tools.fleet.batch import carry_out
 
     account = valid(accounts.feishu, options.profile)
-    carry_out("register", account, rows.REGISTER, work.Register, file, options)
+    carry_out("register", account, columns.REGISTER, operations.Register, file, options)
 
 
 @fleet.command(epilog=keys_of("coze"))
@@ -235,14 +235,14 @@ def bind(
     Coze does not say whether a second call adds to the first or replaces it. So all devices of FILE
     go in one call, and all of them again as long as one is not bound; with --batch only the rest.
     """
-    from tools.fleet import accounts, rows, work
+    from tools.fleet import accounts, columns, operations
     from tools.fleet.batch import carry_out
 
     account = valid(accounts.coze, options.profile, connector_id, key, user_id)
     make = functools.partial(
-        work.Bind, connector_id=connector_id, key=key, user_id=user_id, size=batch or 1 << 31
+        operations.Bind, connector_id=connector_id, key=key, user_id=user_id, size=batch or 1 << 31
     )
-    carry_out("bind", account, rows.BIND, make, file, options, together=batch is None)
+    carry_out("bind", account, columns.BIND, make, file, options, together=batch is None)
 
 
 @fleet.command("list", epilog=keys_of("baidu"))
@@ -262,10 +262,13 @@ def list_(
     reveal: bool,
 ) -> None:
     """Lists the product's devices at Baidu."""
-    from tools.fleet import accounts, look
+    from tools.fleet import accounts, inventory
 
     account = valid(accounts.baidu, profile)
-    if not look.write(lambda: look.listed(account, state, order, page, page_size), form, reveal) and not form:
+    if (
+        not inventory.write(lambda: inventory.listed(account, state, order, page, page_size), form, reveal)
+        and not form
+    ):
         click.echo("There are no devices to show.")
 
 
@@ -275,10 +278,10 @@ def list_(
 @everywhere
 def show(profile: Path | None, form: str | None, ak: tuple[str, ...], reveal: bool) -> None:
     """Shows devices at Baidu, each by its ak."""
-    from tools.fleet import accounts, look
+    from tools.fleet import accounts, inventory
 
     account = valid(accounts.baidu, profile)
     missing: list[str] = []
-    look.write(lambda: look.got(account, ak, missing.append), form, reveal)
+    inventory.write(lambda: inventory.got(account, ak, missing.append), form, reveal)
     if missing:
         raise click.ClickException(f"the product has no device {', '.join(missing)}.")

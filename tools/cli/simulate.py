@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 if TYPE_CHECKING:
-    from tools.simulate.herd import Curve, World
+    from tools.simulate.load import Curve, World
 
 _HOUR_S = 3600
 
@@ -69,7 +69,7 @@ def simulate(
     A million devices for three days take some minutes on two cores, in memory that does not grow with
     their number.
     """
-    from tools.simulate.herd import SCENES, STRATEGIES, World, curves
+    from tools.simulate.load import SCENES, STRATEGIES, World, curves
 
     start, hours, share = outage or (8.0 * days, 4.0, 0.3)
     if start + hours >= 24 * days:
@@ -91,7 +91,7 @@ def simulate(
 
 
 def _tell(result: list[Curve], devices: int, world: World) -> None:
-    from tools.simulate.herd import in_words, mean, titles
+    from tools.simulate.load import in_words, mean, titles
 
     even = mean(devices)
     how_many, reports = in_words(devices)

@@ -15,14 +15,14 @@ from rich.table import Table
 
 from tools.cli.fleet import Options, called_wrongly
 
+from . import columns, output
 from . import journal as journals
-from . import rows, show
 from .accounts import Account
-from .calls import Caller, Session
+from .dispatcher import Run
+from .dry_run import Rehearsal
 from .journal import DONE, FAILED, SENT, UNCONFIRMED, Journal
-from .rehearse import Rehearsal
-from .run import Run
-from .work import Work
+from .operations import Work
+from .retry import Caller, Session
 
 SHOWN = 20  # failures, or calls of a dry run, that a person sees; --json, --csv and --failed have all
 
@@ -40,7 +40,7 @@ _OPEN = (SENT, FAILED, UNCONFIRMED)
 def carry_out(
     command: str,
     account: Account,
-    kind: rows.Kind,
+    kind: columns.Kind,
     make: Callable[[Caller, Any], Work],
     file: Path,
     options: Options,
@@ -62,7 +62,7 @@ def carry_out(
             if piped and sys.stdin is None:
                 raise ValueError("FILE is -, and standard input is closed: pipe the CSV in, or name a file")
             with click.open_file(str(file), "rb") as opened:
-                rows.read(opened, "standard input" if piped else str(file), kind, journal)
+                columns.read(opened, "standard input" if piped else str(file), kind, journal)
             # A dry run leaves no file behind.
             journal.open(path if path.exists() or not options.dry_run else None, account.scope, command)
         todo = journal.count(None, *_OPEN)
@@ -72,15 +72,15 @@ def carry_out(
             return
         if todo:
             agreed(todo, account.name)
-        columns = ["line", *_public(kind), "outcome", "code", "why"]
+        header = ["line", *_public(kind), "outcome", "code", "why"]
         with failures(options.failed) as failed:
             run = Run(journal, options.jobs, console)
             work = make(Caller(options.rate, run.stop, run.tell), account.client(session=Session(account.ca)))
             run.over(work, again)
             if failed:
-                show.write("csv", columns, told(journal, *_OPEN), failed)
+                output.write("csv", header, told(journal, *_OPEN), failed)
         if options.form:
-            show.write(options.form, [*columns, *work.gives], told(journal), sys.stdout)
+            output.write(options.form, [*header, *work.gives], told(journal), sys.stdout)
         summarise(journal, run, path, sys.stderr if options.form else sys.stdout)
         if run.stopped:
             click.echo(f"Error: {run.stopped} The next run goes on where this one stopped.", err=True)
@@ -102,7 +102,7 @@ def failures(path: Path | None) -> Iterator[TextIO | None]:
         yield file
 
 
-def _public(kind: rows.Kind) -> list[str]:
+def _public(kind: columns.Kind) -> list[str]:
     return [column for column in (*kind.columns, *kind.optional) if column != "sk"]
 
 
@@ -147,7 +147,7 @@ def rehearse(
 
     made = calls_made()
     first = made if options.form else map(_brief, islice(made, SHOWN))
-    show.write(options.form, ["method", "url", "body"], first, sys.stdout)
+    output.write(options.form, ["method", "url", "body"], first, sys.stdout)
     for _ in made:
         pass
     shown_of_them = f", of which {SHOWN} are shown" if not options.form and calls > SHOWN else ""
@@ -188,7 +188,7 @@ def summarise(journal: Journal, run: Run, path: Path, out: TextIO) -> None:
         console.print(f"{done:,} in {run.seconds:.1f} s, {done / run.seconds:,.0f} a second")
     failed = list(islice(told(journal, *_OPEN), SHOWN))
     if failed:
-        show.write(None, ["line", "device", "why"], map(_short, failed), out)
+        output.write(None, ["line", "device", "why"], map(_short, failed), out)
         left = journal.count(*_OPEN) - len(failed)
         if left:
             console.print(f"{left:,} more: --failed FILE writes all.")
@@ -196,5 +196,5 @@ def summarise(journal: Journal, run: Run, path: Path, out: TextIO) -> None:
 
 def _short(one: dict[str, Any]) -> dict[str, Any]:
     """A device for a narrow table: by its first identifier."""
-    device = next(str(one[name]) for name in (*rows.NAMES, "line") if name in one)
+    device = next(str(one[name]) for name in (*columns.NAMES, "line") if name in one)
     return {"line": one["line"], "device": device, "why": one["why"] or "its answer was lost"}

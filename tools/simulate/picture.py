@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from .herd import LONG_OUTAGE_S, SCENES, STRATEGIES, Curve, World, deadlines, in_words, mean, titles
+from .load import LONG_OUTAGE_S, SCENES, STRATEGIES, Curve, World, deadlines, in_words, mean, titles
 
 SIZE = (1600, 1000)  # pixels
 _DPI = 125

@@ -10,10 +10,10 @@ from typing import Any
 import click
 from rich.console import Console
 
-from . import show
+from . import output
 from .accounts import Account
-from .advice import sentence
-from .calls import Caller, Failed, Session
+from .remedies import sentence
+from .retry import Caller, Failed, Session
 
 _COLUMNS = ["ak", "sk", "state", "createTime", "updateTime"]
 
@@ -67,7 +67,7 @@ def write(devices: Callable[[], Iterator[dict[str, Any]]], form: str | None, rev
             yield {name: "***" if name == "sk" and not reveal else device[name] for name in device}
 
     try:
-        show.write(form, _COLUMNS, plain(), sys.stdout)
+        output.write(form, _COLUMNS, plain(), sys.stdout)
     except Failed as e:
         raise click.ClickException(sentence(e.error)) from None
     return count

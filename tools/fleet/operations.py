@@ -10,9 +10,9 @@ from muster.clouds.baidu import MAX_IMPORT, Baidu
 from muster.clouds.coze import Coze
 from muster.clouds.feishu import Feishu
 
-from .advice import advice, fatal, sentence, strange
-from .calls import TROUBLE, Caller, Failed, uncertain
 from .journal import DONE, FAILED, SENT, UNCONFIRMED, Outcome, Row
+from .remedies import advice, fatal, sentence, strange
+from .retry import TROUBLE, Caller, Failed, uncertain
 
 _MALFORMED, _DUPLICATE, _ABSENT = "5", "7", "11"  # Baidu's codes
 _EXISTS = "1785010"  # Feishu's

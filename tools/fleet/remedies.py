@@ -4,8 +4,8 @@ import time
 
 from muster import CloudError
 
-from .calls import ProxyFailed, Session, Stopped, misdated, untrusted, words
 from .profile import NAMES
+from .retry import ProxyFailed, Session, Stopped, misdated, untrusted, words
 
 _OURS = "The request itself is at fault, and so is this program: please report it, with the log id."
 _SIGNED = "access_key_id and secret_access_key"

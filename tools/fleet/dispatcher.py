@@ -22,10 +22,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from .advice import sentence
-from .calls import Failed
 from .journal import ABSENT, DONE, FAILED, SENT, UNCONFIRMED, Journal, Outcome, Row
-from .work import Work
+from .operations import Work
+from .remedies import sentence
+from .retry import Failed
 
 # So many calls in a row failed for no reason of their devices': it is not the devices.
 BREAKER = 5
