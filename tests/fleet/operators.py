@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from muster.clouds import baidu
 
 from tools.cli.main import main
-from tools.fleet import retry
+from tools.fleet import session as sessions
 
 COMMANDS = ("import", "enable", "disable", "delete", "register", "bind", "list", "show")
 IMPORTS = "/v2/manage/device"
@@ -89,5 +89,5 @@ def records(box, rows):
 
 
 def client(operator):
-    session = retry.Session(str(operator.box.ca_pem))
+    session = sessions.ThreadedSession(str(operator.box.ca_pem))
     return baidu.Baidu(**operator.keys, session=session, base_url=operator.box.url)

@@ -9,7 +9,7 @@ from collections import Counter
 
 from operators import FEISHU, IMPORTS, RECORDS, Operator, fleet, laptops, records
 
-from tools.fleet import retry
+from tools.fleet import retry, session
 
 
 def test_an_unreachable_host(anyone, tmp_path):
@@ -61,11 +61,11 @@ def test_a_call_that_waits_for_its_turn_hears_that_the_run_ends(monkeypatch):
     def second():
         try:
             call(time.time)
-        except retry.Failed as e:
-            assert isinstance(e.error, retry.Stopped)
+        except retry.CallFailed as e:
+            assert isinstance(e.error, retry.RunEnded)
             ended.set()
 
-    call = retry.Caller(0.001, stop)
+    call = retry.Retrier(session.ThreadedSession(), 0.001, stop)
     call(time.time)
     monkeypatch.setattr(retry.Limiter, "try_acquire", try_acquire)
     threading.Thread(target=second, daemon=True).start()

@@ -8,7 +8,7 @@ from muster.clouds import baidu, feishu
 from operators import FEISHU, RECORDS, laptops
 
 from tools.fleet import retry
-from tools.fleet.remedies import advice
+from tools.fleet.remedies import remedy
 
 
 def why(done):
@@ -39,7 +39,7 @@ def test_each_of_feishus_codes_says_what_to_do(operator, code, monkeypatch):
 
 
 def advice_of(cloud, code):
-    text = advice(CloudError(cloud, "", 200, code))
+    text = remedy(CloudError(cloud, "", 200, code))
     assert "documents do not explain" not in text
     return text
 

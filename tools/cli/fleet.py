@@ -1,18 +1,39 @@
-"""python3 -m tools fleet: the commands, one short function each."""
+"""python3 -m tools fleet: whole batches of devices into Baidu, Feishu and Coze, and out again."""
+
+from __future__ import annotations
 
 import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from tools.common.options import NumberRange
+from tools.fleet import output
 from tools.fleet import profile as profiles
+from tools.fleet.journal import DONE, FAILED, NOT_SENT, SENT, UNCONFIRMED
 
+if TYPE_CHECKING:
+    from tools.fleet.batch import Batch
+    from tools.fleet.dispatcher import Dispatcher
+    from tools.fleet.inventory import Inventory
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+SHOWN = 20  # failures, or requests of a dry run, that a person sees; --json, --csv and --failed have all
+
+_GROUPS = {
+    "Baidu": ("import", "list", "show", "enable", "disable", "delete"),
+    "Feishu": ("register",),
+    "Coze": ("bind",),
+}
 _KEYS = {
     "baidu": "access_key_id, secret_access_key, fc (the vendor), pk (the product)",
     "feishu": "app_id and app_secret; or token (a store app's tenant_access_token) and tenant_key",
@@ -20,12 +41,13 @@ _KEYS = {
 }
 
 
-def keys_of(cloud: str) -> str:
-    variables = ", ".join(profiles.variable(cloud, key) for key in profiles.KEYS[cloud])
-    return (
-        f"Keys, under [{cloud}] of the --profile: {_KEYS[cloud]}; base_url for another server, and ca, above "
-        f"all tables, for its CA. Without --profile from the environment: {variables}; MUSTER_CA."
-    )
+class CloudGroup(click.Group):
+    """Lists its commands under the cloud that they are for."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        for cloud, names in _GROUPS.items():
+            with formatter.section(cloud):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(80)) for name in names])
 
 
 class CalledWrongly(click.ClickException):
@@ -41,72 +63,7 @@ def called_wrongly() -> Iterator[None]:
         raise CalledWrongly(str(e)) from None
 
 
-def valid(make: Callable[..., Any], *arguments: Any) -> Any:
-    with called_wrongly():
-        return make(*arguments)
-
-
-@dataclass(frozen=True)
-class Options:
-    """What every command on a batch can be told."""
-
-    profile: Path | None
-    form: Literal["json", "csv"] | None
-    journal: Path | None
-    jobs: int
-    rate: float | None
-    failed: Path | None
-    dry_run: bool
-
-
-_path = click.Path(dir_okay=False, path_type=Path)
-_everywhere = (
-    click.option("--profile", type=_path, help="TOML file with the keys, mode 600."),
-    click.option("--json", "form", flag_value="json", help="The devices as JSON on stdout."),
-    click.option("--csv", "form", flag_value="csv", help="The devices as CSV on stdout."),
-)
-_on_batches = (
-    click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)),
-    *_everywhere,
-    click.option("--journal", type=_path, help="What was done to whom. [default: the account's]"),
-    click.option(
-        "--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Calls at the same time."
-    ),
-    click.option("--failed", type=_path, help="CSV to write of what failed, and why."),
-    click.option("--dry-run", is_flag=True, help="Shows what would be sent, and sends nothing."),
-)
-
-
-def everywhere(function: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_everywhere):
-        function = option(function)
-    return function
-
-
-def on_batches(rate: float | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command FILE and its options; `rate` in calls a second, where the cloud names one."""
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(function)
-        def command(file: Path, **given: Any) -> None:
-            known = {name: given.pop(name) for name in Options.__dataclass_fields__}
-            function(file, Options(**known), **given)
-
-        limit = click.option(
-            "--rate",
-            type=NumberRange(0.001, 1000),  # its limiter counts in milliseconds
-            default=rate,
-            show_default=rate is not None,
-            help="Calls a second, at most.",
-        )
-        for option in reversed((*_on_batches, limit)):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CloudGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def fleet() -> None:
     """The operator's side: whole batches of devices into Baidu, Feishu and Coze.
 
@@ -138,58 +95,80 @@ def fleet() -> None:
     """
 
 
-@fleet.command("import", epilog=keys_of("baidu"))
-@on_batches()
-def import_(file: Path, options: Options) -> None:
+_path = click.Path(dir_okay=False, path_type=Path)
+_everywhere = (
+    click.option("--profile", type=_path, help="TOML file with the keys, mode 600."),
+    click.option("--json", "form", flag_value="json", help="Prints the devices as JSON on stdout."),
+    click.option("--csv", "form", flag_value="csv", help="Prints the devices as CSV on stdout."),
+)
+_on_batches = (
+    click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)),
+    *_everywhere,
+    click.option("--journal", type=_path, help="Remembers what was done to whom. [default: the account's]"),
+    click.option(
+        "--jobs", type=click.IntRange(1, 32), default=4, show_default=True, help="Calls at the same time."
+    ),
+    click.option("--failed", type=_path, help="CSV to write of what failed, and why."),
+    click.option("--dry-run", is_flag=True, help="Shows what would be sent, and sends nothing."),
+)
+
+
+def _command(cloud: str, name: str, example: str, *options: Callable[[Command], Command]) -> Callable:
+    """A command with options, and with an example and the cloud's keys at the end of its help."""
+    variables = ", ".join(profiles.variable(cloud, key) for key in profiles.KEYS[cloud])
+    epilog = (
+        f"\b\nExample:\n  python3 -m tools fleet {name} {example}\n\n"
+        f"Keys, under [{cloud}] of the --profile: {_KEYS[cloud]}; base_url for another server, and ca, above "
+        f"all tables, for its CA. Without --profile from the environment: {variables}; MUSTER_CA."
+    )
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        for option in reversed(options):
+            function = option(function)
+        return fleet.command(name, epilog=epilog)(function)
+
+    return decorate
+
+
+def _batch_command(cloud: str, name: str, example: str, rate: float | None = None) -> Callable:
+    """A command on a FILE; `rate` in calls a second, where the cloud names one."""
+    limit = click.option(
+        "--rate",
+        type=NumberRange(0.001, 1000),  # its limiter counts in milliseconds
+        default=rate,
+        show_default=rate is not None,
+        help="Calls a second, at most.",
+    )
+    return _command(cloud, name, example, *_on_batches, limit)
+
+
+@_batch_command("baidu", "import", "keys.csv --profile maker.toml")
+def import_(**given: Any) -> None:
     """Imports devices into Baidu. Columns: ak, sk.
 
     They go in calls of 1000. Where an ak is there already, the device counts as done if its sk is
     the same, and as failed if it is another.
     """
-    from tools.fleet import accounts, columns, operations
-    from tools.fleet.batch import carry_out
-
-    account = valid(accounts.baidu, options.profile)
-    carry_out("import", account, columns.IMPORT, operations.Import, file, options)
+    carry_out("import", **given)
 
 
-@fleet.command(epilog=keys_of("baidu"))
-@on_batches()
-def enable(file: Path, options: Options) -> None:
+@_batch_command("baidu", "enable", "repaired.csv --profile maker.toml")
+def enable(**given: Any) -> None:
     """Lets disabled devices back to Baidu's services. Column: ak."""
-    change("enable", file, options)
+    carry_out("enable", **given)
 
 
-@fleet.command(epilog=keys_of("baidu"))
-@on_batches()
-def disable(file: Path, options: Options) -> None:
+@_batch_command("baidu", "disable", "stolen.csv --profile maker.toml")
+def disable(**given: Any) -> None:
     """Keeps devices from Baidu's services. Column: ak."""
-    change("disable", file, options)
+    carry_out("disable", **given)
 
 
-@fleet.command(epilog=keys_of("baidu"))
+@_batch_command("baidu", "delete", "broken.csv --profile maker.toml --failed left.csv")
 @click.option("--yes", is_flag=True, help="Does not ask; for scripts.")
-@on_batches()
-def delete(file: Path, options: Options, yes: bool) -> None:
+def delete(yes: bool, **given: Any) -> None:
     """Deletes devices from Baidu. Column: ak. The quota that they used does not come back."""
-    if yes:
-        change("delete", file, options)
-    else:
-        change("delete", file, options, agreed=ask)
-
-
-def change(
-    command: str,
-    file: Path,
-    options: Options,
-    agreed: Callable[[int, str], None] = lambda count, name: None,
-) -> None:
-    from tools.fleet import accounts, columns, operations
-    from tools.fleet.batch import carry_out
-
-    account = valid(accounts.baidu, options.profile)
-    make = functools.partial(operations.Change, command=command)
-    carry_out(command, account, columns.CHANGE, make, file, options, agreed)
+    carry_out("delete", **given, ask=None if yes else ask)
 
 
 def someone_there() -> bool:
@@ -203,9 +182,9 @@ def ask(count: int, name: str) -> None:
     click.confirm(f"Delete {devices} of {name}? The quota used does not come back.", abort=True, err=True)
 
 
-@fleet.command(epilog=keys_of("feishu"))
-@on_batches(rate=9)  # Feishu permits 10, and calls arrive less evenly than they leave
-def register(file: Path, options: Options) -> None:
+# Feishu permits 10 calls a second, and they arrive less evenly than they leave.
+@_batch_command("feishu", "register", "laptops.csv --profile maker.toml --csv > records.csv", rate=9)
+def register(**given: Any) -> None:
     """Creates device records in Feishu.
 
     Columns: device_system (1 Windows, 2 macOS, 3 Linux, 4 Android, 5 iOS, 6 OpenHarmony; an RTOS has no
@@ -214,74 +193,196 @@ def register(file: Path, options: Options) -> None:
     serial_number, disk_serial_number or uuid, with a mac_address if you like, for 1 to 3;
     android_id for 4; idfv for 5; aaid for 6. A device that Feishu has already counts as done.
     """
-    from tools.fleet import accounts, columns, operations
-    from tools.fleet.batch import carry_out
-
-    account = valid(accounts.feishu, options.profile)
-    carry_out("register", account, columns.REGISTER, operations.Register, file, options)
+    carry_out("register", **given)
 
 
-@fleet.command(epilog=keys_of("coze"))
+@_batch_command("coze", "bind", "speakers.csv --connector-id 7350000000000000000 --profile maker.toml")
 @click.option("--connector-id", required=True, help="The channel's id.")
 @click.option("--key", default="device_id", show_default=True, help="As agreed on with Coze.")
 @click.option("--user-id", help="Coze UID of the agent's developer.")
 @click.option("--batch", type=click.IntRange(1), help="Devices in one call. [default: all]")
-@on_batches()
-def bind(
-    file: Path, options: Options, connector_id: str, key: str, user_id: str | None, batch: int | None
-) -> None:
+def bind(connector_id: str, key: str, user_id: str | None, batch: int | None, **given: Any) -> None:
     """Binds devices to a channel of Coze's. Columns: label, value (the device's id).
 
     Coze does not say whether a second call adds to the first or replaces it. So all devices of FILE
     go in one call, and all of them again as long as one is not bound; with --batch only the rest.
     """
-    from tools.fleet import accounts, columns, operations
-    from tools.fleet.batch import carry_out
+    channel = (connector_id, key, user_id)
+    carry_out("bind", **given, channel=channel, together=batch is None, size=batch or 1 << 31)
 
-    account = valid(accounts.coze, options.profile, connector_id, key, user_id)
-    make = functools.partial(
-        operations.Bind, connector_id=connector_id, key=key, user_id=user_id, size=batch or 1 << 31
+
+def carry_out(
+    command: str,
+    file: Path,
+    profile: Path | None,
+    form: str | None,
+    journal: Path | None,
+    jobs: int,
+    rate: float | None,
+    failed: Path | None,
+    dry_run: bool,
+    ask: Callable[[int, str], None] | None = None,
+    **how: Any,
+) -> None:
+    """Reads the batch, sends what is not done, says what came of it, and exits.
+
+    Args:
+        ask: is asked before anything is sent; takes the number of devices, and whose they are.
+        how: more for batch.opened.
+    """
+    from tools.common.progress import steps
+    from tools.fleet.batch import opened
+
+    with contextlib.ExitStack() as stack:
+        with called_wrongly():
+            batch = stack.enter_context(opened(command, file, profile, journal, dry_run, **how))
+        if dry_run:
+            _rehearse(batch, form)
+            return
+        if ask and batch.todo:
+            ask(batch.todo, batch.account.name)
+        failures = stack.enter_context(_created(failed)) if failed else None
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        with steps(console, batch.todo) as (tell, settled):
+            run = batch.send(jobs, rate, tell, settled)
+        if failures:
+            output.write("csv", batch.columns, batch.outcomes(SENT, FAILED, UNCONFIRMED), failures)
+        if form:
+            output.write(form, [*batch.columns, *batch.operation.gives], batch.outcomes(), sys.stdout)
+        left = _summarise(batch, run, sys.stderr if form else sys.stdout)
+        if run.stopped:
+            click.echo(f"Error: {run.stopped} The next run goes on where this one stopped.", err=True)
+        sys.exit(130 if run.interrupted else int(left))
+
+
+def _created(path: Path) -> TextIO:
+    """The file for what fails, opened before the first call, so that an hour's work is not in vain."""
+    try:
+        return path.open("w", encoding="utf-8", newline="")
+    except OSError as e:
+        raise CalledWrongly(f"{path} cannot be written: {e.strerror}") from None
+
+
+def _rehearse(batch: Batch, form: str | None) -> None:
+    """Shows the requests that would be made."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    unknown = batch.looked_up()
+    if unknown:
+        console.print(f"Looked up first, because nobody knows whether they were sent: {unknown:,}.")
+    count = 0
+
+    def requests() -> Iterator[dict[str, Any]]:
+        nonlocal count
+        for count, request in enumerate(batch.requests(), 1):  # noqa: B007
+            yield request
+
+    made = requests()
+    output.write(
+        form, ["method", "url", "body"], made if form else map(_brief, islice(made, SHOWN)), sys.stdout
     )
-    carry_out("bind", account, columns.BIND, make, file, options, together=batch is None)
+    for _ in made:
+        pass
+    some = f", of which {SHOWN} are shown" if not form and count > SHOWN else ""
+    whole = "" if form else " --json shows all, each of them whole."
+    console.print(f"Nothing was sent; it would be {count:,} call{'s' * (count != 1)}{some}.{whole}")
 
 
-@fleet.command("list", epilog=keys_of("baidu"))
+def _brief(value: Any) -> Any:
+    """A request for a person: of long lists the first and the last."""
+    if isinstance(value, dict):
+        return {name: _brief(one) for name, one in value.items()}
+    if isinstance(value, list) and len(value) > 3:
+        return [_brief(value[0]), f"… {len(value):,} in all …", _brief(value[-1])]
+    return value
+
+
+def _summarise(batch: Batch, run: Dispatcher, out: TextIO) -> bool:
+    """Prints the summary and the first failures; returns whether a device is not done."""
+    console = Console(file=out, highlight=False)
+    table = Table(show_header=False)
+    table.add_column(justify="right")
+    table.add_column()
+    done, counts = sum(run.done.values()), batch.journal.counts()
+    for number, what, style in (
+        *((number, note, "green") for note, number in sorted(run.done.items())),
+        (counts[DONE] - done, f"done before, as {batch.path} remembers", ""),
+        (counts[FAILED], "failed", "red"),
+        (counts[UNCONFIRMED], "exist, key unconfirmed", "yellow"),
+        (counts[SENT], "of unknown fate; the next run finds out", "yellow"),
+        (counts[NOT_SENT], "not sent", "yellow"),
+    ):
+        if number:
+            table.add_row(f"{number:,}", escape(what), style=style)
+    console.print(table)
+    if done:
+        console.print(f"{done:,} in {run.seconds:.1f} s, {done / run.seconds:,.0f} a second")
+    failed = [_short(one, batch) for one in islice(batch.outcomes(SENT, FAILED, UNCONFIRMED), SHOWN)]
+    if failed:
+        output.write(None, ["line", "device", "why"], failed, out)
+        more = counts[SENT] + counts[FAILED] + counts[UNCONFIRMED] - len(failed)
+        if more:
+            console.print(f"{more:,} more: --failed FILE writes all.")
+    return counts.total() > counts[DONE]
+
+
+def _short(one: dict[str, Any], batch: Batch) -> dict[str, Any]:
+    """A device for a narrow table: by its first identifier."""
+    device = next(str(one[name]) for name in batch.operation.shown_by if name in one)
+    return {"line": one["line"], "device": device, "why": one["why"] or "its answer was lost"}
+
+
+_reveal = click.option("--reveal", is_flag=True, help="Shows each sk.")
+
+
+@_command("baidu", "list", "--state BAN --profile maker.toml", *_everywhere, _reveal)
 @click.option("--state", type=click.Choice(["NOT_ACTIVE", "ACTIVATED", "BAN"]), help="Only these devices.")
 @click.option("--order", type=click.Choice(["asc", "desc"]), help="By the time of their import.")
 @click.option("--page", type=click.IntRange(1), help="Only this page. [default: all]")
-@click.option("--page-size", type=click.IntRange(1, 1000), default=100, show_default=True)
-@click.option("--reveal", is_flag=True, help="Shows each sk.")
-@everywhere
+@click.option(
+    "--page-size", type=click.IntRange(1, 1000), default=100, show_default=True, help="Devices on a page."
+)
 def list_(
     profile: Path | None,
     form: str | None,
+    reveal: bool,
     state: str | None,
     order: str | None,
     page: int | None,
     page_size: int,
-    reveal: bool,
 ) -> None:
     """Lists the product's devices at Baidu."""
-    from tools.fleet import accounts, inventory
-
-    account = valid(accounts.baidu, profile)
-    if (
-        not inventory.write(lambda: inventory.listed(account, state, order, page, page_size), form, reveal)
-        and not form
-    ):
+    found = _inventory(profile).devices(state, order, page, page_size)
+    if not _write(found, form, reveal) and not form:
         click.echo("There are no devices to show.")
 
 
-@fleet.command(epilog=keys_of("baidu"))
+@_command("baidu", "show", "AI-0001 AI-0002 --profile maker.toml", *_everywhere, _reveal)
 @click.argument("ak", nargs=-1, required=True)
-@click.option("--reveal", is_flag=True, help="Shows each sk.")
-@everywhere
-def show(profile: Path | None, form: str | None, ak: tuple[str, ...], reveal: bool) -> None:
+def show(profile: Path | None, form: str | None, reveal: bool, ak: tuple[str, ...]) -> None:
     """Shows devices at Baidu, each by its ak."""
-    from tools.fleet import accounts, inventory
-
-    account = valid(accounts.baidu, profile)
     missing: list[str] = []
-    inventory.write(lambda: inventory.got(account, ak, missing.append), form, reveal)
+    _write(_inventory(profile).some(ak, missing.append), form, reveal)
     if missing:
         raise click.ClickException(f"the product has no device {', '.join(missing)}.")
+
+
+def _inventory(profile: Path | None) -> Inventory:
+    from tools.fleet.accounts import account
+    from tools.fleet.inventory import Inventory
+
+    with called_wrongly():
+        whose = account("baidu", profile)
+    return Inventory(whose, functools.partial(click.echo, err=True))
+
+
+def _write(devices: Iterator[dict[str, Any]], form: str | None, reveal: bool) -> int:
+    """Writes devices to stdout, their keys only to be revealed; returns how many there were."""
+    count = 0
+
+    def plain() -> Iterator[dict[str, Any]]:
+        nonlocal count
+        for count, device in enumerate(devices, 1):  # noqa: B007
+            yield {name: "***" if name == "sk" and not reveal else device[name] for name in device}
+
+    output.write(form, ["ak", "sk", "state", "createTime", "updateTime"], plain(), sys.stdout)
+    return count

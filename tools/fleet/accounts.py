@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muster.clouds import baidu as _baidu
-from muster.clouds import coze as _coze
-from muster.clouds import feishu as _feishu
+from muster.clouds import baidu, coze, feishu
 from muster.rsa import PrivateKey
 
 from . import profile
+
+_CLIENTS: dict[str, tuple[Callable[..., Any], str]] = {
+    "baidu": (baidu.Baidu, baidu.PRODUCTION),
+    "feishu": (feishu.Feishu, feishu.PRODUCTION),
+    "coze": (coze.Coze, coze.PRODUCTION),
+}
 
 
 @dataclass(frozen=True)
@@ -30,33 +34,28 @@ class Account:
     ca: str | None
 
 
-def baidu(path: Path | None) -> Account:
-    """Raises ValueError for what is wrong with the profile; so do the others."""
-    known = {"base_url": _baidu.PRODUCTION, **profile.load("baidu", path)}
-    ca = known.pop("ca", None)
-    scope = f"{known['base_url']} {known['fc']}/{known['pk']}"
-    return _account(_baidu.Baidu, known, scope, f"Baidu's product {known['pk']}", ca)
+def account(cloud: str, path: Path | None, channel: tuple[str, str, str | None] | None = None) -> Account:
+    """The account that a profile, or without a path the environment, has keys of.
 
+    Args:
+        channel: for Coze: the connector's id, the key of its devices, the developer's user id or None.
 
-def feishu(path: Path | None) -> Account:
-    known = {"base_url": _feishu.PRODUCTION, **profile.load("feishu", path)}
-    ca, tenant = known.pop("ca", None), known.pop("tenant_key", None)
-    whose = tenant if "token" in known else known["app_id"]
-    return _account(_feishu.Feishu, known, f"{known['base_url']} {whose}", f"Feishu's {whose}", ca)
-
-
-def coze(path: Path | None, connector_id: str, key: str, user_id: str | None) -> Account:
-    known: dict[str, Any] = {"base_url": _coze.PRODUCTION, **profile.load("coze", path)}
-    ca = known.pop("ca", None)
-    if "token" not in known:
-        known["private_key"] = PrivateKey.from_pem(known["private_key"])
-    scope = f"{known['base_url']} {connector_id} {key} {user_id or ''}"
-    return _account(_coze.Coze, known, scope, f"Coze's channel {connector_id}", ca)
-
-
-def _account(
-    kind: Callable[..., Any], known: dict[str, Any], scope: str, name: str, ca: str | None
-) -> Account:
-    client = functools.partial(kind, **known)
-    client(session=None)  # it says what it does not accept
-    return Account(client, scope, name, ca)
+    Raises:
+        ValueError: says what is wrong with the profile.
+    """
+    client, production = _CLIENTS[cloud]
+    keys: dict[str, Any] = {"base_url": production, **profile.load(cloud, path)}
+    ca, tenant = keys.pop("ca", None), keys.pop("tenant_key", None)
+    if cloud == "baidu":
+        whose, name = f"{keys['fc']}/{keys['pk']}", f"Baidu's product {keys['pk']}"
+    elif cloud == "feishu":
+        whose = tenant if "token" in keys else keys["app_id"]
+        name = f"Feishu's {whose}"
+    else:
+        assert channel
+        connector_id, key, user_id = channel
+        whose, name = f"{connector_id} {key} {user_id or ''}", f"Coze's channel {connector_id}"
+        if "token" not in keys:
+            keys["private_key"] = PrivateKey.from_pem(keys["private_key"])
+    client(session=None, **keys)  # it says what it does not accept
+    return Account(functools.partial(client, **keys), f"{keys['base_url']} {whose}", name, ca)

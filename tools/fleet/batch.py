@@ -1,200 +1,137 @@
-"""A command on a batch, from its input to its summary."""
+"""The devices of a command's CSV, checked whole before anything is sent, and sent."""
 
 import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from tools.common import rows
 
-from tools.cli.fleet import Options, called_wrongly
-
-from . import columns, output
 from . import journal as journals
-from .accounts import Account
-from .dispatcher import Run
-from .dry_run import Rehearsal
-from .journal import DONE, FAILED, SENT, UNCONFIRMED, Journal
-from .operations import Work
-from .retry import Caller, Session
-
-SHOWN = 20  # failures, or calls of a dry run, that a person sees; --json, --csv and --failed have all
-
-# What a journal's states are called.
-_WORDS = {
-    DONE: "done",
-    FAILED: "failed",
-    UNCONFIRMED: "unconfirmed",
-    SENT: "unknown",
-    None: "not sent",
-}
-_OPEN = (SENT, FAILED, UNCONFIRMED)
+from .accounts import Account, account
+from .dispatcher import Dispatcher, to_send
+from .dry_run import DryRunSession
+from .journal import DONE, SENT, UNKNOWN, Journal
+from .operations import OPERATIONS, Operation
+from .retry import Retrier
+from .session import ThreadedSession
 
 
-def carry_out(
-    command: str,
-    account: Account,
-    kind: columns.Kind,
-    make: Callable[[Caller, Any], Work],
-    file: Path,
-    options: Options,
-    agreed: Callable[[int, str], None] = lambda count, name: None,
-    together: bool = False,
-) -> None:
-    """Reads the batch, sends what is not done, tells what came of it, and exits.
+@dataclass(frozen=True)
+class Batch:
+    """The devices that a command is for.
 
-    Args:
-        make: one of work's classes, which it makes from a Caller and the account's client.
-        agreed: is asked before anything is sent; takes the number of devices, and whose they are.
-        together: all devices are sent again as long as one of them is not done.
+    path        of the journal
+    parameters  of the operation
+    todo        how many of the devices will be sent
+    again       all will, those that are done as well
     """
-    piped = str(file) == "-"
-    path = options.journal or journals.default(account.scope)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    with journals.in_words(path), contextlib.closing(Journal()) as journal:
-        with called_wrongly():
-            if piped and sys.stdin is None:
-                raise ValueError("FILE is -, and standard input is closed: pipe the CSV in, or name a file")
-            with click.open_file(str(file), "rb") as opened:
-                columns.read(opened, "standard input" if piped else str(file), kind, journal)
-            # A dry run leaves no file behind.
-            journal.open(path if path.exists() or not options.dry_run else None, account.scope, command)
-        todo = journal.count(None, *_OPEN)
-        again = together and todo > 0
-        if options.dry_run:
-            rehearse(journal, account, make, options, again, console)
-            return
-        if todo:
-            agreed(todo, account.name)
-        header = ["line", *_public(kind), "outcome", "code", "why"]
-        with failures(options.failed) as failed:
-            run = Run(journal, options.jobs, console)
-            work = make(Caller(options.rate, run.stop, run.tell), account.client(session=Session(account.ca)))
-            run.over(work, again)
-            if failed:
-                output.write("csv", header, told(journal, *_OPEN), failed)
-        if options.form:
-            output.write(options.form, [*header, *work.gives], told(journal), sys.stdout)
-        summarise(journal, run, path, sys.stderr if options.form else sys.stdout)
-        if run.stopped:
-            click.echo(f"Error: {run.stopped} The next run goes on where this one stopped.", err=True)
-        sys.exit(130 if run.interrupted else int(journal.count(None, *_OPEN) > 0))
+
+    account: Account
+    operation: type[Operation]
+    parameters: dict[str, Any]
+    journal: Journal
+    path: Path
+    todo: int
+    again: bool
+
+    @property
+    def columns(self) -> list[str]:
+        """Of outcomes()."""
+        kept = [name for name in (*self.operation.columns, *self.operation.optional) if name != "sk"]
+        return ["line", *kept, "outcome", "code", "why"]
+
+    def outcomes(self, *states: str) -> Iterator[dict[str, Any]]:
+        """The devices in these states and what became of them, without secrets."""
+        for outcome in self.journal.outcomes(*states):
+            known = {name: value for name, value in outcome.device.known.items() if name != "sk"}
+            state = "unknown" if outcome.state == SENT else outcome.state
+            record = {"device_record_id": outcome.record} if outcome.record else {}
+            yield {
+                "line": outcome.device.line,
+                **known,
+                "outcome": state,
+                "code": outcome.code,
+                "why": outcome.note,
+                **record,
+            }
+
+    def looked_up(self) -> int:
+        """How many devices the cloud is asked for first, because nobody knows whether they were sent."""
+        counts = self.journal.counts()
+        return sum(counts[state] for state in UNKNOWN) if self.operation.look else 0
+
+    def requests(self) -> Iterator[dict[str, Any]]:
+        """Each request that would be made for the rest; nothing is sent."""
+        session = DryRunSession()
+        operation = self._made(Retrier(session, None, threading.Event()), session)
+        for devices in self.journal.batches(operation.size, *to_send(operation, self.again)):
+            for _ in operation.send(devices):
+                pass
+            yield from session.requests
+            session.requests.clear()
+
+    def send(
+        self, jobs: int, rate: float | None, tell: Callable[[str], None], settled: Callable[[], None]
+    ) -> Dispatcher:
+        """Sends what is not done; see Dispatcher and Retrier. Returns how it went."""
+        dispatcher = Dispatcher(self.journal, jobs, settled)
+        session = ThreadedSession(self.account.ca)
+        operation = self._made(Retrier(session, rate, dispatcher.stop, tell), session)
+        dispatcher.work_through(operation, self.again)
+        return dispatcher
+
+    def _made(self, call: Retrier, session: ThreadedSession | DryRunSession) -> Operation:
+        return self.operation(call, self.account.client(session=session), **self.parameters)
 
 
 @contextlib.contextmanager
-def failures(path: Path | None) -> Iterator[TextIO | None]:
-    """The file for what fails, opened before the first call, so that an hour's work is not in vain."""
-    if path is None:
-        yield None
-        return
-    with called_wrongly():
-        try:
-            file = path.open("w", encoding="utf-8", newline="")
-        except OSError as e:
-            raise ValueError(f"{path} cannot be written: {e.strerror}") from None
-    with file:
-        yield file
+def opened(
+    command: str,
+    file: Path,
+    profile: Path | None,
+    path: Path | None,
+    dry_run: bool,
+    together: bool = False,
+    **parameters: Any,
+) -> Iterator[Batch]:
+    """The batch of a CSV and the account's journal.
+
+    Args:
+        file: "-" is standard input.
+        path: the journal's, by default the account's.
+        dry_run: leaves no journal behind.
+        together: all devices are sent again as long as one of them is not done.
+        parameters: of the operation.
+
+    Raises:
+        ValueError: says what is wrong with the profile, the journal, or the rows; nothing was sent.
+    """
+    operation = OPERATIONS[command]
+    whose = account(operation.cloud, profile, parameters.get("channel"))
+    path = path or journals.default(whose.scope)
+    with journals.in_words(path), contextlib.closing(Journal()) as journal:
+        _read(file, operation, journal)
+        journal.open(path if path.exists() or not dry_run else None, whose.scope, command)
+        counts = journal.counts()
+        left = counts.total() - counts[DONE]
+        again = together and left > 0
+        yield Batch(whose, operation, parameters, journal, path, counts.total() if again else left, again)
 
 
-def _public(kind: columns.Kind) -> list[str]:
-    return [column for column in (*kind.columns, *kind.optional) if column != "sk"]
+def _read(file: Path, operation: type[Operation], journal: Journal) -> None:
+    def take(line: int, texts: dict[str, str]) -> None:
+        journal.add(line, *operation.device(texts))
 
-
-def told(journal: Journal, *states: str | None) -> Iterator[dict[str, Any]]:
-    """The devices in these states and what became of them, without secrets; of all without any."""
-    for row, state, note, code, record in journal.outcomes(*states):
-        known = {name: value for name, value in row.known.items() if name != "sk"}
-        outcome = {"outcome": _WORDS[state], "code": code, "why": note or ""}
-        yield {"line": row.line, **known, **outcome, **({"device_record_id": record} if record else {})}
-
-
-def rehearse(
-    journal: Journal,
-    account: Account,
-    make: Callable[[Caller, Any], Work],
-    options: Options,
-    again: bool,
-    console: Console,
-) -> None:
-    """Shows the calls that would be made."""
-    shown: list[dict[str, Any]] = []
-    work = make(Caller(None, threading.Event()), account.client(session=Rehearsal(shown.append)))
-    unknown = journal.count(SENT, UNCONFIRMED) if work.look else 0
-    if unknown:
-        console.print(f"Looked up first, because nobody knows whether they were sent: {unknown:,}.")
-    states = [None, FAILED]
-    if not work.look:
-        states += [SENT, UNCONFIRMED]
-    if again:
-        states.append(DONE)
-    calls = 0
-
-    def calls_made() -> Iterator[dict[str, Any]]:
-        nonlocal calls
-        for batch in journal.batches(work.size, *states):
-            for _ in work.send(batch):
-                pass
-            for call in shown:
-                calls += 1
-                yield call
-            shown.clear()
-
-    made = calls_made()
-    first = made if options.form else map(_brief, islice(made, SHOWN))
-    output.write(options.form, ["method", "url", "body"], first, sys.stdout)
-    for _ in made:
-        pass
-    shown_of_them = f", of which {SHOWN} are shown" if not options.form and calls > SHOWN else ""
-    whole = "" if options.form else " --json shows all, each of them whole."
-    console.print(f"Nothing was sent; it would be {calls:,} call{'s' * (calls != 1)}{shown_of_them}.{whole}")
-
-
-def _brief(value: Any) -> Any:
-    """A call for a person: of long lists the first and the last."""
-    if isinstance(value, dict):
-        return {name: _brief(one) for name, one in value.items()}
-    if isinstance(value, list) and len(value) > 3:
-        return [_brief(value[0]), f"… {len(value):,} in all …", _brief(value[-1])]
-    return value
-
-
-def summarise(journal: Journal, run: Run, path: Path, out: TextIO) -> None:
-    """The summary for people, and the first failures."""
-    console = Console(file=out, highlight=False)
-    table = Table(show_header=False)
-    table.add_column(justify="right")
-    table.add_column()
-    done = sum(run.done.values())
-    for note, number in sorted(run.done.items()):
-        table.add_row(f"{number:,}", note, style="green")
-    counted = (
-        (journal.count(DONE) - done, f"done before, as {path} remembers", ""),
-        (journal.count(FAILED), "failed", "red"),
-        (journal.count(UNCONFIRMED), "exist, key unconfirmed", "yellow"),
-        (journal.count(SENT), "of unknown fate; the next run finds out", "yellow"),
-        (journal.count(None), "not sent", "yellow"),
-    )
-    for number, what, style in counted:
-        if number:
-            table.add_row(f"{number:,}", escape(what), style=style)
-    console.print(table)
-    if done:
-        console.print(f"{done:,} in {run.seconds:.1f} s, {done / run.seconds:,.0f} a second")
-    failed = list(islice(told(journal, *_OPEN), SHOWN))
-    if failed:
-        output.write(None, ["line", "device", "why"], map(_short, failed), out)
-        left = journal.count(*_OPEN) - len(failed)
-        if left:
-            console.print(f"{left:,} more: --failed FILE writes all.")
-
-
-def _short(one: dict[str, Any]) -> dict[str, Any]:
-    """A device for a narrow table: by its first identifier."""
-    device = next(str(one[name]) for name in (*columns.NAMES, "line") if name in one)
-    return {"line": one["line"], "device": device, "why": one["why"] or "its answer was lost"}
+    piped = str(file) == "-"
+    if piped and sys.stdin is None:
+        raise ValueError("FILE is -, and standard input is closed: pipe the CSV in, or name a file")
+    try:
+        with contextlib.nullcontext(sys.stdin.buffer) if piped else file.open("rb") as opened_file:
+            name = "standard input" if piped else str(file)
+            rows.read(opened_file, name, operation.columns, operation.optional, take, words=("label",))
+    except ValueError as e:
+        raise ValueError(f"{e}\nNothing was sent.") from None

@@ -1,4 +1,4 @@
-"""A run over a batch: several calls at once, each device's outcome into the journal."""
+"""Several calls at once over the devices of a journal, and each device's outcome into it."""
 
 import os
 import signal
@@ -9,23 +9,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
-
-from .journal import ABSENT, DONE, FAILED, SENT, UNCONFIRMED, Journal, Outcome, Row
-from .operations import Work
-from .remedies import sentence
-from .retry import Failed
+from .journal import DONE, FAILED, NOT_SENT, UNKNOWN, BatchDevice, DeviceOutcome, Journal
+from .operations import Operation
+from .retry import CallFailed
 
 # So many calls in a row failed for no reason of their devices': it is not the devices.
 BREAKER = 5
@@ -33,18 +19,14 @@ BREAKER = 5
 # Devices whose fate is looked up in one step: a kill costs the answers of a step.
 LOOKS = 10
 
-Step = Callable[[list[Row]], Iterator[Outcome]]
+Step = Callable[[list[BatchDevice]], Iterator[DeviceOutcome]]
+UnderWay = dict[Future[tuple[list[DeviceOutcome], CallFailed | None]], list[BatchDevice]]
 
 
-class Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        # Over the whole run: batches come in leaps.
-        elapsed = task.finished_time or task.elapsed
-        return Text(f"{task.completed / elapsed:,.0f}/s" if elapsed and task.completed else "")
-
-
-class Run:
+class Dispatcher:
     """Works through the devices of a journal that are not done.
+
+    settled() hears of each device that is over.
 
     Attributes:
         stop: ends the run as soon as may be.
@@ -54,61 +36,38 @@ class Run:
         seconds: how long it took.
     """
 
-    def __init__(self, journal: Journal, jobs: int, console: Console) -> None:
-        self._journal, self._jobs = journal, jobs
+    def __init__(self, journal: Journal, jobs: int, settled: Callable[[], None]) -> None:
         self.stop = threading.Event()
         self.stopped: str | None = None
         self.interrupted = False
         self.done: Counter[str] = Counter()
         self.seconds = 0.0
-        self._progress = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            Rate(),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.description}", markup=True),
-            console=console,
-        )
-        self._task = self._progress.add_task("", total=None)
+        self._journal, self._jobs, self._settled = journal, jobs, settled
         self._strange = 0
 
-    def tell(self, text: str) -> None:
-        """Shows a sentence beside the bar; from any thread."""
-        self._progress.update(self._task, description=escape(text))
-
-    def over(self, work: Work, again: bool = False) -> None:
+    def work_through(self, operation: Operation, again: bool) -> None:
         """Sends what is not done; with `again` what is done as well."""
-        fresh, unknown = [None, FAILED], [SENT, UNCONFIRMED]
-        if again:
-            fresh.append(DONE)
-        total = self._journal.count(*fresh, *unknown)
-        if not total:
-            return
-        self._progress.update(self._task, total=total)
         began = time.monotonic()
         before = signal.signal(signal.SIGINT, self._interrupt)
         try:
-            with self._progress:
-                if work.look:
-                    self._through(self._journal.batches(LOOKS, *unknown), looking(work.look))
-                else:
-                    fresh += unknown
-                self._through(self._journal.batches(work.size, *fresh), work.send)
+            if operation.look:
+                self._through(self._journal.batches(LOOKS, *UNKNOWN), _looking(operation.look))
+            self._through(self._journal.batches(operation.size, *to_send(operation, again)), operation.send)
         finally:
             signal.signal(signal.SIGINT, before)
         self.seconds = time.monotonic() - began
 
-    def _through(self, batches: Iterator[list[Row]], step: Step) -> None:
-        under_way: dict[Future[tuple[list[Outcome], Failed | None]], list[Row]] = {}
+    def _through(self, batches: Iterator[list[BatchDevice]], step: Step) -> None:
+        under_way: UnderWay = {}
         with ThreadPoolExecutor(self._jobs) as pool:
             try:
                 while True:
                     if not self.stop.is_set():
                         begun = list(islice(batches, self._jobs - len(under_way)))
-                        for rows in begun:
-                            self._journal.sent(rows)
+                        for devices in begun:
+                            self._journal.sent(devices)
                         self._journal.commit()
-                        under_way |= {pool.submit(_outcomes, step, rows): rows for rows in begun}
+                        under_way |= {pool.submit(_outcomes, step, devices): devices for devices in begun}
                     if not under_way:
                         break
                     # Windows does not hear Ctrl-C in a wait without an end.
@@ -128,29 +87,24 @@ class Run:
         self.interrupted = True
         self._end("interrupted.")
 
-    def _settle(self, finished: set, under_way: dict) -> None:
+    def _settle(self, finished: set[Future], under_way: UnderWay) -> None:
         for future in finished:
-            rows = under_way.pop(future)
+            devices = under_way.pop(future)
             outcomes, failed = future.result()
-            for outcome in outcomes:
-                self._keep(outcome)
+            over = [outcome for outcome in outcomes if outcome.state != NOT_SENT]
+            self._journal.record(over)
+            self._journal.forget(outcome.device for outcome in outcomes if outcome.state == NOT_SENT)
+            self.done.update(outcome.note for outcome in over if outcome.state == DONE)
+            for _ in over:
+                self._settled()
             if failed:
                 if not failed.doubt:
-                    settled = {outcome.row.line for outcome in outcomes}
-                    self._journal.forget([row for row in rows if row.line not in settled])
-                self._end(sentence(failed.error))
+                    told = {outcome.device.line for outcome in outcomes}
+                    self._journal.forget(device for device in devices if device.line not in told)
+                self._end(str(failed))
             self._watch(outcomes)
 
-    def _keep(self, outcome: Outcome) -> None:
-        if outcome.state == ABSENT:
-            self._journal.forget([outcome.row])
-            return
-        self._journal.record(outcome)
-        if outcome.state == DONE:
-            self.done[outcome.note] += 1
-        self._progress.advance(self._task)
-
-    def _watch(self, outcomes: list[Outcome]) -> None:
+    def _watch(self, outcomes: list[DeviceOutcome]) -> None:
         """Ends the run when nothing but strange failures comes back."""
         if any(not outcome.strange for outcome in outcomes):
             self._strange = 0
@@ -165,20 +119,26 @@ class Run:
         self.stop.set()
 
 
-def looking(look: Callable[[Row], Outcome | None]) -> Step:
-    def step(rows: list[Row]) -> Iterator[Outcome]:
-        for row in rows:
-            yield look(row) or Outcome(row, ABSENT)
+def to_send(operation: Operation, again: bool) -> tuple[str, ...]:
+    """The states in which a device is sent; of the others the cloud is asked first, or they are done."""
+    unknown = () if operation.look else UNKNOWN
+    return (NOT_SENT, FAILED, *unknown, *((DONE,) if again else ()))
+
+
+def _looking(look: Callable[[BatchDevice], DeviceOutcome | None]) -> Step:
+    def step(devices: list[BatchDevice]) -> Iterator[DeviceOutcome]:
+        for device in devices:
+            yield look(device) or DeviceOutcome(device, NOT_SENT)
 
     return step
 
 
-def _outcomes(step: Step, rows: list[Row]) -> tuple[list[Outcome], Failed | None]:
+def _outcomes(step: Step, devices: list[BatchDevice]) -> tuple[list[DeviceOutcome], CallFailed | None]:
     """A step's outcomes, as far as it came, and what ended it."""
     outcomes = []
     try:
-        for outcome in step(rows):
+        for outcome in step(devices):
             outcomes.append(outcome)
-    except Failed as e:
+    except CallFailed as e:
         return outcomes, e
     return outcomes, None

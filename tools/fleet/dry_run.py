@@ -1,7 +1,6 @@
-"""A dry run: a session that shows each request, and sends none."""
+"""A dry run: a session that keeps each request, and sends none."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 # Good news from every cloud in one.
@@ -16,23 +15,27 @@ _ANSWER = {
 }
 
 
-class Rehearsal:
-    """In place of a Session; `shown` is handed method, url and body, the secrets in it masked."""
+class DryRunSession:
+    """In place of a ThreadedSession, and its own answer to every request.
 
-    def __init__(self, shown: Callable[[dict[str, Any]], None]) -> None:
-        self._shown = shown
+    requests   method, url and body of each, the secrets in it masked
+    """
 
-    def request(self, method: str, url: str, data: bytes | None = None, **more: Any) -> "Rehearsal":
+    ahead = 0
+    status_code = 200
+    headers = None
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+
+    def request(self, method: str, url: str, data: bytes | None = None, **more: Any) -> "DryRunSession":
         body = json.loads(data) if data else None
         if body and "app_secret" in body:
             body["app_secret"] = "***"
         if body and "devices" in body:
             body["devices"] = [pair.partition(",")[0] + ",***" for pair in body["devices"]]
-        self._shown({"method": method, "url": url, "body": body})
+        self.requests.append({"method": method, "url": url, "body": body})
         return self
-
-    status_code = 200
-    headers = None
 
     def json(self) -> dict[str, Any]:
         return _ANSWER

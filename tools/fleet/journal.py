@@ -13,6 +13,7 @@ import os
 import re
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +21,16 @@ from typing import Any
 
 from tools.common.paths import state_folder
 
-# States. A device without one has not been sent.
-SENT, DONE, FAILED, UNCONFIRMED = "sent", "done", "failed", "unconfirmed"
-
-# Never written: looked up, and not there, so that it can be sent.
-ABSENT = "absent"
+# States. NOT_SENT is never written: the journal has nothing about such a device.
+NOT_SENT, SENT, DONE, FAILED, UNCONFIRMED = "not sent", "sent", "done", "failed", "unconfirmed"
+UNKNOWN = (SENT, UNCONFIRMED)  # the cloud may have done what was asked
 
 _OURS = 0x6D757374  # "must", in SQLite's field for whose file it is
 
 _BATCH = """
 PRAGMA main.journal_mode = OFF;
 PRAGMA main.synchronous = OFF;
-CREATE TABLE main.row (line INTEGER PRIMARY KEY, device TEXT UNIQUE, digest TEXT, known TEXT);
+CREATE TABLE main.row (line INTEGER PRIMARY KEY, device TEXT, digest TEXT, known TEXT);
 CREATE TABLE main.name (name TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID;
 """
 _JOURNAL = """
@@ -47,6 +46,7 @@ _JOINED = """
 FROM main.row LEFT JOIN journal.outcome
 ON outcome.run = ? AND outcome.device = row.device AND outcome.digest = row.digest
 """
+_STATE = f"ifnull(state, '{NOT_SENT}')"
 
 # What undoes a command's effect: a device that was enabled since can be disabled once more.
 _UNDOES = {
@@ -56,6 +56,8 @@ _UNDOES = {
     "disable": ("enable",),
 }
 
+_encode = json.JSONEncoder(sort_keys=True).encode  # json.dumps would make one for each device
+
 
 def default(scope: str) -> Path:
     """The account's journal."""
@@ -64,19 +66,19 @@ def default(scope: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Row:
+class BatchDevice:
     """A device of the batch: its line in the input, its name in the journal, what is known of it."""
 
     line: int
-    device: str
+    name: str
     known: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DeviceOutcome:
     """What became of a device. `strange`: for a reason that may have nothing to do with it."""
 
-    row: Row
+    device: BatchDevice
     state: str
     note: str = ""
     code: str | None = None
@@ -88,22 +90,20 @@ class Journal:
     """First takes the batch with add(), then remembers what becomes of it, once it is open()."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None, timeout=0.5)
+        self._db = sqlite3.connect("", timeout=0.5)
         self._db.executescript(_BATCH)
-        self._db.execute("BEGIN")
 
-    def add(self, line: int, names: list[str], known: dict[str, Any]) -> int | None:
-        """Adds a device to the batch; or returns the line of one that has a name of its names."""
-        for name in names:
-            earlier = self._value("SELECT line FROM main.name WHERE name = ?", name)
-            if earlier:
-                return earlier
-        self._db.executemany("INSERT INTO main.name VALUES (?, ?)", ((name, line) for name in names))
-        text = json.dumps(known, sort_keys=True)
+    def add(self, line: int, names: list[str], known: dict[str, Any]) -> None:
+        """Adds a device to the batch. Raises ValueError if one of its names is another's."""
+        try:
+            self._db.executemany("INSERT INTO main.name VALUES (?, ?)", [(name, line) for name in names])
+        except sqlite3.IntegrityError:
+            either = ",".join("?" * len(names))
+            earlier = self._value(f"SELECT min(line) FROM main.name WHERE name IN ({either})", *names)
+            raise ValueError(f"the same device as in line {earlier}") from None
+        text = _encode(known)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        values = (line, " ".join(names), digest, text)
-        self._db.execute("INSERT INTO main.row VALUES (?, ?, ?, ?)", values)
-        return None
+        self._db.execute("INSERT INTO main.row VALUES (?, ?, ?, ?)", (line, " ".join(names), digest, text))
 
     def open(self, path: Path | None, scope: str, command: str) -> None:
         """Opens the journal, in memory without a path.
@@ -113,7 +113,7 @@ class Journal:
         Raises:
             ValueError: the file is another program's, damaged or in use, or cannot be written.
         """
-        self._commit_if_any()
+        self._db.commit()
         try:
             if path == default(scope):
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,8 +133,8 @@ class Journal:
             self._db.execute(f"PRAGMA journal.application_id = {_OURS}")
             self._db.executescript(_JOURNAL)
             self._run = self._run_of(scope, command)
-        self._undone = [self._run_of(scope, other) for other in _UNDOES.get(command, ())]
-        self._db.execute("BEGIN")
+            self._undone = [self._run_of(scope, other) for other in _UNDOES.get(command, ())]
+            self._db.commit()
 
     def _check_ours(self, path: Path | None) -> None:
         tables = self._value("SELECT count(*) FROM journal.sqlite_master")
@@ -148,81 +148,70 @@ class Journal:
         self._db.execute("INSERT OR IGNORE INTO journal.run (scope, command) VALUES (?, ?)", (scope, command))
         return self._value("SELECT id FROM journal.run WHERE scope = ? AND command = ?", scope, command)
 
-    def count(self, *states: str | None) -> int:
-        """How many devices of the batch are in one of these states; None is "not sent"."""
-        return self._value(f"SELECT count(*) {_JOINED} WHERE {_among(states)}", self._run)
+    def counts(self) -> Counter[str]:
+        """How many devices of the batch are in each state."""
+        return Counter(
+            dict(self._db.execute(f"SELECT {_STATE}, count(*) {_JOINED} GROUP BY 1", (self._run,)))
+        )
 
-    def batches(self, size: int, *states: str | None) -> Iterator[list[Row]]:
+    def batches(self, size: int, *states: str) -> Iterator[list[BatchDevice]]:
         """The devices that are in one of these states, at most `size` at a time, by line.
 
         Each time it looks anew: what has changed its state behind its back does not matter.
         """
-        wanted = f"SELECT line, row.device, known {_JOINED} WHERE row.line > ? AND {_among(states)}"
-        line = 0
-        while True:
-            found = self._db.execute(f"{wanted} ORDER BY line LIMIT ?", (self._run, line, size)).fetchall()
-            if not found:
-                return
-            line = found[-1][0]
-            yield [Row(at, device, json.loads(known)) for at, device, known in found]
+        found = self.outcomes(*states, most=size)
+        while devices := [outcome.device for outcome in found]:
+            yield devices
+            found = self.outcomes(*states, most=size, after=devices[-1].line)
 
-    def sent(self, rows: Iterable[Row]) -> None:
-        """These are about to be sent; commit() before they are."""
-        self._write((row, SENT, "", None, None) for row in rows)
-        for run in self._undone:
-            self._db.executemany(
-                "DELETE FROM journal.outcome WHERE run = ? AND device = ?",
-                ((run, row.device) for row in rows),
-            )
-
-    def record(self, outcome: Outcome) -> None:
-        self._write([(outcome.row, outcome.state, outcome.note, outcome.code, outcome.record)])
-
-    def forget(self, rows: Iterable[Row]) -> None:
-        """These have certainly not been taken."""
-        self._db.executemany(
-            "DELETE FROM journal.outcome WHERE run = ? AND device = ?",
-            ((self._run, row.device) for row in rows),
+    def outcomes(self, *states: str, most: int = -1, after: int = 0) -> Iterator[DeviceOutcome]:
+        """What became of the devices that are in one of these states, of all without any, by line."""
+        states = states or (NOT_SENT, SENT, DONE, FAILED, UNCONFIRMED)
+        query = (
+            f"SELECT line, row.device, known, {_STATE}, note, code, record {_JOINED}"
+            f"WHERE line > ? AND {_STATE} IN ({','.join('?' * len(states))}) ORDER BY line LIMIT ?"
         )
+        found = self._db.execute(query, (self._run, after, *states, most))
+        for line, name, known, state, note, code, record in found:
+            device = BatchDevice(line, name, json.loads(known))
+            yield DeviceOutcome(device, state, note or "", code, record)
 
-    def _write(self, outcomes: Iterable[tuple[Any, ...]]) -> None:
+    def sent(self, devices: list[BatchDevice]) -> None:
+        """These are about to be sent; commit() before they are."""
+        self.record(DeviceOutcome(device, SENT) for device in devices)
+        for run in self._undone:
+            self._forget(run, devices)
+
+    def record(self, outcomes: Iterable[DeviceOutcome]) -> None:
+        now = int(time.time())
         self._db.executemany(
             "INSERT OR REPLACE INTO journal.outcome "
             "SELECT ?, device, digest, ?, ?, ?, ?, ? FROM main.row WHERE line = ?",
             (
-                (self._run, state, note, code, record, int(time.time()), row.line)
-                for row, state, note, code, record in outcomes
+                (self._run, one.state, one.note, one.code, one.record, now, one.device.line)
+                for one in outcomes
             ),
         )
 
-    def commit(self) -> None:
-        """Nothing that was written before this is lost by a kill."""
-        self._commit_if_any()
-        self._db.execute("BEGIN")
+    def forget(self, devices: Iterable[BatchDevice]) -> None:
+        """The cloud certainly has not taken these."""
+        self._forget(self._run, devices)
 
-    def outcomes(self, *states: str | None) -> Iterator[tuple[Row, str | None, str, str | None, str | None]]:
-        """Row, state, note, code and record of the devices in these states; of all without any."""
-        query = f"SELECT line, row.device, known, state, note, code, record {_JOINED}"
-        if states:
-            query += f" WHERE {_among(states)}"
-        for line, device, known, *rest in self._db.execute(f"{query} ORDER BY line", (self._run,)):
-            yield (Row(line, device, json.loads(known)), *rest)
+    def _forget(self, run: int, devices: Iterable[BatchDevice]) -> None:
+        self._db.executemany(
+            "DELETE FROM journal.outcome WHERE run = ? AND device = ?", ((run, one.name) for one in devices)
+        )
+
+    def commit(self) -> None:
+        """No kill undoes what was written before this."""
+        self._db.commit()
 
     def close(self) -> None:
-        self._commit_if_any()
+        self._db.commit()
         self._db.close()
 
-    def _commit_if_any(self) -> None:
-        if self._db.in_transaction:
-            self._db.execute("COMMIT")
-
     def _value(self, query: str, *parameters: Any) -> Any:
-        found = self._db.execute(query, parameters).fetchone()
-        return found[0] if found else None
-
-
-def _among(states: Iterable[str | None]) -> str:
-    return "(" + " OR ".join("state IS NULL" if s is None else f"state = '{s}'" for s in states) + ")"
+        return self._db.execute(query, parameters).fetchone()[0]
 
 
 @contextlib.contextmanager
@@ -231,13 +220,11 @@ def in_words(path: Path | None) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as e:
-        raise ValueError(_trouble(path, str(e))) from None
-
-
-def _trouble(path: Path | None, said: str) -> str:
-    if "malformed" in said or "not a database" in said:
-        return (
-            f"{path} is no journal of fleet's, or damaged ({said}): delete it to begin anew, "
-            "or name another with --journal FILE"
-        )
-    return f"the journal {path} cannot be used: {'another run is using it' if 'locked' in said else said}"
+        said = str(e)
+        if "malformed" in said or "not a database" in said:
+            raise ValueError(
+                f"{path} is no journal of fleet's, or damaged ({said}): delete it to begin anew, "
+                "or name another with --journal FILE"
+            ) from None
+        trouble = "another run is using it" if "locked" in said else said
+        raise ValueError(f"the journal {path} cannot be used: {trouble}") from None

@@ -1,215 +1,272 @@
-"""What each command does with its devices, as generators of outcomes.
+"""What each command on a batch does with its devices: what it reads of them, and how it sends them."""
 
-A generator raises Failed when the whole run has to end. Devices that it has said nothing of
-by then were not taken, unless the Failed is in doubt.
-"""
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from collections.abc import Iterator
+from muster.clouds import baidu, feishu
 
-from muster.clouds.baidu import MAX_IMPORT, Baidu
-from muster.clouds.coze import Coze
-from muster.clouds.feishu import Feishu
-
-from .journal import DONE, FAILED, SENT, UNCONFIRMED, Outcome, Row
-from .remedies import advice, fatal, sentence, strange
-from .retry import TROUBLE, Caller, Failed, uncertain
+from .journal import DONE, FAILED, SENT, UNCONFIRMED, BatchDevice, DeviceOutcome
+from .remedies import fatal, remedy, strange
+from .retry import CallFailed, Retrier
+from .session import FAULTS, uncertain
 
 _MALFORMED, _DUPLICATE, _ABSENT = "5", "7", "11"  # Baidu's codes
 _EXISTS = "1785010"  # Feishu's
 
 
-def refused(row: Row, failed: Failed) -> Outcome:
+class Operation:
+    """A command on devices of one cloud, some in a call.
+
+    command, cloud     the command's name; the cloud that its profile is for
+    columns, optional  those that must be, and may be, in the header of the CSV
+    shown_by           the columns by which a person knows a device, the best first
+    gives              what its outcomes have besides, for programs
+    size               devices in one call
+    """
+
+    command, cloud = "", "baidu"
+    columns: tuple[str, ...] = ("ak",)
+    optional: tuple[str, ...] = ()
+    shown_by: tuple[str, ...] = ("ak",)
+    gives: tuple[str, ...] = ()
+    size = 1
+    # What the cloud says of a device of which nobody knows whether it was sent, None if it was not; in place
+    # of a function None where the cloud cannot be asked.
+    look: Callable[[BatchDevice], DeviceOutcome | None] | None = None
+
+    def __init__(self, call: Retrier, cloud: Any) -> None:
+        self._call, self._cloud = call, cloud
+
+    @classmethod
+    def device(cls, texts: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
+        """A row's device: its names, none of which another has, and what is known. Raises ValueError."""
+        raise NotImplementedError
+
+    def send(self, devices: list[BatchDevice]) -> Iterator[DeviceOutcome]:
+        """Yields what becomes of the devices.
+
+        Raises CallFailed when the whole run has to end: devices that it has said nothing of by then were
+        not taken, unless the CallFailed is in doubt.
+        """
+        raise NotImplementedError
+
+
+def refused(device: BatchDevice, failed: CallFailed) -> DeviceOutcome:
     """The outcome for a device with which only this one call failed; else raises."""
-    error = failed.error
-    if fatal(error):
+    if fatal(failed.error):
         raise failed
     # In doubt it stays "sent", and the next run finds out.
     state = SENT if failed.doubt else FAILED
-    return Outcome(row, state, sentence(error), failed.code, strange=strange(error))
+    return DeviceOutcome(device, state, str(failed), failed.code, strange=strange(failed.error))
 
 
-class Import:
+def in_doubt(failed: CallFailed) -> CallFailed:
+    return CallFailed(failed.error, True, str(failed))
+
+
+class ImportDevices(Operation):
     """Devices into Baidu, up to 1000 in a call."""
 
-    size = MAX_IMPORT
-    gives: tuple[str, ...] = ()
+    command, columns, size = "import", ("ak", "sk"), baidu.MAX_IMPORT
 
-    def __init__(self, call: Caller, cloud: Baidu) -> None:
-        self._call, self._cloud = call, cloud
+    @classmethod
+    def device(cls, texts: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
+        baidu.row(texts["ak"], texts["sk"])
+        return [texts["ak"]], texts
 
-    def send(self, rows: list[Row]) -> Iterator[Outcome]:
-        left, doubt = rows, False
-        found: list[Outcome] = []
+    def send(self, devices: list[BatchDevice]) -> Iterator[DeviceOutcome]:
+        left, doubt = devices, False
+        found: list[DeviceOutcome] = []
 
         def attempt() -> None:
             nonlocal left, doubt
             if doubt:
                 # An answer was lost. What has arrived shall not be sent again.
-                seen = [(row, self.look(row)) for row in left]
-                found.extend(outcome for _, outcome in seen if outcome)
-                left, doubt = [row for row, outcome in seen if not outcome], False
+                there, left = self._sort(left)
+                found.extend(there)
+                doubt = False
             if left:
                 try:
-                    self._cloud.import_devices([(row.known["ak"], row.known["sk"]) for row in left])
-                except TROUBLE as e:
+                    self._cloud.import_devices([(one.known["ak"], one.known["sk"]) for one in left])
+                except FAULTS as e:
                     doubt = uncertain(e)
                     raise
 
         failed = None
         try:
             self._call(attempt)
-        except Failed as e:
-            failed = Failed(e.error, doubt)
+        except CallFailed as e:
+            failed = CallFailed(e.error, doubt, str(e))
         yield from found
         if failed is None:
-            yield from (Outcome(row, DONE, "imported") for row in left)
+            yield from (DeviceOutcome(device, DONE, "imported") for device in left)
         elif failed.code in (_MALFORMED, _DUPLICATE):
             yield from self._blame(left, failed)
-        elif fatal(failed.error):
-            raise failed
         else:
-            yield from (refused(row, failed) for row in left)
+            yield from [refused(device, failed) for device in left]
 
-    def _blame(self, rows: list[Row], failed: Failed) -> Iterator[Outcome]:
+    def _sort(self, devices: list[BatchDevice]) -> tuple[list[DeviceOutcome], list[BatchDevice]]:
+        """The outcomes of those that are there, and those that are not."""
+        looks = [(device, self.look(device)) for device in devices]
+        return [seen for _, seen in looks if seen], [device for device, seen in looks if not seen]
+
+    def _blame(self, devices: list[BatchDevice], failed: CallFailed) -> Iterator[DeviceOutcome]:
         """Finds the devices for which all were refused, and imports the others."""
         try:
-            if len(rows) == 1:
-                yield self._blamed(rows[0], failed)
-            elif failed.code == _DUPLICATE and self.look(rows[0]) and self.look(rows[-1]):
+            if len(devices) == 1:
+                yield self._blamed(devices[0], failed)
+            elif failed.code == _DUPLICATE and self.look(devices[0]) and self.look(devices[-1]):
                 # Probably all are there, as when a journal was lost: asking takes less than dividing.
-                found = [(row, self.look(row)) for row in rows]
-                yield from (outcome for _, outcome in found if outcome)
-                absent = [row for row, outcome in found if not outcome]
+                there, absent = self._sort(devices)
+                yield from there
                 if absent:
                     yield from self.send(absent)
             else:
-                middle = len(rows) // 2
-                yield from self.send(rows[:middle])
-                yield from self.send(rows[middle:])
-        except Failed as e:
+                middle = len(devices) // 2
+                yield from self.send(devices[:middle])
+                yield from self.send(devices[middle:])
+        except CallFailed as e:
             # Nothing says that a refused import has imported none.
-            raise Failed(e.error, True) from None
+            raise in_doubt(e) from None
 
-    def _blamed(self, row: Row, failed: Failed) -> Outcome:
+    def _blamed(self, device: BatchDevice, failed: CallFailed) -> DeviceOutcome:
         if failed.code != _DUPLICATE:
-            return refused(row, failed)
-        note = f"Baidu says that this ak is there, and does not show it. {advice(failed.error)}"
-        return self.look(row) or Outcome(row, FAILED, note, _DUPLICATE)
+            return refused(device, failed)
+        note = f"Baidu says that this ak is there, and does not show it. {remedy(failed.error)}"
+        return self.look(device) or DeviceOutcome(device, FAILED, note, _DUPLICATE)
 
-    def look(self, row: Row) -> Outcome | None:
-        """What get() says of it; None if it is not there."""
+    def look(self, device: BatchDevice) -> DeviceOutcome | None:
         try:
-            device = self._call(self._cloud.get, row.known["ak"])
-        except Failed as e:
+            key = self._call(self._cloud.get, device.known["ak"]).get("sk")
+        except CallFailed as e:
             if e.code == _ABSENT:
                 return None
-            raise Failed(e.error, True) from e
-        return _compared(row, device.get("sk"))
-
-
-def _compared(row: Row, key: object) -> Outcome:
-    """A device that is there: with this row's key, with another, or nobody can tell."""
-    if key == row.known["sk"]:
-        return Outcome(row, DONE, "was there with this sk")
-    # A key may be shown as stars, or not at all.
-    if not isinstance(key, str) or not key or "*" in key:
-        return Outcome(
-            row,
-            UNCONFIRMED,
-            "exists, key unconfirmed: Baidu does not show its sk. See whether the device can call.",
-            _DUPLICATE,
-        )
-    return Outcome(
-        row,
-        FAILED,
-        "a device with this ak is there, with another sk. Give this one an ak that no other has, or "
-        "correct its sk in the input.",
-        _DUPLICATE,
-    )
-
-
-class Change:
-    """One of Baidu's devices at a time: enable, disable or delete."""
-
-    size = 1
-    gives: tuple[str, ...] = ()
-
-    def __init__(self, call: Caller, cloud: Baidu, command: str) -> None:
-        self._call, self._cloud, self._command = call, cloud, command
-        self._change = getattr(cloud, command)
-
-    def send(self, rows: list[Row]) -> Iterator[Outcome]:
-        for row in rows:
-            try:
-                self._call(self._change, row.known["ak"])
-            except Failed as e:
-                # An answer was lost, and the second attempt finds nothing left to delete.
-                if self._command == "delete" and e.code == _ABSENT and e.doubt:
-                    yield Outcome(row, DONE, "deleted")
-                else:
-                    yield refused(row, e)
-            else:
-                yield Outcome(row, DONE, self._command + "d")
-
-    def look(self, row: Row) -> Outcome | None:
-        """Whether it happened to a device of which nobody knows; None if it did not."""
-        try:
-            banned = self._call(self._cloud.get, row.known["ak"]).get("state") == "BAN"
-        except Failed as e:
-            if e.code != _ABSENT:
-                raise Failed(e.error, True) from e
-            happened = self._command == "delete"
+            raise in_doubt(e) from e
+        if key == device.known["sk"]:
+            return DeviceOutcome(device, DONE, "was there with this sk")
+        # A key may be shown as stars, or not at all.
+        if not isinstance(key, str) or not key or "*" in key:
+            state = UNCONFIRMED
+            note = "exists, key unconfirmed: Baidu does not show its sk. See whether the device can call."
         else:
-            happened = self._command != "delete" and banned == (self._command == "disable")
-        return Outcome(row, DONE, self._command + "d") if happened else None
+            state = FAILED
+            note = (
+                "a device with this ak is there, with another sk. Give this one an ak that no other has, or "
+                "correct its sk in the input."
+            )
+        return DeviceOutcome(device, state, note, _DUPLICATE)
 
 
-class Register:
+class ChangeDevices(Operation):
+    """One of Baidu's devices at a time."""
+
+    @classmethod
+    def device(cls, texts: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
+        baidu.row(texts["ak"], "-")  # what could not be imported cannot be there
+        return [texts["ak"]], texts
+
+    def send(self, devices: list[BatchDevice]) -> Iterator[DeviceOutcome]:
+        for device in devices:
+            try:
+                self._call(getattr(self._cloud, self.command), device.known["ak"])
+            except CallFailed as e:
+                # An answer was lost, and the second attempt finds nothing left to delete.
+                if self.command == "delete" and e.code == _ABSENT and e.doubt:
+                    yield self._done(device)
+                else:
+                    yield refused(device, e)
+            else:
+                yield self._done(device)
+
+    def look(self, device: BatchDevice) -> DeviceOutcome | None:
+        try:
+            banned = self._call(self._cloud.get, device.known["ak"]).get("state") == "BAN"
+        except CallFailed as e:
+            if e.code != _ABSENT:
+                raise in_doubt(e) from e
+            happened = self.command == "delete"
+        else:
+            happened = self.command != "delete" and banned == (self.command == "disable")
+        return self._done(device) if happened else None
+
+    def _done(self, device: BatchDevice) -> DeviceOutcome:
+        return DeviceOutcome(device, DONE, self.command + "d")
+
+
+class EnableDevices(ChangeDevices):
+    command = "enable"
+
+
+class DisableDevices(ChangeDevices):
+    command = "disable"
+
+
+class DeleteDevices(ChangeDevices):
+    command = "delete"
+
+
+class RegisterDevices(Operation):
     """Device records in Feishu, one in a call. One that is sent twice "exists"."""
 
-    size = 1
-    look = None
+    command, cloud = "register", "feishu"
+    columns = ("device_system", "device_ownership", "device_status")
+    optional = shown_by = feishu.IDENTITY
     gives = ("device_record_id",)
 
-    def __init__(self, call: Caller, cloud: Feishu) -> None:
-        self._call, self._cloud = call, cloud
+    @classmethod
+    def device(cls, texts: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
+        for name in cls.columns:
+            if not texts[name].isdecimal():
+                raise ValueError(f"{name} is a number, unlike {texts[name]!r}")
+        numbers = {name: int(texts[name]) for name in cls.columns}
+        body = feishu.record(**numbers, **{name: texts.get(name, "") for name in cls.optional})
+        # A MAC may be that of a dock or an adapter, and go from one computer to the next.
+        own = [name for name in feishu.IDENTITY if name in body and name != "mac_address"]
+        return [f"{body['device_system']}/{name}/{body[name]}" for name in own], body
 
-    def send(self, rows: list[Row]) -> Iterator[Outcome]:
-        for row in rows:
+    def send(self, devices: list[BatchDevice]) -> Iterator[DeviceOutcome]:
+        for device in devices:
             try:
-                record = self._call(lambda known: self._cloud.create_device(**known), row.known)
-            except Failed as e:
+                record = self._call(lambda known: self._cloud.create_device(**known), device.known)
+            except CallFailed as e:
                 if e.code == _EXISTS:
                     # After a lost answer it is ours, and its record's id went with the answer.
-                    yield Outcome(row, DONE, "registered" if e.doubt else "was there", _EXISTS)
+                    yield DeviceOutcome(device, DONE, "registered" if e.doubt else "was there", _EXISTS)
                 else:
-                    yield refused(row, e)
+                    yield refused(device, e)
             else:
-                yield Outcome(row, DONE, "registered", record=record)
+                yield DeviceOutcome(device, DONE, "registered", record=record)
 
 
-class Bind:
+class BindDevices(Operation):
     """Devices to a channel of Coze's. Binding one again changes nothing."""
 
-    look = None
-    gives: tuple[str, ...] = ()
+    command, cloud = "bind", "coze"
+    columns, shown_by = ("label", "value"), ("value",)
 
-    def __init__(
-        self, call: Caller, cloud: Coze, connector_id: str, key: str, user_id: str | None, size: int
-    ) -> None:
-        self._call, self._cloud = call, cloud
-        self._where = connector_id, key, user_id
-        self.size = size
+    def __init__(self, call: Retrier, cloud: Any, channel: tuple[str, str, str | None], size: int) -> None:
+        super().__init__(call, cloud)
+        self.size, self._channel = size, channel
 
-    def send(self, rows: list[Row]) -> Iterator[Outcome]:
-        connector_id, key, user_id = self._where
-        pairs = [(row.known["label"], row.known["value"]) for row in rows]
+    @classmethod
+    def device(cls, texts: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
+        for name in cls.columns:
+            if not texts[name]:
+                raise ValueError(f"{name} is empty")
+        return [texts["value"]], texts
+
+    def send(self, devices: list[BatchDevice]) -> Iterator[DeviceOutcome]:
+        connector_id, key, user_id = self._channel
+        pairs = [(one.known["label"], one.known["value"]) for one in devices]
         try:
             self._call(self._cloud.bind_devices, connector_id, pairs, key, user_id)
-        except Failed as e:
-            yield from [refused(row, e) for row in rows]
+        except CallFailed as e:
+            yield from [refused(device, e) for device in devices]
         else:
-            yield from (Outcome(row, DONE, "bound") for row in rows)
+            yield from (DeviceOutcome(device, DONE, "bound") for device in devices)
 
 
-Work = Import | Change | Register | Bind
+OPERATIONS: dict[str, type[Operation]] = {
+    one.command: one
+    for one in (ImportDevices, EnableDevices, DisableDevices, DeleteDevices, RegisterDevices, BindDevices)
+}
