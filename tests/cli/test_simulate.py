@@ -1,5 +1,6 @@
 """The herd: what is simulated is what the agent does, and nothing is lost in counting it."""
 
+import contextlib
 import functools
 import json
 import random
@@ -15,12 +16,13 @@ from muster.errors import TransportError
 from muster.schedule import Schedule
 
 from tools.cli.simulate import simulate
-from tools.simulate import load as herd
+from tools.simulate import load as loads
 from tools.simulate import picture
 
 START = 1795305600
-WORLD = herd.World(days=2, off=12 * 3600, on=17 * 3600, share=0.5)
-FIXED, _, MUSTER = herd.STRATEGIES
+OUTAGE = loads.Outage(days=2, off=12 * 3600, on=17 * 3600, share=0.5)
+FOUR_HOURS = loads.Outage(2, 16 * 3600, 20 * 3600, 0.3)
+FIXED, _, MUSTER = loads.STRATEGIES
 CONFIG = {"productId": "1", "productKey": "k", "deviceNo": "2", "cmei": "", "firmwareVersion": "3"}
 
 
@@ -65,7 +67,7 @@ class Street:
 
     def put_in_the_field(self):
         """Enrolled long ago, and due when the model's device is."""
-        agent, schedule = self.agent(), herd._in_the_field(MUSTER, self.dice)
+        agent, schedule = self.agent(), loads.in_the_field(MUSTER, self.dice)
         agent.enrol()
         schedule.shift(START)
         agent._schedule.restore(schedule.state())
@@ -80,33 +82,29 @@ class Street:
 
 def batch(street):
     street.now = street.dice.randrange(60)
-    street.run(WORLD.end)
+    street.run(OUTAGE.end)
 
 
 def power(street):
     street.put_in_the_field()
-    if street.dice.random() >= WORLD.share:
-        street.run(WORLD.end)
-        return
-    street.run(WORLD.off)
-    street.now = WORLD.on + street.dice.randrange(10)
-    street.run(WORLD.end)
+    if street.dice.random() < OUTAGE.share:
+        street.run(OUTAGE.off)
+        street.now = OUTAGE.on + street.dice.randrange(10)
+    street.run(OUTAGE.end)
 
 
-def platform(street):
+def platform(street, seconds=OUTAGE.on - OUTAGE.off):
     street.put_in_the_field()
-    street.down = range(WORLD.off, WORLD.on)
-    street.run(WORLD.end)
+    street.down = range(OUTAGE.off, OUTAGE.off + seconds)
+    street.run(OUTAGE.end)
+
+
+def deadlines(street):
+    platform(street, loads.LONG_OUTAGE_S)
 
 
 def seconds(counts):
     return numpy.repeat(numpy.arange(len(counts)), counts).tolist()
-
-
-def deadlines(street):
-    street.put_in_the_field()
-    street.down = range(WORLD.off, WORLD.off + herd.LONG_OUTAGE_S)
-    street.run(WORLD.end)
 
 
 @pytest.mark.parametrize("scene", [batch, power, platform, deadlines])
@@ -116,41 +114,45 @@ def test_with_the_same_dice_the_real_agent_asks_in_the_same_seconds(scene, monke
         monkeypatch.setattr(agents, "Schedule", functools.partial(Schedule, random=dice.randbytes))
         street = Street(dice)
         scene(street)
-        load = herd.Load(WORLD.end)
-        getattr(herd, scene.__name__)(MUSTER, WORLD, random.Random(seed), load)
-        reports = [(second, answered) for second, what, answered in street.asked if what == "report"]
+        load = loads.Load(OUTAGE.end)
+        getattr(loads, scene.__name__)(MUSTER, OUTAGE, random.Random(seed), load)
         fetched = [second for second, what, _ in street.asked if what == "info"]
+        answered, unanswered = (
+            [second for second, what, up in street.asked if (what, up) == ("report", wanted)]
+            for wanted in (True, False)
+        )
         assert seconds(load.firsts) == fetched, seed
-        assert sorted(fetched + seconds(load.reports)) == [
-            second for second, answered in reports if answered
-        ], seed
-        assert seconds(load.unanswered) == [second for second, answered in reports if not answered], seed
-        assert reports[-1][0] > WORLD.end - 13 * 3600
+        assert sorted(fetched + seconds(load.reports)) == answered, seed
+        assert seconds(load.unanswered) == unanswered, seed
+        assert max(answered + unanswered) > OUTAGE.end - 13 * 3600
 
 
-@pytest.mark.parametrize("strategy", herd.STRATEGIES, ids=lambda strategy: strategy.name)
+@pytest.mark.parametrize("strategy", loads.STRATEGIES, ids=lambda strategy: strategy.name)
 def test_every_report_is_counted_once(strategy):
-    load, reports = herd.Load(WORLD.end), 0
+    load, reports = loads.Load(OUTAGE.end), 0
     for seed in range(100):
         schedule = Schedule(random=random.Random(seed).randbytes, **strategy.settings)
-        herd.live(schedule, strategy, WORLD.off - 1 - seed, WORLD.end, load, range(WORLD.off, WORLD.on))
+        loads.follow(
+            schedule, strategy, OUTAGE.off - 1 - seed, OUTAGE.end, load, range(OUTAGE.off, OUTAGE.on)
+        )
         reports += schedule.reports
     assert sum(load.firsts) == 100 and sum(load.firsts) + sum(load.reports) == reports
     # Switched on just before the outage, they are due again after it; only ours are spread into it.
     assert (sum(load.unanswered) > 0) == (strategy is MUSTER)
 
 
-def simulated(devices, world, seed=1, processors=herd.curves):
+def simulated(devices, outage, seed=1):
     told = []
-    result = list(processors(devices, world, seed, told.append))
-    assert sum(told) == devices * len(result)
+    with loads.processors(devices) as run:
+        result = list(loads.curves(devices, outage, seed, lambda: told.append(1), run))
+    assert len(told) == loads.parts(devices) * len(result)
     return {(curve.scene, curve.strategy.name): curve for curve in result}
 
 
 def test_peaks_after_a_batch_a_power_cut_and_an_outage():
-    curves = simulated(2000, herd.World(2, 16 * 3600, 20 * 3600, 0.3))
-    fixed, document, muster = (strategy.name for strategy in herd.STRATEGIES)
-    peak = {key: curve.load.max() / herd.mean(2000) for key, curve in curves.items()}
+    curves = simulated(2000, FOUR_HOURS)
+    fixed, document, muster = (strategy.name for strategy in loads.STRATEGIES)
+    peak = {key: curve.load.max() / loads.mean(2000) for key, curve in curves.items()}
     for curve in curves.values():
         assert curve.firsts.sum() == (2000 if curve.scene == 0 else 0)
         assert (curve.unanswered.sum() > 0) == (curve.scene >= 2)
@@ -168,37 +170,33 @@ def test_peaks_after_a_batch_a_power_cut_and_an_outage():
     assert numpy.abs(two_hours - 2000 / 6).max() < 90
 
 
-@pytest.mark.parametrize(("scene", "most"), [(herd.power, 5), (herd.platform, 6)])
+@pytest.mark.parametrize(("scene", "most"), [(loads.power, 5), (loads.platform, 6)])
 def test_the_herd_after_four_hours_is_no_crowd(scene, most):
-    world = herd.World(2, 16 * 3600, 20 * 3600, 0.3)
-    load = herd.Part(herd.SCENES.index(scene), 2, 0, 10_000, world, 1).run()
-    requests = numpy.array(load.reports) + numpy.array(load.unanswered)
+    _, reports, unanswered = loads.count(loads.SCENES.index(scene), 2, 0, 10_000, FOUR_HOURS, 1)
     # Five minutes of these few are as even as one of a hundred thousand.
-    assert requests.reshape(-1, 300).sum(axis=1).max() / (5 * herd.mean(10_000)) <= most
+    assert (reports + unanswered).reshape(-1, 300).sum(axis=1).max() / (5 * loads.mean(10_000)) <= most
 
 
 def same(one, other):
-    kinds = herd.Load.KINDS
+    kinds = ("firsts", "reports", "unanswered")
     return all(numpy.array_equal(getattr(one[key], k), getattr(other[key], k)) for key in one for k in kinds)
 
 
 def test_the_seed_decides_on_one_processor_as_on_all(monkeypatch):
-    def here(devices, world, seed, tell):
-        return herd._curves(devices, world, seed, tell, map)
-
-    monkeypatch.setattr(herd, "_PART", 70)
-    world = herd.World(1, 8 * 3600, 12 * 3600, 0.3)
-    on_all = simulated(200, world, 5)
+    monkeypatch.setattr(loads, "PART", 70)
+    outage = loads.Outage(1, 8 * 3600, 12 * 3600, 0.3)
+    on_all = simulated(200, outage, 5)
     assert on_all[0, FIXED.name].firsts.sum() == 200
-    assert same(on_all, simulated(200, world, 5, here))
-    assert not same(on_all, simulated(200, world, 6, here))
+    monkeypatch.setattr(loads, "processors", lambda devices: contextlib.nullcontext(map))
+    assert same(on_all, simulated(200, outage, 5))
+    assert not same(on_all, simulated(200, outage, 6))
     # Nor does a part repeat another.
-    one, other = (herd.Part(0, 0, number, 70, world, 5).run() for number in (0, 1))
-    assert one.firsts != other.firsts
+    one, other = (loads.count(0, 0, part, 70, outage, 5) for part in (0, 1))
+    assert not numpy.array_equal(one[0], other[0])
 
 
 def test_the_command_tells_and_draws(tmp_path):
-    file = tmp_path / "herd.png"
+    file = tmp_path / "loads.png"
     done = CliRunner().invoke(simulate, ["--devices", "1440", "--days", "1", "--plot", str(file)])
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
@@ -213,12 +211,23 @@ def test_the_command_tells_and_draws(tmp_path):
     content = file.read_bytes()
     assert content[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", content[16:24]) == picture.SIZE
     pixels = image.imread(file)[:-60, :, :3]  # without the legend
-    for colour in (picture._REPORTS, picture._UNANSWERED, picture._FIRSTS, picture._OUTAGE):
+    for colour in picture.COLOURS:
         assert (numpy.abs(pixels - colors.to_rgb(colour)).max(axis=2) < 0.01).sum() > 100, colour
 
 
+def test_the_command_prints_its_figures_for_programs(tmp_path):
+    file = tmp_path / "load.png"
+    done = CliRunner().invoke(simulate, ["--devices", "1440", "--days", "1", "--json", "--plot", str(file)])
+    told = json.loads(done.stdout)
+    assert done.exit_code == 0 and file.exists() and "Drawn" in done.stderr
+    assert (told["devices"], told["days"]) == (1440, 1) and told["enrolments"]["all"] == 1440
+    assert len(told["curves"]) == len(loads.SCENES) * len(loads.STRATEGIES)
+    fixed = next(one for one in told["curves"] if one["strategy"] == FIXED.name)
+    assert (fixed["reports"], fixed["peak_minute"], fixed["peak_to_mean"]) == (1440, 1440, 720.0)
+
+
 def test_one_device_has_a_mean_too():
-    assert herd.in_words(1) == ("1 device", "0.0014")
+    assert loads.in_words(1) == ("1 device", "0.0014")
 
 
 @pytest.mark.parametrize(
@@ -233,8 +242,8 @@ def test_one_device_has_a_mean_too():
         (["--outage", "24,4,1.5"], "SHARE above 0"),
         (["--outage", "inf,4,1"], "START is 0 or more"),
         (["--outage", "24,48,1"], "ends after 72 hours"),
-        (["--plot", "/nowhere/herd.png"], "cannot be written"),
-        (["--plot", "herd.jpg"], "end its name with .png"),
+        (["--plot", "/nowhere/loads.png"], "cannot be written"),
+        (["--plot", "loads.jpg"], "end its name with .png"),
     ],
 )
 def test_what_is_called_wrongly_is_told_in_a_sentence(arguments, words):

@@ -13,25 +13,25 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from .load import LONG_OUTAGE_S, SCENES, STRATEGIES, Curve, World, deadlines, in_words, mean, titles
+from .load import LONG_OUTAGE_S, SCENES, STRATEGIES, Curve, Outage, deadlines, in_words, mean, titles
 
 SIZE = (1600, 1000)  # pixels
 _DPI = 125
-_REPORTS, _UNANSWERED, _FIRSTS, _OUTAGE = "#1f5fa8", "#d9730d", "#8a8a8a", "#f6e7d8"
+REPORTS, UNANSWERED, FIRSTS, DOWN = COLOURS = "#1f5fa8", "#d9730d", "#8a8a8a", "#f6e7d8"
 _LOWEST, _HIGHEST = 0.1, 4000  # times the mean
 _MEAN = {"color": "black", "linewidth": 0.8, "linestyle": (0, (4, 3))}
 
 
-def draw(curves: list[Curve], devices: int, world: World) -> bytes:
+def draw(curves: list[Curve], devices: int, outage: Outage) -> bytes:
     """The PNG."""
     figure = Figure(figsize=(SIZE[0] / _DPI, SIZE[1] / _DPI), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(SCENES), len(STRATEGIES), sharex=True, sharey=True)
     for curve, axes in zip(curves, panels.flat, strict=True):
-        _panel(axes, curve, mean(devices), world)
+        _panel(axes, curve, mean(devices), outage)
     for axes, strategy in zip(panels[0], STRATEGIES, strict=True):
         axes.set_title(strategy.name, fontsize=13, fontweight="bold", pad=10)
-    for axes, title in zip(panels[:, 0], titles(world), strict=True):
+    for axes, title in zip(panels[:, 0], titles(outage), strict=True):
         label = textwrap.fill(title[0].upper() + title[1:], 14)
         axes.set_ylabel(label, fontsize=12, rotation=0, ha="left", va="center", labelpad=100)
     for axes in panels[-1]:
@@ -42,10 +42,10 @@ def draw(curves: list[Curve], devices: int, world: World) -> bytes:
         fontsize=14,
     )
     legend = [
-        Patch(color=_REPORTS, label="reports"),
-        Patch(color=_UNANSWERED, label="reports not answered"),
-        Patch(color=_FIRSTS, label="enrolments, and as many first reports"),
-        Patch(color=_OUTAGE, label="outage"),
+        Patch(color=REPORTS, label="reports"),
+        Patch(color=UNANSWERED, label="reports not answered"),
+        Patch(color=FIRSTS, label="enrolments, and as many first reports"),
+        Patch(color=DOWN, label="outage"),
         Line2D([], [], label="mean", **_MEAN),
     ]
     figure.legend(handles=legend, loc="outside lower center", ncols=len(legend), frameon=False, fontsize=11)
@@ -54,14 +54,14 @@ def draw(curves: list[Curve], devices: int, world: World) -> bytes:
     return buffer.getvalue()
 
 
-def _panel(axes: Axes, curve: Curve, even: float, world: World) -> None:
+def _panel(axes: Axes, curve: Curve, even: float, outage: Outage) -> None:
     if curve.scene:
-        on = world.off + LONG_OUTAGE_S if SCENES[curve.scene] is deadlines else world.on
-        axes.axvspan(world.off / 3600, on / 3600, color=_OUTAGE, linewidth=0)
+        on = outage.off + LONG_OUTAGE_S if SCENES[curve.scene] is deadlines else outage.on
+        axes.axvspan(outage.off / 3600, on / 3600, color=DOWN, linewidth=0)
     for counts, colour in (
-        (curve.firsts, _FIRSTS),
-        (curve.reports, _REPORTS),
-        (curve.unanswered, _UNANSWERED),
+        (curve.firsts, FIRSTS),
+        (curve.reports, REPORTS),
+        (curve.unanswered, UNANSWERED),
     ):
         # Lines, since a minute is less than a pixel wide, and a bar of it would pale or vanish.
         busy = numpy.flatnonzero(counts)
@@ -81,8 +81,8 @@ def _panel(axes: Axes, curve: Curve, even: float, world: World) -> None:
     axes.set_yscale("log")
     axes.minorticks_off()
     axes.set_ylim(_LOWEST, _HIGHEST)
-    axes.set_xlim(-0.4 * world.days, 24 * world.days)
-    axes.xaxis.set_major_locator(MultipleLocator(12 if world.days <= 4 else 24 * -(-world.days // 7)))
+    axes.set_xlim(-0.4 * outage.days, 24 * outage.days)
+    axes.xaxis.set_major_locator(MultipleLocator(12 if outage.days <= 4 else 24 * -(-outage.days // 7)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,g}×"))
     axes.tick_params(labelsize=10)
     axes.spines[["top", "right"]].set_visible(False)
