@@ -269,19 +269,9 @@ def _rehearse(batch: Batch, form: str | None) -> None:
     unknown = batch.looked_up()
     if unknown:
         console.print(f"Looked up first, because nobody knows whether they were sent: {unknown:,}.")
-    count = 0
-
-    def requests() -> Iterator[dict[str, Any]]:
-        nonlocal count
-        for count, request in enumerate(batch.requests(), 1):  # noqa: B007
-            yield request
-
-    made = requests()
-    output.write(
-        form, ["method", "url", "body"], made if form else map(_brief, islice(made, SHOWN)), sys.stdout
-    )
-    for _ in made:
-        pass
+    made = batch.requests()
+    shown = made if form else map(_brief, islice(made, SHOWN))
+    count = output.write(form, ["method", "url", "body"], shown, sys.stdout) + sum(1 for _ in made)
     some = f", of which {SHOWN} are shown" if not form and count > SHOWN else ""
     whole = "" if form else " --json shows all, each of them whole."
     console.print(f"Nothing was sent; it would be {count:,} call{'s' * (count != 1)}{some}.{whole}")
@@ -377,12 +367,8 @@ def _inventory(profile: Path | None) -> Inventory:
 
 def _write(devices: Iterator[dict[str, Any]], form: str | None, reveal: bool) -> int:
     """Writes devices to stdout, their keys only to be revealed; returns how many there were."""
-    count = 0
-
-    def plain() -> Iterator[dict[str, Any]]:
-        nonlocal count
-        for count, device in enumerate(devices, 1):  # noqa: B007
-            yield {name: "***" if name == "sk" and not reveal else device[name] for name in device}
-
-    output.write(form, ["ak", "sk", "state", "createTime", "updateTime"], plain(), sys.stdout)
-    return count
+    masked = (
+        {name: "***" if name == "sk" and not reveal else device[name] for name in device}
+        for device in devices
+    )
+    return output.write(form, ["ak", "sk", "state", "createTime", "updateTime"], masked, sys.stdout)

@@ -84,7 +84,7 @@ class Batch:
         dispatcher.work_through(operation, self.again)
         return dispatcher
 
-    def _made(self, call: Retrier, session: ThreadedSession | DryRunSession) -> Operation:
+    def _made(self, call: Retrier, session: ThreadedSession) -> Operation:
         return self.operation(call, self.account.client(session=session), **self.parameters)
 
 

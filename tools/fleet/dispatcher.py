@@ -51,7 +51,7 @@ class Dispatcher:
         before = signal.signal(signal.SIGINT, self._interrupt)
         try:
             if operation.look:
-                self._through(self._journal.batches(LOOKS, *UNKNOWN), _looking(operation.look))
+                self._through(self._journal.batches(LOOKS, *UNKNOWN), operation.look_up)
             self._through(self._journal.batches(operation.size, *to_send(operation, again)), operation.send)
         finally:
             signal.signal(signal.SIGINT, before)
@@ -123,14 +123,6 @@ def to_send(operation: Operation, again: bool) -> tuple[str, ...]:
     """The states in which a device is sent; of the others the cloud is asked first, or they are done."""
     unknown = () if operation.look else UNKNOWN
     return (NOT_SENT, FAILED, *unknown, *((DONE,) if again else ()))
-
-
-def _looking(look: Callable[[BatchDevice], DeviceOutcome | None]) -> Step:
-    def step(devices: list[BatchDevice]) -> Iterator[DeviceOutcome]:
-        for device in devices:
-            yield look(device) or DeviceOutcome(device, NOT_SENT)
-
-    return step
 
 
 def _outcomes(step: Step, devices: list[BatchDevice]) -> tuple[list[DeviceOutcome], CallFailed | None]:

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from .session import ThreadedSession
+
 # Good news from every cloud in one.
 _ANSWER = {
     "code": 0,
@@ -15,20 +17,20 @@ _ANSWER = {
 }
 
 
-class DryRunSession:
-    """In place of a ThreadedSession, and its own answer to every request.
+class DryRunSession(ThreadedSession):
+    """Opens no connection, and is itself the answer to every request.
 
     requests   method, url and body of each, the secrets in it masked
     """
 
-    ahead = 0
     status_code = 200
     headers = None
 
     def __init__(self) -> None:
+        super().__init__()
         self.requests: list[dict[str, Any]] = []
 
-    def request(self, method: str, url: str, data: bytes | None = None, **more: Any) -> "DryRunSession":
+    def request(self, method: str, url: str, data: bytes | None = None, **more: Any) -> Any:
         body = json.loads(data) if data else None
         if body and "app_secret" in body:
             body["app_secret"] = "***"

@@ -111,7 +111,8 @@ class Journal:
         scope     whose devices they are: the cloud, the account, the product
 
         Raises:
-            ValueError: the file is another program's, damaged or in use, or cannot be written.
+            ValueError: the file is another program's, or cannot be written.
+            sqlite3.Error: it is damaged or in use; in_words() says so.
         """
         self._db.commit()
         try:
@@ -124,17 +125,16 @@ class Journal:
             raise ValueError(
                 f"the journal {path} cannot be written: {e.strerror}; name another with --journal FILE"
             ) from None
-        with in_words(path):
-            self._db.execute("ATTACH ? AS journal", (str(path or ":memory:"),))
-            # Held until the process ends, even by SIGKILL: two runs at once would send twice.
-            self._db.execute("PRAGMA journal.locking_mode = EXCLUSIVE")
-            self._check_ours(path)
-            self._db.execute("PRAGMA journal.journal_mode = WAL")
-            self._db.execute(f"PRAGMA journal.application_id = {_OURS}")
-            self._db.executescript(_JOURNAL)
-            self._run = self._run_of(scope, command)
-            self._undone = [self._run_of(scope, other) for other in _UNDOES.get(command, ())]
-            self._db.commit()
+        self._db.execute("ATTACH ? AS journal", (str(path or ":memory:"),))
+        # Held until the process ends, even by SIGKILL: two runs at once would send twice.
+        self._db.execute("PRAGMA journal.locking_mode = EXCLUSIVE")
+        self._check_ours(path)
+        self._db.execute("PRAGMA journal.journal_mode = WAL")
+        self._db.execute(f"PRAGMA journal.application_id = {_OURS}")
+        self._db.executescript(_JOURNAL)
+        self._run = self._run_of(scope, command)
+        self._undone = [self._run_of(scope, other) for other in _UNDOES.get(command, ())]
+        self._db.commit()
 
     def _check_ours(self, path: Path | None) -> None:
         tables = self._value("SELECT count(*) FROM journal.sqlite_master")

@@ -5,7 +5,7 @@ from typing import Any
 
 from muster.clouds import baidu, feishu
 
-from .journal import DONE, FAILED, SENT, UNCONFIRMED, BatchDevice, DeviceOutcome
+from .journal import DONE, FAILED, NOT_SENT, SENT, UNCONFIRMED, BatchDevice, DeviceOutcome
 from .remedies import fatal, remedy, strange
 from .retry import CallFailed, Retrier
 from .session import FAULTS, uncertain
@@ -49,6 +49,12 @@ class Operation:
         not taken, unless the CallFailed is in doubt.
         """
         raise NotImplementedError
+
+    def look_up(self, devices: list[BatchDevice]) -> Iterator[DeviceOutcome]:
+        """Yields what the cloud says of the devices; "not sent" is one that is not there."""
+        assert self.look
+        for device in devices:
+            yield self.look(device) or DeviceOutcome(device, NOT_SENT)
 
 
 def refused(device: BatchDevice, failed: CallFailed) -> DeviceOutcome:

@@ -5,7 +5,6 @@ import os
 import ssl
 import stat
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,17 @@ else:
 
 NAMES = {"baidu": "Baidu", "feishu": "Feishu", "coze": "Coze"}
 
-# Each cloud's keys, and the sets of them of which one must be there.
-KEYS: dict[str, tuple[str, ...]] = {
-    "baidu": ("access_key_id", "secret_access_key", "fc", "pk", "base_url"),
-    "feishu": ("app_id", "app_secret", "token", "tenant_key", "base_url"),
-    "coze": ("token", "client_id", "key_id", "private_key", "base_url"),
-}
-_NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
+# The sets of keys of which each cloud needs one, and all that it may have.
+_WAYS: dict[str, tuple[tuple[str, ...], ...]] = {
     "baidu": (("access_key_id", "secret_access_key", "fc", "pk"),),
     # A ready token says nothing of whose it is, and it changes every two hours.
     "feishu": (("app_id", "app_secret"), ("token", "tenant_key")),
     "coze": (("token",), ("client_id", "key_id", "private_key")),
 }
+KEYS = {cloud: (*(key for way in ways for key in way), "base_url") for cloud, ways in _WAYS.items()}
 
 
-def load(cloud: str, path: Path | None, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def load(cloud: str, path: Path | None) -> dict[str, str]:
     """Returns a cloud's keys as KEYS has them, and `ca`; what is not there is left out.
 
     With a path they come from that file alone, so that no two accounts mix; without one
@@ -41,7 +36,11 @@ def load(cloud: str, path: Path | None, environment: Mapping[str, str] = os.envi
     Raises:
         ValueError: a key is missing, wrong or unknown, or others can read the file.
     """
-    found = _from_file(cloud, path) if path else _from_environment(cloud, environment)
+    if path:
+        found = _from_file(cloud, path)
+    else:
+        found = {key: os.environ.get(variable(cloud, key), "") for key in KEYS[cloud]}
+        found["ca"] = os.environ.get("MUSTER_CA", "")
     known = {name: bare(value) for name, value in found.items() if bare(value)}
     _check_complete(cloud, known, path)
     address = known.get("base_url", "https://")
@@ -49,25 +48,12 @@ def load(cloud: str, path: Path | None, environment: Mapping[str, str] = os.envi
         where = f"base_url of [{cloud}] in {path}" if path else variable(cloud, "base_url")
         raise ValueError(f"{where} is {address!r}, and must begin with https://")
     if "ca" in known:
-        where = f"ca in {path}" if path else "MUSTER_CA"
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(known["ca"])
-        except ssl.SSLError:
-            raise ValueError(f"{where} names {known['ca']}, which holds no CA certificate in PEM") from None
-        except OSError as e:
-            raise ValueError(
-                f"{where} names {known['ca']}, and there is no such file of CA certificates: {e.strerror}"
-            ) from None
+        _check_ca(known["ca"], f"ca in {path}" if path else "MUSTER_CA")
     return known
 
 
 def variable(cloud: str, key: str) -> str:
     return f"MUSTER_{cloud}_{key}".upper()
-
-
-def _from_environment(cloud: str, environment: Mapping[str, str]) -> dict[str, str]:
-    names = {key: variable(cloud, key) for key in KEYS[cloud]} | {"ca": "MUSTER_CA"}
-    return {key: environment.get(name, "") for key, name in names.items()}
 
 
 def _from_file(cloud: str, path: Path) -> dict[str, str]:
@@ -115,8 +101,19 @@ def _check_known(content: dict[str, Any], known: tuple[str, ...], path: Path, wh
             raise ValueError(f"{path} has an unknown key {name}{where}: {hint}")
 
 
+def _check_ca(file: str, where: str) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except ssl.SSLError:
+        raise ValueError(f"{where} names {file}, which holds no CA certificate in PEM") from None
+    except OSError as e:
+        raise ValueError(
+            f"{where} names {file}, and there is no such file of CA certificates: {e.strerror}"
+        ) from None
+
+
 def _check_complete(cloud: str, known: dict[str, str], path: Path | None) -> None:
-    ways = _NEEDED[cloud]
+    ways = _WAYS[cloud]
     if any(all(key in known for key in way) for way in ways):
         return
     # Of several ways the one that was begun is meant.

@@ -4,14 +4,14 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import tenacity
 from muster import CloudError
 from pyrate_limiter import Limiter, Rate
 
 from .remedies import sentence
-from .session import FAULTS, passing, uncertain, words
+from .session import FAULTS, ThreadedSession, passing, uncertain, words
 
 ATTEMPTS = 8
 FIRST_ATTEMPTS = 3  # as long as nothing has answered yet: more likely the address is wrong
@@ -36,10 +36,6 @@ class CallFailed(RuntimeError):
         self.error, self.doubt, self.code = error, doubt, getattr(error, "code", None)
 
 
-class Dated(Protocol):
-    ahead: int
-
-
 class Retrier:
     """Makes calls, from any thread.
 
@@ -51,7 +47,7 @@ class Retrier:
 
     def __init__(
         self,
-        session: Dated,
+        session: ThreadedSession,
         rate: float | None,
         stop: threading.Event,
         tell: Callable[[str], None] = lambda text: None,
