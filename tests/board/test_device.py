@@ -8,8 +8,8 @@ import pytest
 from devices import DEVICE, REPORT, SECRET_INFO, hourly, settings
 
 from tools.board import Board, BoardError
-from tools.cli.demo import record
 from tools.common.paths import ROOT
+from tools.common.records import newest
 from tools.common.vm import find_micropython
 from tools.factory.product import board_image
 
@@ -42,7 +42,7 @@ def test_its_clock_is_the_platforms_after_the_first_answer(folder, cloud):
     with switch_on(folder, cloud, hourly(cloud)) as board:
         board.wait_for("reported")
         board.cut_power()
-        assert abs(record(board, "schedule")["last"] - time.time()) < 5
+        assert abs(newest(board.files(), "schedule")["last"] - time.time()) < 5
 
 
 def test_a_second_boot_fetches_nothing_and_reports_nothing_early(folder, cloud):
@@ -105,10 +105,10 @@ def test_power_cut_during_any_flash_operation_of_enrolment_loses_nothing(folder,
         place = folder / str(at)
         with switch_on(place, cloud, hourly(cloud), cut_at=at, torn=0.5) as board:
             board.wait_off()
-            stored = bool(record(board, "credentials"))
+            stored = bool(newest(board.files(), "credentials"))
         with Board(place) as board:
             # Cut after the report was recorded, it has nothing to say now.
-            if not (stored and record(board, "schedule")):
+            if not (stored and newest(board.files(), "schedule")):
                 board.wait_for("reported")
         assert len(cloud.calls(SECRET_INFO)) - before == 1 + (not stored), at
 
@@ -221,7 +221,7 @@ def test_no_secret_is_on_the_console_or_in_the_clouds_log(folder, cloud):
         board.wait_for("reported")
         cloud.misbehave(code="500", times=1)
         board.wait_for("refused")
-        secret = record(board, "credentials")["deviceSecret"]
+        secret = newest(board.files(), "credentials")["deviceSecret"]
         said = board.output
     assert secret not in said and DEVICE.product_key not in said and "password" not in said
     assert secret not in json.dumps(cloud.state())

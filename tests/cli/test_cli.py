@@ -47,7 +47,7 @@ def test_help_of_a_command(command):
             "productId and productKey and deviceNoType and deviceNo are not among them",
         ),
         (["board", "--config", "/nowhere.json"], 2, "does not exist"),
-        (["board", "--config", "LICENSE", "--roots", "LICENSE", "--dir", "/tmp"], 1, "is not JSON"),
+        (["board", "--config", "LICENSE", "--roots", "LICENSE", "--data", "/tmp"], 1, "is not JSON"),
     ],
 )
 def test_what_is_called_wrongly_is_told_in_a_sentence(arguments, status, words, monkeypatch):
@@ -75,7 +75,7 @@ def test_a_terminal_without_the_letters_ends_no_command(tmp_path):
 def test_a_root_that_is_no_certificate_is_named(tmp_path):
     config = tmp_path / "config.json"
     config.write_text(CONFIG)
-    done = tools("board", "--config", str(config), "--roots", str(config), "--dir", str(tmp_path / "board"))
+    done = tools("board", "--config", str(config), "--roots", str(config), "--data", str(tmp_path / "board"))
     assert done.returncode == 1 and "is not a certificate" in done.stderr
     assert "k3y" not in done.stdout + done.stderr
 

@@ -31,11 +31,11 @@ from pathlib import Path
 from typing import Any
 
 from tools.board import Board, BoardError
-from tools.cli.demo import record
 from tools.cli.verdict import SEED, Verdict
 from tools.cloud import Cloud, Device
 from tools.cloud.ntp import Ntp
 from tools.common.paths import ROOT
+from tools.common.records import newest
 from tools.common.vm import find_faketime, find_micropython, preload
 from tools.factory.product import board_image
 
@@ -229,7 +229,7 @@ def reports_at_once(scene: Scene) -> list[str]:
     names = [name for name, _ in scene.calls]
     if names[:2] != ["info", "report"]:
         wrong.append(f"the platform was called for {names}")
-    last = record(scene.board, "schedule")["last"]
+    last = newest(scene.board.files(), "schedule")["last"]
     if abs(last - time.time()) > RIGHT_S:
         wrong.append(f"its record says {last}, at {time.time():.0f}")
     return wrong
@@ -294,7 +294,7 @@ def over_the_edge(place: Path, edge: int) -> list[str]:
             return [str(error)]
         said = board.output
         board.cut_power()
-        last = record(board, "schedule")["last"]
+        last = newest(board.files(), "schedule")["last"]
         wrong = clock_of(board, ahead)
     if not edge < last <= time.time() + ahead:
         wrong.append(f"its record says {last}, after the edge at {edge}")

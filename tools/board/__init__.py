@@ -5,6 +5,17 @@ with Board("/tmp/board", image=build(files, 512, built)) as board:
     board.cut_power()
 """
 
+try:
+    import fcntl  # noqa: F401
+    import pty  # noqa: F401
+    import termios  # noqa: F401
+    from select import poll  # noqa: F401
+except ImportError as missing:
+    raise RuntimeError(
+        f"a virtual board needs Linux or macOS ({missing}): on Windows, run this command in WSL, "
+        "the Windows Subsystem for Linux."
+    ) from None
+
 from tools.board.board import Board, BoardError
 
 __all__ = ["Board", "BoardError"]

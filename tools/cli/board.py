@@ -1,4 +1,4 @@
-"""A virtual board in the foreground: python3 -m tools board."""
+"""python3 -m tools board: a virtual board in the foreground."""
 
 from __future__ import annotations
 
@@ -9,13 +9,59 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import click
 from muster import config as configuration
 
-from tools.board.board import LOOK_S, Board, BoardError
 from tools.common import boards, littlefs
+from tools.common.options import vm_option
 from tools.common.printable import printable
-from tools.factory.product import board_image
+
+if TYPE_CHECKING:
+    from tools.board import Board
+
+LOOK_S = 0.05
+
+
+@click.command()
+@click.option(
+    "--data",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for the board's flash, kept for the next time.",
+)
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Flashes the product first, with this configuration.",
+)
+@click.option(
+    "--roots",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="CA certificates that the device shall trust: a file, PEM or DER, or a folder; as often as needed.",
+)
+@click.option("--erase", is_flag=True, help="Starts from an erased file system, without the stored secret.")
+@click.option("--bare", is_flag=True, help="A new chip, without firmware: it waits for esptool.")
+@click.option(
+    "--board", "kind", default="ESP32_GENERIC", show_default=True, help="Its name in firmware/boards.toml."
+)
+@click.option("--heap", type=click.IntRange(192), help="MicroPython's heap in KB.")
+@vm_option
+def board(
+    directory: Path,
+    config: Path | None,
+    roots: tuple[Path, ...],
+    erase: bool,
+    bare: bool,
+    kind: str,
+    heap: int | None,
+    vm: str | None,
+) -> None:
+    """Runs a virtual board until Ctrl-C; its serial port takes mpremote, ampy and esptool."""
+    serve(prepare(directory, config, roots, erase, bare, kind, heap and heap * 1024, vm))
 
 
 def prepare(
@@ -32,6 +78,10 @@ def prepare(
 
     What the device keeps of its own stays there, unless erase says otherwise. Raises ValueError.
     """
+    # Loaded here: it needs a pseudo-terminal, and the list of all commands does not.
+    from tools.board import Board
+    from tools.factory.product import board_image
+
     types = boards.board_types()
     if kind not in types:
         raise ValueError(f"the board {kind!r} is not known; expected one of {', '.join(types)}.")
@@ -64,6 +114,8 @@ def _files(board: Board) -> dict[str, bytes]:
 
 def serve(board: Board) -> None:
     """Runs board until Ctrl-C, and says where its serial port is. Raises BoardError when it cannot run."""
+    from tools.board import BoardError
+
     with board:
         print(
             f"{board.what}\nserial port: {board.port}   (.venv/bin/mpremote connect {board.port})\n"

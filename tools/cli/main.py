@@ -15,6 +15,8 @@ from tools.common.printable import printable
 
 # Commands with a file of their own, which is loaded when one of them is called.
 ELSEWHERE = {
+    "demo": "tools.cli.demo",
+    "board": "tools.cli.board",
     "image": "tools.cli.image",
     "flash": "tools.cli.image",
     "deploy": "tools.factory.deploy",
@@ -72,19 +74,6 @@ def main() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
-@main.command()
-@click.option(
-    "--vm",
-    type=click.Choice(["micropython", "cpython"]),
-    help="What runs the board's code; MicroPython where it is to be had, else CPython.",
-)
-def demo(vm: str | None) -> None:
-    """The main job: a board enrols with the cloud, reports, loses its power, and carries on."""
-    from tools.cli.demo import run
-
-    sys.exit(0 if run(vm) else 1)
-
-
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.option("--full", is_flag=True, help="Tries all that a device must outlive, with a fresh seed.")
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED)
@@ -118,45 +107,3 @@ def cloud(devices: Path | None, port: int, data: Path | None) -> None:
     from tools.cloud import serve
 
     serve(devices, port, data)
-
-
-@main.command()
-@click.option(
-    "--dir",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder for the board's flash, kept for the next time.",
-)
-@click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Flashes the product first, with this configuration.",
-)
-@click.option(
-    "--roots",
-    type=click.Path(exists=True, path_type=Path),
-    multiple=True,
-    help="CA certificates that the device shall trust: a file, PEM or DER, or a folder; as often as needed.",
-)
-@click.option("--erase", is_flag=True, help="Starts from an erased file system, without the stored secret.")
-@click.option("--bare", is_flag=True, help="A new chip, without firmware: it waits for esptool.")
-@click.option(
-    "--board", "kind", default="ESP32_GENERIC", show_default=True, help="Its name in firmware/boards.toml."
-)
-@click.option("--heap", type=click.IntRange(192), help="MicroPython's heap in KB.")
-@click.option("--vm", type=click.Choice(["micropython", "cpython"]), help="What runs the board's code.")
-def board(
-    directory: Path,
-    config: Path | None,
-    roots: tuple[Path, ...],
-    erase: bool,
-    bare: bool,
-    kind: str,
-    heap: int | None,
-    vm: str | None,
-) -> None:
-    """Runs a virtual board until Ctrl-C; its serial port takes mpremote, ampy and esptool."""
-    from tools.cli.board import prepare, serve
-
-    serve(prepare(directory, config, roots, erase, bare, kind, heap and heap * 1024, vm))

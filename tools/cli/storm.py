@@ -22,10 +22,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from tools.board import Board
-from tools.cli.demo import REPORT, record, secret_on
+from tools.cli.story import REPORT
 from tools.cli.verdict import SEED, Verdict
 from tools.cloud import Cloud, Device
 from tools.common.options import NumberRange
+from tools.common.records import newest
 from tools.common.vm import choose_vm
 from tools.factory.product import board_image
 
@@ -118,14 +119,19 @@ class Station:
 
     def off(self) -> None:
         self.board.cut_power()
-        found = secret_on(self.board)
+        found = self.stored
         if found != self.secret:
             self.losses += 1
             self.wrong.append(f"after a power cut its secret is {'another' if found else 'lost'}")
 
     def on(self) -> None:
-        self.forgot.append((time.time(), record(self.board, "schedule").get("next", 0)))
+        self.forgot.append((time.time(), newest(self.board.files(), "schedule").get("next", 0)))
         self.board.start()
+
+    @property
+    def stored(self) -> str | None:
+        """The secret on its flash."""
+        return newest(self.board.files(), "credentials").get("deviceSecret")
 
     @property
     def last_words(self) -> str:
@@ -165,7 +171,7 @@ class Storm:
             try:
                 self._wait(ENROL_S, lambda station: self.reports(station) > 0)
                 for station in self.stations:
-                    station.secret = secret_on(station.board)
+                    station.secret = station.stored
                 self._storm()
                 self._calm(verdict)
             except KeyboardInterrupt:
@@ -325,7 +331,7 @@ class Storm:
             if fetched != 1 and not enrolling:
                 station.wrong.append(f"its secret was fetched {fetched} times")
             station.board.cut_power()
-            lost = station.secret is None or secret_on(station.board) != station.secret
+            lost = station.secret is None or station.stored != station.secret
             if lost and not enrolling:
                 station.losses += 1
                 station.wrong.append("its secret is not on its flash in the end")

@@ -98,3 +98,8 @@ port = click.option("--port", help="The board's serial port. Without it, the onl
 ports = click.option("--port", "ports", multiple=True, help="A serial port. Repeat it for several boards.")
 # bool
 as_json = click.option("--json", "as_json", is_flag=True, help="Prints JSON for programs on stdout.")
+vm_option = click.option(
+    "--vm",
+    type=click.Choice(["micropython", "cpython"]),
+    help="What runs the board's code: MicroPython where there is one for this computer, else CPython.",
+)

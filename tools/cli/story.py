@@ -1,0 +1,185 @@
+"""The story that `demo` tells: the main job, in four acts."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jwt
+from rich.console import Console
+from rich.table import Table
+
+from tools.board import Board, BoardError
+from tools.cloud import Cloud, Device
+from tools.common.records import newest
+from tools.common.vm import choose_vm
+from tools.factory.product import board_image
+
+SECRET_INFO = "/v2/customer/device/secret/info"
+REPORT = "/v2/customer/device/report"
+
+# Twelve hours are long for a demonstration. After a failure the deadline keeps the next try near.
+PERIOD_S, JITTER_S, DEADLINE_S = 3, 1, 12
+HEARTBEATS = 3
+SHARED = secrets.token_hex(32)
+DEVICE = Device("1234567890123", secrets.token_hex(8), "SN", "AI-SPEAKER-0001")
+# What a maker's own program on the board does with Coze, in the REPL after the agent was stopped.
+TALK = """\
+import json
+from muster import http, jwt
+from muster.clouds.coze import Coze
+
+with open("/coze.json") as f:
+    known = json.load(f)
+coze = Coze(http.Session("/roots"), known["client_id"], known["key_id"], known["private_key"],
+            device_id=known["device_id"], base_url=known["base_url"])
+coze.access_token()
+print("token: bought")
+for piece in coze.chat_text("bot-1", "user-1", known["question"]):
+    print("piece:", piece)
+print("chat: done")
+print("hs256:", jwt.encode({"sub": known["device_id"]}, known["shared"]))
+"""
+QUESTION = "你好"
+
+REFUSALS = {"foreign": "no trusted root has signed it", "misnamed": "it is for another name"}
+
+
+def tell(vm: str | None) -> bool:
+    """Tells the whole story, with a verdict. Returns whether all of it held. vm: as Board takes it."""
+    with tempfile.TemporaryDirectory(prefix="muster-demo-") as folder, Cloud([DEVICE]) as cloud:
+        board = Board(Path(folder) / "board", image(cloud, vm), vm=vm)
+        story = Story(cloud, board)
+        with board:
+            try:
+                story.tell()
+            except BoardError as e:
+                story.check("the story came to its end", False, str(e))
+        return story.verdict()
+
+
+def image(cloud: Cloud, vm: str | None) -> bytes:
+    """A flash with the product, and what a maker's own program needs to talk to Coze."""
+    wifi = [{"ssid": "muster-lab", "key": "password"}]
+    often = {"period": PERIOD_S, "jitter": JITTER_S, "spread": 0, "deadline": DEADLINE_S}
+    config = DEVICE.config(cloud.url, wifi=wifi, clouds=["coze"], **often)
+    known = {"device_id": DEVICE.device_no, "base_url": cloud.url, "question": QUESTION, "shared": SHARED}
+    account = json.dumps({**cloud.new_coze_app(), **known}).encode()
+    more = {"/talk.py": TALK.encode(), "/coze.json": account}
+    return board_image(config, [cloud.ca_pem], more=more, source=choose_vm(vm) == "cpython")
+
+
+@dataclass
+class Story:
+    cloud: Cloud
+    board: Board
+    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    checks: list[tuple[str, bool, str]] = field(default_factory=list)
+
+    def check(self, what: str, held: bool, measured: str = "") -> None:
+        self.checks.append((what, held, measured))
+        self.console.print(
+            f"  [{'green' if held else 'red'}]{'yes' if held else 'NO '}[/]  {what}  [dim]{measured}[/]"
+        )
+
+    def say(self, text: str) -> None:
+        self.console.print(f"\n[bold]{text}[/]")
+
+    def tell(self) -> None:
+        self.say(f"China Mobile's platform in a box is up at {self.cloud.url}")
+        self.say(f"A board is switched on for the first time; its clock says 2000. ({self.board.what})")
+        self.first_life()
+        self.say("The plug is pulled, and put back")
+        self.power_cut()
+        self.say("Somebody else answers in the platform's place")
+        self.impostor()
+        self.say("Ctrl-C, and the board talks to Coze with a key of its own")
+        self.conversation()
+
+    def stored(self, record: str) -> dict:
+        """What the board has on its flash."""
+        return newest(self.board.files(), record)
+
+    def first_life(self) -> None:
+        started = time.monotonic()
+        self.board.wait_for("enrolled")
+        enrolled = time.monotonic() - started
+        self.board.wait_for("reported")
+        reported = time.monotonic() - started
+        self.check("it fetched its secret over verified TLS", True, f"{enrolled:.2f} s after power-on")
+        self.check("its first heartbeat was accepted", True, f"{reported:.2f} s after power-on")
+        with self.console.status("waiting for more heartbeats"):
+            for _ in range(HEARTBEATS - 1):
+                self.board.wait_for("reported", timeout=PERIOD_S + JITTER_S + 5)
+        times = [call["time"] for call in self.cloud.calls(REPORT)]
+        intervals = [times[i + 1] - times[i] for i in range(len(times) - 1)]
+        # The board counts in whole seconds, so an interval may look a second off.
+        on_time = all(PERIOD_S - JITTER_S - 1 <= i <= PERIOD_S + JITTER_S + 1.5 for i in intervals)
+        shown = ", ".join(f"{i:.1f} s" for i in intervals)
+        self.check(f"heartbeats come every {PERIOD_S} ± {JITTER_S} s", on_time, shown)
+
+    def power_cut(self) -> None:
+        self.board.cut_power()
+        kept = self.stored("credentials").get("deviceSecret")
+        self.check("the secret is on flash", bool(kept), "masked here")
+        due = self.stored("schedule").get("next", 0)
+        before = len(self.cloud.calls(REPORT))
+        started = time.monotonic()
+        self.board.start()
+        with self.console.status("waiting for the next heartbeat"):
+            self.board.wait_for("reported", timeout=PERIOD_S + JITTER_S + 8)
+        back = self.cloud.calls(REPORT)[before:]
+        ahead = back[0]["time"] - due
+        self.check("it reported again by itself", True, f"{time.monotonic() - started:.2f} s after power-on")
+        self.check("and not before that was due", ahead > -1, f"{ahead:+.1f} s")
+        fetched = len(self.cloud.calls(SECRET_INFO))
+        self.check("the secret was fetched once in all", fetched == 1, f"{fetched} call")
+        self.check("and is still the same", self.stored("credentials").get("deviceSecret") == kept)
+
+    def impostor(self) -> None:
+        for certificate, reason in REFUSALS.items():
+            self.cloud.misbehave(certificate=certificate)
+            before = len(self.cloud.calls())
+            with self.console.status("waiting for the next heartbeat"):
+                self.board.wait_for(reason, timeout=30)
+            sent = len(self.cloud.calls()) - before
+            self.check(f"a server with a {certificate} certificate is refused", True, reason)
+            self.check("and gets not a byte of a request", sent == 0)
+        self.cloud.behave()
+        with self.console.status("waiting for the next heartbeat"):
+            self.board.wait_for("reported", timeout=45)
+        self.check("with the platform back, the heartbeats go on", True)
+
+    def conversation(self) -> None:
+        self.board.write(b"\x03")
+        self.board.wait_for(">>> ")
+        started = time.monotonic()
+        self.board.write(b"import talk\r")
+        self.board.wait_for("token: bought")
+        bought = time.monotonic() - started
+        self.check("a JWT signed on the board (RS256) buys a token", True, f"{bought:.2f} s")
+        chat = self.board.wait_for(re.compile("(?s)piece: .*chat: done")).group()
+        pieces = re.findall("piece: (.*)", chat)
+        told = f"{len(pieces)} pieces: {''.join(pieces)}"
+        self.check("a chat streams its answer", QUESTION in "".join(pieces) and len(pieces) > 1, told)
+        billed = [usage["device_id"] for usage in self.cloud.state()["coze"]["usage"]]
+        self.check("and is billed to this device", billed == [DEVICE.device_no], ", ".join(billed))
+        token = self.board.wait_for(re.compile(r"hs256: (\S+)\n")).group(1)
+        claims = jwt.decode(token, SHARED, ["HS256"])
+        self.check("PyJWT accepts its HS256 token", claims == {"sub": DEVICE.device_no}, str(claims))
+
+    def verdict(self) -> bool:
+        table = Table(title="\nWhat was checked", title_justify="left")
+        for column in ("", "check", "measured"):
+            table.add_column(column, overflow="fold")
+        for what, held, measured in self.checks:
+            table.add_row("[green]held[/]" if held else "[red]FAILED[/]", what, measured)
+        self.console.print(table)
+        failed = sum(not held for _, held, _ in self.checks)
+        self.console.print(f"{len(self.checks) - failed} held, {failed} failed")
+        return failed == 0
