@@ -17,7 +17,7 @@ from programs import IDLE, ask, image, needs_faketime, needs_micropython
 
 from tools.board import Board, BoardError
 from tools.board import board as board_module
-from tools.common.vm import find_faketime
+from tools.common.vm import Interpreter, find_faketime
 from tools.factory.product import BLOCKS
 
 # Start-up
@@ -88,9 +88,9 @@ def test_the_heap_can_be_small(tmp_path):
 
 
 @needs_micropython
-def test_a_vm_that_cannot_start_is_said(tmp_path):
-    board = Board(tmp_path, image(), environment={"BOARD_DIRECTORY": ""})
-    board._micropython = board._micropython._replace(command=["/bin/false"])
+def test_a_vm_that_cannot_start_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(board_module, "find_micropython", lambda: Interpreter(["/bin/false"], "false"))
+    board = Board(tmp_path, image())
     with pytest.raises(BoardError, match="status 1 before it had started"), board:
         board.wait_for("main", 5)
 

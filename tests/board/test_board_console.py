@@ -13,8 +13,10 @@ import pytest
 from programs import image, needs_micropython
 
 from tools.board import Board, BoardError
+from tools.board import board as board_module
 from tools.board.console import TELLS_WHO_CATCHES, Console
 from tools.cli.board import prepare, serve
+from tools.common.vm import Interpreter
 
 
 def test_the_console_tells_its_marks_from_output_wherever_they_are_cut():
@@ -71,8 +73,9 @@ serve(Board(here / "board", (here / "image").read_bytes()))
 @needs_micropython
 def test_a_served_board_that_cannot_run_ends_with_what_it_printed_last(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest keeps its own
-    board = prepare(tmp_path / "vm", heap=192 * 1024)
-    board._micropython = board._micropython._replace(command=["/bin/false"])
+    with monkeypatch.context() as patch:
+        patch.setattr(board_module, "find_micropython", lambda: Interpreter(["/bin/false"], "false"))
+        board = prepare(tmp_path / "vm", heap=192 * 1024)
     with pytest.raises(BoardError, match="the board cannot run; what it printed last says why"):
         serve(board)
     assert "status 1 before it had started, with a heap of 192 KB\n" in capsys.readouterr().out
@@ -106,7 +109,7 @@ signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
 here = Path({str(tmp_path)!r})
 board = Board(here / "board", (here / "image").read_bytes(), vm={vm!r}).start()
 board.wait_for("main")
-print(board._process.pid, flush=True)
+print(board.pid, flush=True)
 time.sleep(60)
 """
     supervisor = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)

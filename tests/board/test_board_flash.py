@@ -69,7 +69,7 @@ def test_a_torn_page_is_written_in_part(tmp_path):
 def test_the_plug_can_be_pulled_at_any_moment_and_nothing_runs_on(tmp_path):
     with Board(tmp_path, image()) as board:
         board.wait_for("main\n")
-        pid = board._process.pid
+        pid = board.pid
         board.cut_power()
         assert not board.running
         with pytest.raises(ProcessLookupError):
@@ -78,7 +78,7 @@ def test_the_plug_can_be_pulled_at_any_moment_and_nothing_runs_on(tmp_path):
             board.wait_for("x")
         board.start()
         board.wait_for("main\n")
-        last = board._process.pid
+        last = board.pid
     with pytest.raises(ProcessLookupError):
         os.kill(last, 0)
     assert not list(Path("/dev/shm").glob(f"*faketime*{pid}"))

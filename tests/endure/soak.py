@@ -157,9 +157,8 @@ def on_board(
             board.write(b"report(%d)\r" % count)
             heap = board.wait_for(re.compile(r"holds (\d+) failed"), timeout=120).group(1)
             board.wait_for(">>> ")
-            assert board._process is not None
             verdict.cases += count
-            return Held.by(board._process.pid, int(heap))
+            return Held.by(board.pid, int(heap))
 
         try:
             board.wait_for("reported")

@@ -6,19 +6,8 @@ import shutil
 from pathlib import Path
 
 from tools.board.firmware import bootable, firmware
+from tools.board.folder import put
 from tools.common import boards, littlefs
-
-
-def put(path: Path, data: bytes) -> None:
-    """Makes or replaces a file, whole or not at all. Only its owner may read it: it can hold keys."""
-    part = path.with_name(path.name + "~")
-    try:
-        part.touch(mode=0o600)
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
 
 
 class Flash:
@@ -84,7 +73,7 @@ class Flash:
             return f.read(boards.TABLES.stop + boards.TABLE_BYTES)
 
 
-class Folder:
+class FlashFolder:
     """What a board under CPython has in place of flash."""
 
     bootable = True

@@ -37,7 +37,7 @@ by firmware programming).
 """
 
 
-class Flash:
+class CountedFlash:
     """The partition as a block device over its part of a file of the host; it counts, and can lose power.
 
     Its methods allocate nothing, so that a program's heap figures are the program's.
@@ -151,7 +151,7 @@ def boot():
     _board.opener = host.open
     _board.rename = host.rename
 
-    flash = Flash(
+    flash = CountedFlash(
         host.open(_board.directory + "/flash.bin", "r+b"),
         host.open(_board.directory + "/operations", "r+b"),
         int(os.getenv("BOARD_OFFSET")),

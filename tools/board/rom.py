@@ -18,7 +18,7 @@ from esp32_mock_bootloader import protocol, registers, server
 REBOOT = re.compile(rb"\xc0\x00\x04\x04\x00....\x00{4}\xc0", re.DOTALL)
 
 
-class Line:
+class StandardStreams:
     """The serial line, as the protocol's server wants a connection to be."""
 
     def set_timeout(self, timeout: float) -> None:
@@ -43,7 +43,7 @@ class Line:
         pass
 
 
-class Flash(server.FlashImage):
+class FlashFile(server.FlashImage):
     def __init__(self, content: mmap.mmap) -> None:
         super().__init__()
         self.data = content  # type: ignore[assignment]
@@ -58,7 +58,9 @@ def main(chip: str, path: str, mac: str) -> None:
     with open(path, "r+b") as file, mmap.mmap(file.fileno(), size) as content:
         # Without exit_on_disconnect it would forget the stub three seconds after a part of the flash is done.
         never = threading.Event()
-        server.handle_client(Line(), never, chip, exit_on_disconnect=True, flash=Flash(content))  # type: ignore
+        server.handle_client(  # type: ignore[call-arg]
+            StandardStreams(), never, chip, exit_on_disconnect=True, flash=FlashFile(content)
+        )
 
 
 if __name__ == "__main__":
