@@ -6,9 +6,9 @@ import secrets
 import pytest
 from click.testing import CliRunner
 
-from tools.bench import machine, memory, size, tokens
+from tools.bench import memory, programs, size, tokens
 from tools.bench.figure import Figure, ratio_of
-from tools.bench.machine import library
+from tools.bench.programs import library
 from tools.cli import bench as commands
 from tools.cloud import Cloud, Device
 from tools.common.vm import find_micropython
@@ -73,10 +73,10 @@ def test_the_library_on_flash_grows_no_more(sources, most):
 
 @in_the_vm
 def test_a_heap_in_which_a_program_speaks_of_memory_is_too_small(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "VM", tmp_path)
+    monkeypatch.setattr(programs, "VM", tmp_path)
     program = "import gc\nprint('warning: no Memory' if gc.mem_free() + gc.mem_alloc() < 50000 else 'true')\n"
     (tmp_path / "warns.py").write_text(program)
-    assert 50_000 <= machine.least_heap("warns", "", [tmp_path], 100_000) < 53_000
+    assert 50_000 <= programs.least_heap("warns", "", [tmp_path], 100_000) < 53_000
 
 
 @in_the_vm
@@ -85,7 +85,7 @@ def test_a_device_reports_on_the_bare_vm_and_two_posts_are_verified(tmp_path, mo
 
     def once(program, request, paths):
         tried.append(program)
-        machine.run(program, request, paths, 160_000)
+        programs.run(program, request, paths, 160_000)
         return 160_000
 
     monkeypatch.setattr(memory, "least_heap", once)
@@ -96,7 +96,7 @@ def test_a_device_reports_on_the_bare_vm_and_two_posts_are_verified(tmp_path, mo
     assert known["secretCount"] == 2 and known["lastReport"], known
     assert 20_000 < int(held.found.split()[0].replace(",", "")) < 128_000
     memory.posts(tmp_path)
-    assert tried == ["report", "posts"]
+    assert tried == ["memory_report", "memory_posts"]
 
 
 @in_the_vm

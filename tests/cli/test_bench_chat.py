@@ -3,7 +3,7 @@
 import pytest
 
 from tools.bench import chat
-from tools.bench.machine import library, run
+from tools.bench.programs import library, run
 from tools.bench.server import Canned
 from tools.common.certificates import keep_root, make_server
 from tools.common.vm import find_micropython

@@ -3,7 +3,7 @@
 import pytest
 
 from tools.bench import loop, toy
-from tools.bench.machine import library, run
+from tools.bench.programs import library, run
 from tools.bench.server import Canned
 from tools.bench.wire import ANSWER
 from tools.cloud import Cloud

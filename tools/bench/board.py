@@ -28,7 +28,7 @@ from tools.factory.product import BLOCKS, board_files, board_image
 
 from .figure import Figure, ratio_of, times
 
-PROGRAM = Path(__file__).parent / "vm" / "board_flash.py"
+PROGRAM = Path(__file__).parent / "vm" / "board.py"
 BAUD = 460800
 BITS = 10  # of a byte on the line: start and stop with it
 ROOTS = ("DigiCert_Global_Root_G2", "GlobalSign_Root_CA_-_R3", "CFCA_EV_ROOT")
@@ -71,7 +71,7 @@ def measure(tell: Tell) -> list[Figure]:
 
 
 def flash_figure(told: Mapping[str, Sequence[Sequence[int]]]) -> Figure:
-    """From what board_flash.py tells: each heartbeat's programs, erases and bytes in each way."""
+    """From what board.py tells: each heartbeat's programs, erases and bytes in each way."""
 
     def usual(way: str) -> int:
         return int(statistics.median(programs + erases for programs, erases, _ in told[way]))
@@ -183,7 +183,7 @@ class Bench:
         return self.folder / "files" / path.lstrip("/")
 
     def heartbeats(self, count: int) -> dict[str, list[list[int]]]:
-        """What board_flash.py tells of so many heartbeats."""
+        """What board.py tells of so many heartbeats."""
         micropython = find_micropython()
         assert micropython is not None
         image = self.folder / "flash.img"

@@ -20,7 +20,7 @@ from tools.common.progress import Tell
 
 from .figure import Figure, ratio_of
 from .fleet import process
-from .machine import library, run
+from .programs import library, run
 from .server import Canned
 
 # What cozepy is built on warns at its import.

@@ -11,7 +11,7 @@ from tools.common.certificates import keep_root, make_server
 from tools.common.progress import Tell
 
 from .figure import Figure
-from .machine import library, run
+from .programs import library, run
 from .server import Canned
 from .wire import ANSWER
 

@@ -15,7 +15,7 @@ from tools.factory import product
 
 from .figure import Figure
 from .heartbeats import Program
-from .machine import least_heap, library, run
+from .programs import least_heap, library, run
 from .server import Canned
 from .wire import ANSWER
 
@@ -42,7 +42,7 @@ def measure(tell: Tell) -> list[Figure]:
 def importing(folder: Path) -> Figure:
     ours = library(folder / "lib", [])
     nothing = {"given": {}, "ready": "None", "call": "None", "count": 0}
-    size = run("peer", {"module": "muster", "before": [], **nothing}, [ours])["size"]
+    size = run("tokens_peer", {"module": "muster", "before": [], **nothing}, [ours])["size"]
     return Figure("import muster", "", "1 KB", f"{size:,} bytes", size <= KB)
 
 
@@ -57,8 +57,8 @@ def report(cloud: Cloud, device: Device, folder: Path) -> list[Figure]:
     if threshold is None:
         raise ValueError("boot.py has no gc.threshold()")
     request = [str(flash), threshold[1]]
-    least = least_heap("report", request, [ours])
-    held = run("report", request, [ours], 128 * KB)
+    least = least_heap("memory_report", request, [ours])
+    held = run("memory_report", request, [ours], 128 * KB)
     bare = "an Agent in the 64-bit VM without a board's modules, the library as .mpy, one root"
     return [
         Figure(
@@ -86,7 +86,7 @@ def posts(folder: Path) -> Figure:
     root = keep_root(folder, "muster bench")
     with Canned(make_server("127.0.0.1", signer=root).context(), ANSWER) as server:
         request = [f"https://127.0.0.1:{server.port}/", str(folder / "ca.der")]
-        least = least_heap("posts", request, [product.ROOT / "lib"])
+        least = least_heap("memory_posts", request, [product.ROOT / "lib"])
     return Figure(
         "least heap for two verified HTTPS POSTs, from source",
         "",

@@ -60,7 +60,7 @@ def measurable() -> bool:
 def kept(url: str, roots: Path) -> dict[str, int]:
     """The bytes of native memory that a session takes "during" its connection, and "after" close()."""
     done = subprocess.run(
-        [sys.executable, BENCH / "native_vm.py", BENCH / "vm" / "native.py", url, roots],
+        [sys.executable, BENCH / "malloc.py", BENCH / "vm" / "native.py", url, roots],
         env=os.environ | EXACT | {"MICROPYPATH": f"{ROOT / 'lib'}:.frozen"},
         capture_output=True,
         text=True,

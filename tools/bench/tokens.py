@@ -20,7 +20,7 @@ from tools.bench.pypi import install
 from tools.common.progress import Tell
 
 from .figure import Figure, ratio_of, times
-from .machine import compiled, least_heap, library, run
+from .programs import compiled, least_heap, library, run
 
 # What Coze's document signs, in the length that its identifiers have.
 CLAIMS = {
@@ -200,9 +200,9 @@ def in_the_heap(key: rsa.RSAPrivateKey, ours: Path, folder: Path) -> list[Figure
     file = folder / "key.pem"
     file.write_text(pem(key))
     size = imported(ours, "muster.rsa")
-    alone = least_heap("sign", "", [ours])
+    alone = least_heap("tokens_sign", "", [ours])
     # Its random numbers leave other holes each time.
-    extra = int(statistics.median(least_heap("sign", str(file), [ours]) for _ in range(HEAPS))) - alone
+    extra = int(statistics.median(least_heap("tokens_sign", str(file), [ours]) for _ in range(HEAPS))) - alone
     return [
         Figure(
             "RS256: import of muster.rsa",
@@ -262,14 +262,14 @@ def beside(peer: Peer, given: dict, wrong: Callable[[str], str], ours: Path, fol
     paths = [ours, folder / "peers"]
     request = {"module": peer.module, "before": peer.before, "ready": "None", "call": peer.call}
     try:
-        theirs = run("peer", {**request, "given": given, "count": 20}, paths)
+        theirs = run("tokens_peer", {**request, "given": given, "count": 20}, paths)
     except RuntimeError as e:
         return figure(f"wrong: {str(e).splitlines()[-1]}")
     if complaint := wrong(theirs["found"]):
         return figure(f"wrong: {complaint}")
     module, ready, call = OURS[peer.job]
     request = {"module": module, "before": (), "ready": ready, "call": call}
-    here = run("peer", {**request, "given": given, "count": 20}, paths)
+    here = run("tokens_peer", {**request, "given": given, "count": 20}, paths)
     if complaint := wrong(here["found"]):
         raise ValueError(f"our {peer.job} is wrong: {complaint}")
     ratio = statistics.median(theirs["times"]) / statistics.median(here["times"])
@@ -297,7 +297,7 @@ def imported(path: Path, module: str) -> int:
         "call": "None",
         "count": 0,
     }
-    return run("peer", request, [path])["size"]
+    return run("tokens_peer", request, [path])["size"]
 
 
 def pem(key: rsa.RSAPrivateKey) -> str:

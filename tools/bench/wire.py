@@ -25,7 +25,7 @@ from tools.common.vm import find_micropython
 from .figure import Figure, ratio_of, times
 from .server import Server
 
-PROGRAM = Path(__file__).parent / "vm" / "wire_heartbeats.py"
+PROGRAM = Path(__file__).parent / "vm" / "wire.py"
 ROUNDS = 60
 MOST_BYTES, AS_FAST = 560, 8
 PEER = "MicroPython's frozen requests"
