@@ -6,7 +6,7 @@ On virtual boards, with real NTP, real TLS and libfaketime under mbedTLS:
 - a certificate that begins tomorrow, and one that ended yesterday
 - all of it at the edges of 2034, 2036, 2038, 2068 and 2106 (in full): a platform, NTP and a board there
 
-In MicroPython and in CPython, on a time that tests/endure/clocks_vm.py holds in its hands, with the epochs of
+In MicroPython and in CPython, on a time that tests/endure/vm/clocks.py holds in its hands, with the epochs of
 1970 and 2000: weeks across the wrap of 30-bit ticks, reboots, jumps, silence, and each of these edges.
 
 And by reading the code: no time passes through a float.
@@ -39,7 +39,7 @@ from tools.common.records import newest
 from tools.common.vm import find_faketime, find_micropython, preload
 from tools.factory.product import board_image
 
-VM = Path(__file__).with_name("clocks_vm.py")
+VM = Path(__file__).parent / "vm" / "clocks.py"
 LIB = ROOT / "lib"
 PRODUCT, KEY, NUMBER = "1234567890123", "pr0ductk3y", "AI-0001"
 DAY_S, YEAR_S = 86400, 365 * 86400

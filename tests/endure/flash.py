@@ -11,7 +11,7 @@ from typing import Any
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
 
-PROGRAM = Path(__file__).with_name("flash_vm.py")
+PROGRAM = Path(__file__).parent / "vm" / "flash.py"
 TIMEOUT_S = 300
 SOUND = {
     "erases": False,
@@ -25,7 +25,7 @@ SOUND = {
 
 
 def on_flash(image: Path, kind: str, block: int, *do: tuple, **how: Any) -> dict | None:
-    """What flash_vm.py tells of doing that, on flash that fails so; None when its power was cut."""
+    """What vm/flash.py tells of doing that, on flash that fails so; None when its power was cut."""
     micropython = find_micropython()
     assert micropython is not None
     request = {**SOUND, "image": str(image), "kind": kind, "block": block, "do": do, **how}

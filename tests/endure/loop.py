@@ -23,7 +23,7 @@ from tools.cloud.certificates import DAY, make_root
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
 
-PROGRAM = Path(__file__).with_name("loop_program.py")
+PROGRAM = Path(__file__).parent / "vm" / "loop.py"
 LIMIT_MS = 50
 SECONDS, SHORT_S = 3.0, 0.2  # that an exchange may take
 # A busy machine makes any loop stand still, now and then; what muster does to one, it does every time.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from endure.flash import on_flash
-from endure.power import BOARDS, DUE, REPORTED, SECRET_INFO, Bench, Kept, lasts
+from endure.lab import BOARDS, DUE, REPORTED, SECRET_INFO, Bench, Kept, lasts
 
 from tools.board import BoardError
 from tools.cli.verdict import SEED, Verdict

@@ -4,8 +4,8 @@ import struct
 import zlib
 
 import pytest
-from endure import power
-from endure.power import Bench, newest
+from endure import lab as power
+from endure.lab import Bench, newest
 
 from tools.cli.verdict import SEED
 from tools.cloud import Cloud
