@@ -5,7 +5,8 @@ MicroPython VM, in a process of its own with a heap of half a megabyte. Its
 arguments are made here by ordinary fixtures and reach the VM as JSON.
 
 What a test draws, it draws from the module random, which begins anew for each
-with the same seed: MUSTER_SEED in the environment, which a failure shows.
+with the same seed: MUSTER_SEED in the environment, which a failure shows. Without it the seed is 1, and with
+--full a fresh one.
 """
 
 import importlib
@@ -18,12 +19,11 @@ import subprocess
 import pytest
 from devices import DEVICE, identity
 
-from tools.cli.verdict import SEED
 from tools.cloud import Cloud
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
 
-pytest_plugins = ["servers"]
+pytest_plugins = ["servers", "endure.trials"]
 
 # Told to end, a test's fixtures switch off their clouds and boards.
 signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))
@@ -44,13 +44,20 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_configure(config):
+    # In the environment, so that the processes of xdist have the same.
+    fresh = random.SystemRandom().randrange(1, 10**9) if config.getoption("full") else 1
+    os.environ.setdefault("MUSTER_SEED", str(fresh))
+
+
 def pytest_report_header():
-    return f"seed: MUSTER_SEED={SEED}"
+    return f"seed: MUSTER_SEED={os.environ['MUSTER_SEED']}"
 
 
 def pytest_runtest_setup(item):
-    random.seed(SEED)
-    item.add_report_section("setup", "seed", f"MUSTER_SEED={SEED}")
+    seed = os.environ["MUSTER_SEED"]
+    random.seed(int(seed))
+    item.add_report_section("setup", "seed", f"MUSTER_SEED={seed}")
 
 
 def pytest_generate_tests(metafunc):
