@@ -78,7 +78,6 @@ task = json.loads(sys.stdin.readline())
 TIME = Time(task["start"], task["epoch"])
 sys.modules["time"] = TIME
 sys.modules["machine"] = Machine()
-sys.path.insert(0, task["library"])
 
 from muster import agent, clock, errors, flow, jwt, log, store  # noqa: E402
 
