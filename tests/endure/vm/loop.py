@@ -1,9 +1,8 @@
 """On MicroPython and on CPython: how long an asyncio loop stands still while muster waits for a server.
 
-Reads a line of JSON, {"phases": [[url, kilobytes of the request], ...], "ca", "seconds"}, and prints one:
-for each phase the longest stall of the loop and that of a loop without muster just before, in milliseconds,
-and the error in which the exchange ended. Without a URL it asks a time server, "host:port" in place of the
-kilobytes.
+Reads a line of JSON, [url, kilobytes of the request, ca, seconds], and prints one: the longest stall of the
+loop and that of a loop without muster just before, in milliseconds, and the error in which the exchange
+ended. Of a url ntp://host:port it asks the time.
 """
 
 import asyncio
@@ -32,32 +31,29 @@ async def nothing(seconds):
     await asyncio.sleep(seconds)
 
 
-async def exchange(session, url, kilobytes):
+async def exchange(url, kilobytes, ca, seconds):
+    session = http.Session(ca, timeout=seconds)
     piece = bytes(1024)
     try:
         await aio.run_async(session.exchange("POST", url, (piece for _ in range(kilobytes))))
     except errors.TransportError as e:
         return str(e)
-    return ""
+    finally:
+        session.close()
+    return "an answer"
 
 
 async def ask_time(server, seconds):
     clock.NTP_TIMEOUT_MS = int(seconds * 1000)
-    return str(await aio.run_async(clock.synchronise([server])))
+    return "the time" if await aio.run_async(clock.synchronise([server])) else "no time came"
 
 
-async def measure(phases, ca, seconds):
-    told = []
-    for url, what in phases:
-        session = http.Session(ca, timeout=seconds)
-        gc.collect()
-        bare = await longest_stall(asyncio.create_task(nothing(seconds)))
-        task = asyncio.create_task(exchange(session, url, what) if url else ask_time(what, seconds))
-        stall = await longest_stall(task)
-        told.append((stall, bare, await task))
-        session.close()
-    return told
+async def measure(url, kilobytes, ca, seconds):
+    gc.collect()
+    bare = await longest_stall(asyncio.create_task(nothing(seconds)))
+    wanted = ask_time(url[6:], seconds) if url[:6] == "ntp://" else exchange(url, kilobytes, ca, seconds)
+    task = asyncio.create_task(wanted)
+    return await longest_stall(task), bare, await task
 
 
-how = json.loads(sys.stdin.readline())
-print(json.dumps(asyncio.run(measure(how["phases"], how["ca"], how["seconds"]))))
+print(json.dumps(asyncio.run(measure(*json.loads(sys.stdin.readline())))))

@@ -1,7 +1,8 @@
 """In the MicroPython VM: an agent that reports as often as it is told, and what it holds afterwards.
 
 Reads lines of JSON: first the configuration, the path of its records and the seconds that an exchange may
-take; then each time how and how often. Answers each with a line of JSON.
+take; then each time how and how often. Answers each of the latter with a line of JSON: the heartbeats, the
+tries, {error: how often} and the bytes of the heap that are in use.
 
 "kept"    heartbeats by report(), over a connection that is kept
 "anew"    heartbeats by step(), each when it is due, over a connection of its own
@@ -23,7 +24,7 @@ TRIES = 50  # at most for one heartbeat
 DAY_S = 86400
 
 
-class Clock:
+class ClockAhead:
     """Unix time that is set on to what is due: half a day takes no time."""
 
     def __init__(self):
@@ -38,23 +39,23 @@ class Clock:
 
 class Soak:
     def __init__(self, config, state, timeout):
-        self.clock = Clock()
+        self.clock = ClockAhead()
         self.session = http.Session(config["roots"], timeout=timeout, max_body=4096)
         self.agent = muster.Agent(config, self.session, store.FileStore(state), self.clock)
         self.errors = {}
 
     def do(self, how, count):
-        until = self.so_far("reports") + count
+        begun = self.so_far("reports")
         tries = 0
         self.errors = {}
-        while tries < TRIES * count and (
-            tries < count if how == "cancel" else self.so_far("reports") < until
+        while (
+            tries < TRIES * count and (tries if how == "cancel" else self.so_far("reports") - begun) < count
         ):
             tries += 1
             getattr(self, how)()
         if how != "kept":
             self.session.close()
-        told = {"reports": self.so_far("reports") - until + count, "tries": tries, "errors": self.errors}
+        told = {"reports": self.so_far("reports") - begun, "tries": tries, "errors": self.errors}
         self.errors = {}
         gc.collect()
         gc.collect()  # what a finaliser let go of
@@ -114,8 +115,6 @@ async def end(task):
 
 log.write = lambda level, text: None
 soak = Soak(*json.loads(sys.stdin.readline()))
-with open("/proc/self/stat") as f:
-    print(f.read().split()[0])
 while True:
     line = sys.stdin.readline()
     if not line:
