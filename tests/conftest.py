@@ -23,7 +23,7 @@ from tools.cloud import Cloud
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
 
-pytest_plugins = ["servers", "endure.trials"]
+pytest_plugins = ["server_fixtures", "endure.trials"]
 
 # Told to end, a test's fixtures switch off their clouds and boards.
 signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))

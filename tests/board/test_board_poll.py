@@ -4,7 +4,7 @@ import json
 
 import pytest
 from programs import ask, needs_micropython
-from servers import _running
+from server_fixtures import _running
 
 from tools.board import Board
 from tools.factory.product import board_image

@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Callable
 
 import hypothesis
-from endure import attempts, examples, guided
-from endure.attempts import KEY, NOW
+from endure import fuzz_vm, guided, strategies
+from endure.fuzz_vm import KEY, NOW
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -69,7 +69,7 @@ class Fuzz:
         tried = self.tried.setdefault(name, [])
 
         def function(arguments: tuple) -> None:
-            tried.append((list(arguments), attempts.attempt(name, arguments)))
+            tried.append((list(arguments), fuzz_vm.attempt(name, arguments)))
 
         # The clouds have sixteen calls, each with answers of its own.
         self.explore(name, strategy, function, 6 if name == "cloud" else 1)
@@ -88,17 +88,17 @@ def _short(example: object) -> str:
 
 def run(full: bool, tell: Callable[[str], None], seed: int = SEED) -> Verdict:
     fuzz = Fuzz(FULL if full else SHORT, seed)
-    level, log.level = log.level, attempts.SILENT
+    level, log.level = log.level, fuzz_vm.SILENT
     try:
         with tempfile.TemporaryDirectory() as folder:
-            for name, strategy in examples.strategies(folder).items():
+            for name, strategy in strategies.strategies(folder).items():
                 tell(f"{name} on CPython")
                 fuzz.attempt(name, strategy)
             tell("what two readers must agree on")
             _agreements(fuzz)
             note = _replay(fuzz, folder, tell)
             if full:
-                cases, failures, more = guided.explore([*attempts.ATTEMPTS], seed, tell)
+                cases, failures, more = guided.explore([*fuzz_vm.ATTEMPTS], seed, tell)
                 fuzz.cases += cases
                 fuzz.failures += failures
                 note += f", {more}"
@@ -112,14 +112,14 @@ def _agreements(fuzz: Fuzz) -> None:
 
     def pieces(example: tuple) -> None:
         raw, sizes, method = example
-        whole = attempts.http_answer(examples.latin(raw), [1 << 16], method)
+        whole = fuzz_vm.http_answer(strategies.latin(raw), [1 << 16], method)
         # Only what comes on top of an answer, in one piece with it, shows that the connection is spoiled.
-        found = attempts.http_answer(examples.latin(raw), sizes, method)
+        found = fuzz_vm.http_answer(strategies.latin(raw), sizes, method)
         assert found[:4] == whole[:4] if isinstance(found, list) else found == whole
 
     def read_back(example: tuple) -> None:
         status, headers, body, cuts = example
-        found = attempts.http_answer(examples.latin(examples.well_formed(*example)), [7, 1, 200], "GET")
+        found = fuzz_vm.http_answer(strategies.latin(strategies.well_formed(*example)), [7, 1, 200], "GET")
         framing = [["content-length", str(len(body))]] if cuts is None else [["transfer-encoding", "chunked"]]
         assert found == [
             status,
@@ -130,40 +130,40 @@ def _agreements(fuzz: Fuzz) -> None:
         ]
 
     def with_h11(raw: bytes) -> None:
-        ours, theirs = attempts.http_answer(examples.latin(raw), [1 << 16], "GET"), _h11(raw)
+        ours, theirs = fuzz_vm.http_answer(strategies.latin(raw), [1 << 16], "GET"), _h11(raw)
         # We are stricter here and there; but what both take has one body.
         if isinstance(ours, list) and theirs is not None:
             assert [ours[0], ours[3]] == theirs
 
     def signed_and_read(claims: dict) -> None:
-        assert attempts.jwt.decode(attempts.jwt.encode(claims, KEY), KEY, now=NOW) == claims
+        assert fuzz_vm.jwt.decode(fuzz_vm.jwt.encode(claims, KEY), KEY, now=NOW) == claims
 
     def as_pyjwt(token: str) -> None:
         import jwt as pyjwt
 
-        ours = attempts.jwt_decode(token, NOW)
+        ours = fuzz_vm.jwt_decode(token, NOW)
         if isinstance(ours, dict):
             options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
             options |= {"verify_iss": False, "verify_sub": False, "verify_jti": False}
             assert pyjwt.decode(token, KEY, ["HS256"], options=options) == ours  # type: ignore[arg-type]
 
     def as_the_sdk(request: tuple) -> None:
-        assert attempts.baidu.authorization(*request) == _signed_by_the_sdk(*request)
+        assert fuzz_vm.baidu.authorization(*request) == _signed_by_the_sdk(*request)
 
-    answers = st.tuples(examples.HTTP, examples.SIZES, examples.METHODS)
+    answers = st.tuples(strategies.HTTP, strategies.SIZES, strategies.METHODS)
     fuzz.explore("an answer in pieces", answers, pieces)
-    fuzz.explore("an answer read back", examples.WELL_FORMED, read_back)
-    fuzz.explore("an answer that h11 reads too", examples.HTTP, with_h11, 2)
+    fuzz.explore("an answer read back", strategies.WELL_FORMED, read_back)
+    fuzz.explore("an answer that h11 reads too", strategies.HTTP, with_h11, 2)
     values = st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
         lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(), v, max_size=3),
     )
     names = st.text().filter(lambda name: name not in ("exp", "nbf", "iat"))
-    claims = st.dictionaries(names, values.filter(examples.has_no_surrogates), max_size=4)
-    claims = claims.filter(examples.has_no_surrogates)
+    claims = st.dictionaries(names, values.filter(strategies.has_no_surrogates), max_size=4)
+    claims = claims.filter(strategies.has_no_surrogates)
     fuzz.explore("claims signed and read", claims, signed_and_read)
-    fuzz.explore("tokens that PyJWT reads too", examples.tokens(), as_pyjwt)
-    fuzz.explore("bce-auth-v1 as Baidu's SDK signs", examples.bce_requests(), as_the_sdk)
+    fuzz.explore("tokens that PyJWT reads too", strategies.tokens(), as_pyjwt)
+    fuzz.explore("bce-auth-v1 as Baidu's SDK signs", strategies.bce_requests(), as_the_sdk)
 
 
 def _h11(raw: bytes) -> list | None:
@@ -233,7 +233,7 @@ def _replay(fuzz: Fuzz, folder: str, tell: Callable[[str], None]) -> str:
                 expected.append((name, arguments, found))
     tell(f"{len(lines)} of these again in MicroPython")
     done = subprocess.run(
-        [*micropython.command, "-X", f"heapsize={HEAP}", attempts.__file__, folder],
+        [*micropython.command, "-X", f"heapsize={HEAP}", fuzz_vm.__file__, folder],
         input=b"\n".join(lines) + b"\n",
         env={"MICROPYPATH": f"{ROOT / 'lib'}:.frozen"},
         stdout=subprocess.PIPE,
@@ -256,7 +256,7 @@ def _replay(fuzz: Fuzz, folder: str, tell: Callable[[str], None]) -> str:
         problem = None
         if not good:
             problem = str(there)
-        elif name in attempts.SAME and there != json.loads(json.dumps(found)):
+        elif name in fuzz_vm.SAME and there != json.loads(json.dumps(found)):
             problem = f"{_short(there)} there, {_short(found)} on CPython"
         # One of a kind is enough to read.
         if problem and f"{name}{problem[:20]}" not in known:

@@ -72,13 +72,13 @@ def main(name: str, seed: str, folder: str) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["muster"]):
-        from endure import attempts, examples, fuzz
+        from endure import fuzz, fuzz_vm, strategies
 
-    fuzz.log.level = attempts.SILENT
+    fuzz.log.level = fuzz_vm.SILENT
 
     def attempt(arguments: tuple) -> None:
         try:
-            attempts.attempt(name, arguments)
+            fuzz_vm.attempt(name, arguments)
         except Exception as e:
             print(f"{FAILED}{json.dumps(arguments)}: {type(e).__name__}: {e}", flush=True)
             raise
@@ -89,7 +89,7 @@ def main(name: str, seed: str, folder: str) -> None:
     dice = random.Random(int(seed))
     for n in range(SEEDS):
         (corpus / str(n)).write_bytes(dice.randbytes(LONGEST))
-    one_input = fuzz.to_be_fed(examples.strategies(folder)[name], attempt)
+    one_input = fuzz.to_be_fed(strategies.strategies(folder)[name], attempt)
     options = [f"-seed={seed}", f"-max_total_time={SECONDS}", f"-max_len={LONGEST}", "-len_control=0"]
     atheris.Setup([name, *options, str(corpus)], one_input)
     atheris.Fuzz()

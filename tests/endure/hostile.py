@@ -26,7 +26,7 @@ from tools.cli.verdict import SEED, Verdict
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
 
-CLIENT = Path(__file__).with_name("client.py")
+CLIENT = Path(__file__).with_name("hostile_vm.py")
 HEAP = "512k"
 RUN_TIMEOUT_S = 900
 LEAVING_S = 10

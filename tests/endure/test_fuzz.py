@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from endure import attempts, guided
+from endure import fuzz_vm, guided
 
 from tools.cli.verdict import SEED
 from tools.common.vm import find_micropython
@@ -21,7 +21,7 @@ def test_nothing_that_can_be_read_does_harm(fuzz):
     verdict = fuzz.run(full=False, tell=print)
     assert not verdict.failures, "\n".join(verdict.failures)
     # hypothesis stops early where there are no more examples; and those for MicroPython come on top.
-    assert verdict.cases > fuzz.SHORT * len(attempts.ATTEMPTS)
+    assert verdict.cases > fuzz.SHORT * len(fuzz_vm.ATTEMPTS)
     assert verdict.note.startswith(f"seed {SEED}; ")
     assert not find_micropython() or "of them in MicroPython" in verdict.note
 
@@ -51,20 +51,20 @@ def test_what_the_machines_do_not_agree_on_is_told(fuzz, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"productKey": [attempts.KEY]}, {"wifi": [{"ssid": "home", "key": [attempts.TOKEN]}]}]
+    "wrong", [{"productKey": [fuzz_vm.KEY]}, {"wifi": [{"ssid": "home", "key": [fuzz_vm.TOKEN]}]}]
 )
 def test_a_secret_in_a_message_is_seen(fuzz, monkeypatch, wrong):
-    raw = {**fuzz.examples.CONFIGURATION, **wrong}
-    assert attempts.configuration(raw) == "ConfigError"
-    monkeypatch.setattr(attempts.config, "_shown", lambda name, value: str(value))
+    raw = {**fuzz.strategies.CONFIGURATION, **wrong}
+    assert fuzz_vm.configuration(raw) == "ConfigError"
+    monkeypatch.setattr(fuzz_vm.config, "_shown", lambda name, value: str(value))
     with pytest.raises(AssertionError):
-        attempts.configuration(raw)
+        fuzz_vm.configuration(raw)
 
 
 def test_an_undocumented_exception_is_a_failure(fuzz, monkeypatch):
-    monkeypatch.setattr(attempts.sse, "next_event", lambda before: 1 / 0)
+    monkeypatch.setattr(fuzz_vm.sse, "next_event", lambda before: 1 / 0)
     found = fuzz.Fuzz(5, 1)
-    found.attempt("events", fuzz.st.tuples(fuzz.examples.LINES))
+    found.attempt("events", fuzz.st.tuples(fuzz.strategies.LINES))
     assert "ZeroDivisionError" in found.failures[0]
 
 

@@ -9,7 +9,7 @@ from muster.clock import ticks_diff, ticks_ms
 from muster.errors import TransportError
 from muster.flow import LINE, Request
 from muster.net import aio, wait
-from told import LONG, OK, answer, go, requests, say, seen, until_left, until_said
+from scripts import LONG, OK, answer, go, requests, say, seen, until_left, until_said
 
 EVENTS = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = "0\r\n\r\n"

@@ -15,7 +15,7 @@ from muster.clouds.feishu import Feishu
 from muster.errors import CloudError, TransportError
 from muster.flow import BODY, LINE, PIECE, Request
 from recorded import Answer
-from told import answer, go, requests, say, until_left
+from scripts import answer, go, requests, say, until_left
 
 NOW = 1800000000
 TIMEOUT = 2  # seconds: what comes before the silence needs a part of them

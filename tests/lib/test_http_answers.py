@@ -3,7 +3,7 @@
 from helpers import raises
 from muster import clock, http
 from muster.errors import TransportError
-from told import OK, answer, refused, requests, say, until_left
+from scripts import OK, answer, refused, requests, say, until_left
 
 
 def test_response(server):

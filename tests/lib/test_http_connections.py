@@ -2,7 +2,7 @@
 
 from muster import http
 from muster.net import connection
-from told import OK, answer, refused, requests, say, say_in_turn, seen, to, until_left, until_said
+from scripts import OK, answer, refused, requests, say, say_in_turn, seen, to, until_left, until_said
 
 # Connections
 

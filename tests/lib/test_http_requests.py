@@ -4,7 +4,7 @@ from array import array
 
 from helpers import raises
 from muster import http
-from told import requests, seen, until_left
+from scripts import requests, seen, until_left
 
 
 def test_every_method(server):

@@ -10,7 +10,7 @@ from muster import http
 from muster.clock import ticks_diff, ticks_ms
 from muster.errors import TransportError
 from muster.net import aio
-from told import LONG, OK, answer, go, refused, requests, say, to, until_left
+from scripts import LONG, OK, answer, go, refused, requests, say, to, until_left
 
 # In seconds. What is to be reached within a timeout, and not only to be ended by it, has more of it.
 TIMEOUT = 0.2

@@ -12,7 +12,7 @@ from muster.errors import ConfigError, TransportError
 from muster.net import aio
 from muster.net import tls as tls_module
 from muster.net.tls import MICROPYTHON
-from told import OK, answer, go, refused, requests, say, say_in_turn, seen, until_left, until_said
+from scripts import OK, answer, go, refused, requests, say, say_in_turn, seen, until_left, until_said
 
 # In seconds. What is to be reached within a timeout, and not only to be ended by it, has more of it.
 TIMEOUT = 0.2

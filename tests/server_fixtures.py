@@ -1,6 +1,6 @@
 """The fixtures of tests/endure/servers.py, whose servers do exactly what a test tells them, byte by byte.
 
-tests/lib/told.py writes the URLs that tell them, on both machines. What a server saw is read from a port
+tests/lib/scripts.py writes the URLs that tell them, on both machines. What a server saw is read from a port
 of its own, so that reading it changes nothing.
 """
 

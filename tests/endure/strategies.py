@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from endure import attempts
-from endure.attempts import KEY, NOW, SECRETS, TOKEN
+from endure import fuzz_vm
+from endure.fuzz_vm import KEY, NOW, SECRETS, TOKEN
 from hypothesis import strategies as st
 
 HTTP = st.lists(
@@ -148,7 +148,7 @@ JSON = (CHANGED | ANYTHING | st.sampled_from(DOCUMENTS)).map(json.dumps) | BOMBS
 @st.composite
 def cloud_answers(draw: st.DrawFn) -> list:
     """An answer of HTTP to one of the clouds' calls."""
-    call = draw(st.sampled_from(attempts.CALLS))
+    call = draw(st.sampled_from(fuzz_vm.CALLS))
     texts = draw(st.lists(JSON, min_size=1, max_size=3))
     names = ["Message", "Error", "done", "Done", "error", "PING", "conversation.message.delta", ""]
     if call in ("chat", "coze chat", "workflow stream") and draw(st.integers(0, 5)):
@@ -249,7 +249,7 @@ def _pem(which: int, label: str) -> st.SearchStrategy[str]:
 
 
 def tokens() -> st.SearchStrategy[str]:
-    good = attempts.jwt.encode({"iss": "a", "exp": NOW + 9}, KEY).encode()
+    good = fuzz_vm.jwt.encode({"iss": "a", "exp": NOW + 9}, KEY).encode()
     return (mutated(good).map(latin)) | st.text(max_size=40) | st.text("ab.=_-", max_size=40)
 
 
@@ -288,7 +288,7 @@ EVENT_DATA = JSON | st.lists(
 
 
 def _record(sequence: int, text: bytes) -> bytes:
-    return attempts.sys.modules["muster.store"]._pack(sequence, text)
+    return fuzz_vm.sys.modules["muster.store"]._pack(sequence, text)
 
 
 SLOTS = (
