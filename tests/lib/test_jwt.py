@@ -13,7 +13,7 @@ from muster import clock
 from muster.hmac import Key
 from muster.jwt import JWTError, decode, encode
 from muster.rsa import PrivateKey, PublicKey
-from test_rsa import EC_KEY, KEY, PUBLIC
+from pem_keys import EC_KEY, KEY, PUBLIC
 
 SECRET = "a secret of the maker's own gateway"
 NOW = 1800000000

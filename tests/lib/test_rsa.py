@@ -12,50 +12,13 @@ import muster.rsa as rsa
 from helpers import raises
 from muster.errors import Error
 from muster.rsa import PrivateKey, PublicKey
+from pem_keys import EC_KEY, EC_PUBLIC, KEY, PUBLIC
 
-# Made by openssl for these tests, as is the signature of b"muster".
-KEY = """\
------BEGIN RSA PRIVATE KEY-----
-MIICXAIBAAKBgQC3Rs+tU/BCNHGbaJZYG5T6i8cDoIGK2jbT8ZnZPeE4cUWkvh1l
-0vDJdcPj23S+NxBWlBOtIpMR5fuvm4OGGGUMIWY/a1lS33CSJCsW/ucksA3Sp6KO
-mHDDLwNk3jQNJkB4wRCgMKIFWf+6/8izTS66aJPdM8KfBPd0bOJIKvdU+wIDAQAB
-AoGAaD8Zz3AIH9AusoPZyEHgCmbJC1IXfQBD4Wfx53RgD7e2Mk+E7y79kMmwY4Gn
-NK6jV2ugiYE6ABs9fpRJSlPD3RyS3rbOxnXvV1wOIVLnKSYadkkAUcgmD8CxvJKV
-9WQwpRzr3bnxjep71lii7JiG/et0GdbSNCkw9CPrQvAOz7kCQQDm8SIJnAs4feMq
-YjAdlBjVgq4CMqXp3m4/QJF7NIvtZIle+W4EFzrLxP7aikg2YuXI75M0m8oI+qwz
-o5czlSqVAkEAyymuHBz9j4R1QGnobpevyT12Tffr3X+Tyia2Nhn+LqWaqyk3/7rR
-ENLYMGpXXoz9ZJaCxVj8SMr2hLIGb+ctTwJBAIUiW8H4cEuH3y6u3hgfKVXk+RWR
-Ry6UqS/TtEq3lzcqrzrORosbLS0NivJHp6uaxedZnZ5FdWpJwH4gf+kfxCUCQAHX
-ZN6YXKv6VV26GAM4mL1IM1RNlPOy/lHsu+YNokIl+hrnCrzkopR2dMMrk5Mlz/4j
-ZxgG0HKQdF+LhYdqHv0CQGY/Ir9leDgG60VaeKEJBIhF2MqE5X94hJcD+E8UH+um
-yv3aR75fW+otCbheJPHoQtPzqmDoeuJ4Pbs6NZKcnsg=
------END RSA PRIVATE KEY-----
-"""
-PUBLIC = """\
------BEGIN PUBLIC KEY-----
-MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQC3Rs+tU/BCNHGbaJZYG5T6i8cD
-oIGK2jbT8ZnZPeE4cUWkvh1l0vDJdcPj23S+NxBWlBOtIpMR5fuvm4OGGGUMIWY/
-a1lS33CSJCsW/ucksA3Sp6KOmHDDLwNk3jQNJkB4wRCgMKIFWf+6/8izTS66aJPd
-M8KfBPd0bOJIKvdU+wIDAQAB
------END PUBLIC KEY-----
-"""
+# openssl's, of b"muster".
 SIGNATURE = binascii.unhexlify(
     "63773b3cbe61d6635d34981edebe11477e21bcbdff965da51b66e3adb1e7699ad2dea2b51cbfc2b3cbe362cbf96d656bb9676e67e1ee2f73b4caba399fdcad51"
     "69b92f65a928ce0d215f2686a63f76e6e9226f8fdda268174bff392ecd7335f9a637cac232a06853480044af8eda42961174b3e78cccee191aa38b37513dbddf"
 )
-EC_KEY = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQguGwvAxot/89+c7o8
-qma8hO6oKhPIPSsC0Ah7dYA2uJShRANCAARKvY0wwrZ2/GTXyM1l80BaXWs5WaoS
-uDveCqLteOZks/0gzvvoDltEZrvI9MiEinifbzMisAES7x/m/cUf0Qdy
------END PRIVATE KEY-----
-"""
-EC_PUBLIC = """\
------BEGIN PUBLIC KEY-----
-MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAESr2NMMK2dvxk18jNZfNAWl1rOVmq
-Erg73gqi7XjmZLP9IM776A5bRGa7yPTIhIp4n28zIrABEu8f5v3FH9EHcg==
------END PUBLIC KEY-----
-"""
 
 # DER, as far as these keys need it.
 
