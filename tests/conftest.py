@@ -23,7 +23,8 @@ from tools.cloud import Cloud
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
 
-pytest_plugins = ["server_fixtures", "endure.trials"]
+# hypothesis' own is light: it imports hypothesis only for tests that do.
+pytest_plugins = ["server_fixtures", "endure.trials", "_hypothesis_pytestplugin"]
 
 # Told to end, a test's fixtures switch off their clouds and boards.
 signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))
@@ -44,10 +45,16 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     # In the environment, so that the processes of xdist have the same.
     fresh = random.SystemRandom().randrange(1, 10**9) if config.getoption("full") else 1
     os.environ.setdefault("MUSTER_SEED", str(fresh))
+    if config.getoption("full"):
+        from endure import profiles  # noqa: F401 - hypothesis takes a second, which the short form need not wait
+
+        config.option.hypothesis_profile = "full"
+        config.option.hypothesis_seed = os.environ["MUSTER_SEED"]
 
 
 def pytest_report_header():

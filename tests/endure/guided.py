@@ -1,97 +1,85 @@
-"""The same attempts as fuzz makes, but each input grown from those that reached new code: atheris.
+"""The same that test_fuzz reads, but each input grown from those that reached new code: atheris.
 
-As a program, python -m endure.guided ATTEMPT SEED FOLDER, it is one of its processes.
+As a program, python -m endure.guided STRATEGY FOLDER [options of libFuzzer], it is the process that does it.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
 import re
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tools.bench.pypi import install
+import pytest
+
 from tools.common.paths import ROOT
 
-LIB = ROOT / "lib"
-ATHERIS = "atheris==3.0.0"
-SECONDS = 15
-PROCESSES = 2
 SEEDS, LONGEST = 40, 2048
+# For so long it looks in the full form; in the short one it tries the seeds.
+SECONDS = 15
 FAILED = "failed with "
 # What libFuzzer says at its end.
 RUNS = re.compile(r"^Done (\d+) runs", re.MULTILINE)
 
-
-def explore(names: list[str], seed: int, tell: Callable[[str], None]) -> tuple[int, list[str], str]:
-    """(how many inputs were tried, what failed, a note), of each attempt for some seconds."""
-    with tempfile.TemporaryDirectory(prefix="muster-guided-") as name:
-        folder = Path(name)
-        tell(f"installing {ATHERIS}")
-        if not install([ATHERIS], folder / "atheris"):
-            return 0, [], "atheris cannot be had here"
-
-        def one(name: str) -> tuple[int, str]:
-            tell(f"{name}, guided by coverage")
-            return guided(name, folder, seed)
-
-        with ThreadPoolExecutor(PROCESSES) as pool:
-            told = [*pool.map(one, names)]
-    cases = sum(runs for runs, _ in told)
-    return cases, [failure for _, failure in told if failure], f"{cases} of them guided by coverage"
+needs_atheris = pytest.mark.skipif(
+    importlib.util.find_spec("atheris") is None, reason="atheris is there for Linux on x86-64 alone"
+)
 
 
-def guided(name: str, folder: Path, seed: int) -> tuple[int, str]:
-    """How many inputs one attempt was given, and what failed."""
-    place = folder / name
-    place.mkdir()
-    found = (ROOT, ROOT / "tests", LIB, folder / "atheris")
+def explore(what: str, folder: Path, seed: int, full: bool, library: Path = ROOT / "lib") -> tuple[int, str]:
+    """How many inputs were tried, and what failed."""
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    dice = random.Random(seed)
+    # An example is made of some hundred bytes: of none, which libFuzzer would begin with, comes nothing.
+    for n in range(SEEDS):
+        (corpus / str(n)).write_bytes(dice.randbytes(LONGEST))
+    options = [f"-seed={seed}", f"-max_len={LONGEST}", "-len_control=0", f"-artifact_prefix={folder}/"]
+    options.append(f"-max_total_time={SECONDS}" if full else f"-runs={SEEDS}")
+    places = (ROOT, library, ROOT / "tests", ROOT / "tests" / "lib")
     done = subprocess.run(
-        [sys.executable, "-m", __spec__.name, name, str(seed), place],
-        cwd=place,
+        [sys.executable, "-m", __spec__.name, what, *options, corpus],
+        cwd=folder,
         env=os.environ
-        | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests", LIB, folder / "atheris")))},
+        | {
+            "PYTHONPATH": os.pathsep.join(map(str, places)),
+            # Its tables of Unicode take seconds: made once, not again in each folder.
+            "HYPOTHESIS_STORAGE_DIRECTORY": str(ROOT / ".hypothesis"),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
     )
-    if done.returncode == 0 and (found := RUNS.search(done.stdout)):
-        return int(found[1]), ""
+    if done.returncode == 0 and (runs := RUNS.search(done.stdout)):
+        return int(runs[1]), ""
     said = [line for line in done.stdout.splitlines() if line.startswith(FAILED)]
-    return 0, f"{name} {said[0] if said else 'ended: ' + done.stdout[-500:]}"
+    return 0, f"{what} {said[0] if said else 'ended: ' + done.stdout[-500:]}"
 
 
-def main(name: str, seed: str, folder: str) -> None:
+def main(what: str, *options: str) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["muster"]):
-        from endure import fuzz, fuzz_vm, strategies
+        from endure import fuzz_vm, profiles, strategies  # noqa: F401
+    from hypothesis import given
+    from muster import log
 
-    fuzz.log.level = fuzz_vm.SILENT
+    log.level = fuzz_vm.SILENT
 
-    def attempt(arguments: tuple) -> None:
+    @given(strategies.STRATEGIES[what])
+    def read(arguments: tuple) -> None:
         try:
-            fuzz_vm.attempt(name, arguments)
+            fuzz_vm.read(what.partition(":")[0], arguments)
         except Exception as e:
             print(f"{FAILED}{json.dumps(arguments)}: {type(e).__name__}: {e}", flush=True)
             raise
 
-    # An example is made of some hundred bytes: of none, which libFuzzer would begin with, comes nothing.
-    corpus = Path(folder) / "corpus"
-    corpus.mkdir()
-    dice = random.Random(int(seed))
-    for n in range(SEEDS):
-        (corpus / str(n)).write_bytes(dice.randbytes(LONGEST))
-    one_input = fuzz.to_be_fed(strategies.strategies(folder)[name], attempt)
-    options = [f"-seed={seed}", f"-max_total_time={SECONDS}", f"-max_len={LONGEST}", "-len_control=0"]
-    atheris.Setup([name, *options, str(corpus)], one_input)
+    atheris.Setup([what, *options], read.hypothesis.fuzz_one_input)
     atheris.Fuzz()
 
 

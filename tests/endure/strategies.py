@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import base64
 import datetime
-import functools
 import itertools
 import json
-import random
+import struct
+import zlib
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from endure import fuzz_vm
-from endure.fuzz_vm import KEY, NOW, SECRETS, TOKEN
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from endure.fuzz_vm import CALLS, KEY, NOW, SECRETS, TOKEN
 from hypothesis import strategies as st
+from muster import jwt
+from pem_keys import KEY as PRIVATE_PEM
+from pem_keys import PUBLIC as PUBLIC_PEM
 
 HTTP = st.lists(
     st.sampled_from(
@@ -38,7 +44,7 @@ METHODS = st.sampled_from(["GET", "HEAD", "POST"])
 
 
 def latin(data: bytes) -> str:
-    """Bytes as attempts take them."""
+    """Bytes as readers take them."""
     return data.decode("latin-1")
 
 
@@ -146,9 +152,8 @@ JSON = (CHANGED | ANYTHING | st.sampled_from(DOCUMENTS)).map(json.dumps) | BOMBS
 
 
 @st.composite
-def cloud_answers(draw: st.DrawFn) -> list:
+def cloud_answers(draw: st.DrawFn, call: str) -> tuple:
     """An answer of HTTP to one of the clouds' calls."""
-    call = draw(st.sampled_from(fuzz_vm.CALLS))
     texts = draw(st.lists(JSON, min_size=1, max_size=3))
     names = ["Message", "Error", "done", "Done", "error", "PING", "conversation.message.delta", ""]
     if call in ("chat", "coze chat", "workflow stream") and draw(st.integers(0, 5)):
@@ -171,7 +176,7 @@ def cloud_answers(draw: st.DrawFn) -> list:
     status = draw(st.sampled_from([200, 200, 200, 201, 400, 401, 404, 408, 429, 500, 503]))
     head = f"HTTP/1.1 {status} x\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     answer = head.encode("latin-1") + b"Content-Length: %d\r\n\r\n" % len(body) + body
-    return [call, latin(answer), draw(st.sampled_from([[4096], [4096], [7, 100]]))]
+    return call, latin(answer), draw(st.sampled_from([[4096], [4096], [7, 100]]))
 
 
 def _utf8(text: str) -> bytes:
@@ -202,34 +207,17 @@ CONFIGURATIONS = (
 )
 
 
-@functools.cache
-def keys() -> tuple[bytes, ...]:
-    """PEM of a private and of a public key, and a certificate: the same ones every time."""
-    dice = random.Random(1)
-
-    def prime() -> int:
-        while True:
-            n = dice.getrandbits(510) | 3 << 510 | 1
-            if pow(3, n - 1, n) == 1 and n % 65537 != 1:
-                return n
-
-    p, q = prime(), prime()
-    d = pow(65537, -1, (p - 1) * (q - 1))
-    numbers = rsa.RSAPrivateNumbers(
-        p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), rsa.RSAPublicNumbers(65537, p * q)
-    )
-    key = numbers.private_key()
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "fuzz")])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).serial_number(1)
-    builder = builder.public_key(key.public_key())
-    builder = builder.not_valid_before(datetime.datetime(2026, 1, 2)).not_valid_after(
-        datetime.datetime(2050, 1, 2)
-    )
-    return (
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-        builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM),
-    )
+PKCS1_PEM = PRIVATE_PEM.encode()
+_KEY = load_pem_private_key(PKCS1_PEM, None)
+PKCS8_PEM = _KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+_NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "fuzz")])
+CERTIFICATE_PEM = (
+    x509.CertificateBuilder(_NAME, _NAME, _KEY.public_key(), 1)
+    .not_valid_before(datetime.datetime(2026, 1, 2))
+    .not_valid_after(datetime.datetime(2050, 1, 2))
+    .sign(_KEY, hashes.SHA256())
+    .public_bytes(Encoding.PEM)
+)
 
 
 def _armoured(label: str, der: bytes) -> bytes:
@@ -242,17 +230,16 @@ def _der(pem: bytes) -> bytes:
     return base64.b64decode(b"".join(pem.split(b"\n")[1:-2]))
 
 
-def _pem(which: int, label: str) -> st.SearchStrategy[str]:
+def _pem(good: bytes, label: str) -> st.SearchStrategy[str]:
     """PEM text that was spoiled, or of DER that was."""
-    good = keys()[which]
     return (mutated(good) | mutated(_der(good)).map(lambda der: _armoured(label, der)) | HTTP).map(latin)
 
 
-def tokens() -> st.SearchStrategy[str]:
-    good = fuzz_vm.jwt.encode({"iss": "a", "exp": NOW + 9}, KEY).encode()
-    return (mutated(good).map(latin)) | st.text(max_size=40) | st.text("ab.=_-", max_size=40)
-
-
+TOKENS = (
+    mutated(jwt.encode({"iss": "a", "exp": NOW + 9}, KEY).encode()).map(latin)
+    | st.text(max_size=40)
+    | st.text("ab.=_-", max_size=40)
+)
 PARTS = (
     st.dictionaries(st.sampled_from(["alg", "crit", "exp", "nbf", "iat", "x"]), SETTINGS | ANYTHING)
     | st.builds(
@@ -288,7 +275,9 @@ EVENT_DATA = JSON | st.lists(
 
 
 def _record(sequence: int, text: bytes) -> bytes:
-    return fuzz_vm.sys.modules["muster.store"]._pack(sequence, text)
+    """As it lies on flash: see muster.store."""
+    body = struct.pack("<IH", sequence, len(text)) + text
+    return struct.pack("<I", zlib.crc32(body)) + body
 
 
 SLOTS = (
@@ -299,54 +288,63 @@ SLOTS = (
 ).map(latin)
 
 
-def strategies(folder: str) -> dict[str, st.SearchStrategy]:
-    """Of each attempt, its arguments."""
-    raw = (HTTP | WELL_FORMED.map(lambda parts: well_formed(*parts))).map(latin)
-    return {
-        "http_answer": st.tuples(raw, SIZES, METHODS),
-        "http_stream": st.tuples(raw, SIZES),
-        "http_request": st.tuples(METHODS | st.just("G\r\nT"), URLS | LOCATIONS, REQUEST_HEADERS),
-        "http_redirect": st.tuples(LOCATIONS, URLS, REQUEST_HEADERS),
-        "pem_certificates": st.tuples(_pem(2, "CERTIFICATE")),
-        "certificate_dates": st.tuples((mutated(_der(keys()[2])) | st.binary(max_size=60)).map(latin)),
-        "private_key": st.tuples(_pem(0, "PRIVATE KEY")),
-        "public_key": st.tuples(_pem(1, "PUBLIC KEY")),
-        "jwt_decode": st.tuples(tokens(), st.just(NOW)),
-        "jwt_signed": st.tuples(st.just(HEADER) | PARTS, PARTS, st.just(NOW)),
-        "configuration": st.tuples(CONFIGURATIONS),
-        "configuration_file": st.tuples(
-            (JSON.map(_utf8) | CONFIGURATIONS.map(lambda c: _utf8(json.dumps(c))) | HTTP).map(latin),
-            st.just(folder),
-        ),
-        "events": st.tuples(LINES),
-        "event_data": st.tuples(EVENT_DATA),
-        "stored": st.tuples(SLOTS, SLOTS, st.just(folder)),
-        "device_number": st.tuples(
-            st.text(max_size=9) | st.just("11123456"), st.text(max_size=7) | st.integers()
-        ),
-        "device_number_checked": st.tuples(st.text("0123456789\u0661\xb2", max_size=16) | ANYTHING),
-        "cloud": cloud_answers(),
-    }
+RAW = (HTTP | WELL_FORMED.map(lambda parts: well_formed(*parts))).map(latin)
+CONFIGURATION_FILES = (JSON | CONFIGURATIONS.map(json.dumps)).map(_utf8) | HTTP
+# The arguments of each reader; each call of the clouds has answers of its own.
+STRATEGIES: dict[str, st.SearchStrategy[tuple]] = {
+    "http_answer": st.tuples(RAW, SIZES, METHODS),
+    "http_stream": st.tuples(RAW, SIZES),
+    "http_request": st.tuples(METHODS | st.just("G\r\nT"), URLS | LOCATIONS, REQUEST_HEADERS),
+    "http_redirect": st.tuples(LOCATIONS, URLS, REQUEST_HEADERS),
+    "pem_certificates": st.tuples(_pem(CERTIFICATE_PEM, "CERTIFICATE")),
+    "certificate_dates": st.tuples((mutated(_der(CERTIFICATE_PEM)) | st.binary(max_size=60)).map(latin)),
+    "private_key": st.tuples(_pem(PKCS1_PEM, "RSA PRIVATE KEY") | _pem(PKCS8_PEM, "PRIVATE KEY")),
+    "public_key": st.tuples(_pem(PUBLIC_PEM.encode(), "PUBLIC KEY")),
+    "jwt_decode": st.tuples(TOKENS, st.just(NOW)),
+    "jwt_signed": st.tuples(st.just(HEADER) | PARTS, PARTS, st.just(NOW)),
+    "configuration": st.tuples(CONFIGURATIONS),
+    "configuration_file": st.tuples(CONFIGURATION_FILES.map(latin)),
+    "events": st.tuples(LINES),
+    "event_data": st.tuples(EVENT_DATA),
+    "stored": st.tuples(SLOTS, SLOTS),
+    "device_number": st.tuples(
+        st.text(max_size=9) | st.just("11123456"), st.text(max_size=7) | st.integers()
+    ),
+    "device_number_checked": st.tuples(st.text("0123456789\u0661\xb2", max_size=16) | ANYTHING),
+    **{f"cloud: {call}": cloud_answers(call) for call in CALLS},
+}
 
 
-def bce_requests() -> st.SearchStrategy[tuple]:
-    """Arguments of authorization(), but for what the SDK does otherwise than its document."""
-    text = st.text(max_size=12).filter(has_no_surrogates)
-    params = st.dictionaries(
-        text.filter(lambda n: n and n.lower() != "authorization"), text | st.integers(), max_size=4
-    )
-    # Blanks around a value and values of blanks alone are where the SDK and its rules part.
-    value = text.map(lambda v: "v" + v + "v")
-    headers = st.builds(
-        lambda host, date, more: {"Host": host, **({"x-bce-date": date} if date else {}), **more},
-        value, st.none() | value, st.dictionaries(st.sampled_from(["Content-Type", "Content-Length"]), value),
-    )  # fmt: skip
-    return st.tuples(
-        st.text("0123456789abcdef", min_size=1), text.map(lambda key: "k" + key),
-        st.sampled_from(["GET", "PUT", "POST", "DELETE"]), st.text("abc/%2F-._~;:@").map(lambda p: "/" + p),
-        params, headers, st.integers(946684800, 4102444800), st.integers(1, 86400),
-    )  # fmt: skip
-
-
-def has_no_surrogates(value: object) -> bool:
+def _has_no_surrogates(value: object) -> bool:
     return not any("\ud800" <= c < "\ue000" for c in json.dumps(value, ensure_ascii=False))
+
+
+TEXT = st.text(max_size=12).filter(_has_no_surrogates)
+# Blanks around a value and values of blanks alone are where Baidu's SDK and its rules part.
+VALUES = TEXT.map(lambda text: "v" + text + "v")
+# Arguments of authorization(), but for what the SDK does otherwise than its document.
+BCE_REQUESTS = st.tuples(
+    st.text("0123456789abcdef", min_size=1),
+    TEXT.map(lambda key: "k" + key),
+    st.sampled_from(["GET", "PUT", "POST", "DELETE"]),
+    st.text("abc/%2F-._~;:@").map(lambda path: "/" + path),
+    st.dictionaries(
+        TEXT.filter(lambda name: name and name.lower() != "authorization"), TEXT | st.integers(), max_size=4
+    ),
+    st.builds(
+        lambda host, date, more: {"Host": host, **({"x-bce-date": date} if date else {}), **more},
+        VALUES, st.none() | VALUES,
+        st.dictionaries(st.sampled_from(["Content-Type", "Content-Length"]), VALUES),
+    ),
+    st.integers(946684800, 4102444800),
+    st.integers(1, 86400),
+)  # fmt: skip
+
+CLAIMS = st.dictionaries(
+    st.text().filter(lambda name: name not in ("exp", "nbf", "iat")),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    ),
+    max_size=4,
+).filter(_has_no_surrogates)
