@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from endure.servers import Rude
-from told import say
+from scripts import say
 
 from tools.common import vm
 from tools.common.paths import ROOT
