@@ -1,4 +1,4 @@
-"""The herd: what is simulated is what the agent does, and nothing is lost in counting it."""
+"""The simulated load: what is simulated is what the agent does, and nothing is lost in counting it."""
 
 import contextlib
 import functools
@@ -35,13 +35,8 @@ class Street:
     def agent(self):
         clock = SimpleNamespace(now=lambda: START + self.now, trusted=lambda: True, sync=lambda: True)
         store = SimpleNamespace(load=lambda: self.flash and json.loads(self.flash), save=self.save)
-        hardware = SimpleNamespace(
-            feed=lambda: None,
-            connected=lambda: True,
-            addresses=lambda: [],
-            net_type=lambda: "wifi",
-            mac=lambda: b"",
-        )
+        known = {"feed": None, "connected": True, "addresses": [], "net_type": "wifi", "mac": b""}
+        hardware = SimpleNamespace(**{name: functools.partial(dict.get, known, name) for name in known})
         return agents.Agent(CONFIG, SimpleNamespace(request=self.request), store, clock, hardware)
 
     def save(self, record):
@@ -51,19 +46,9 @@ class Street:
         self.asked.append((self.now, url.rsplit("/", 1)[1], self.now not in self.down))
         if self.now in self.down:
             raise TransportError("the platform is down")
-        answer = {
-            "deviceId": "d",
-            "deviceNo": "2",
-            "productId": "1",
-            "deviceSecret": "s",
-            "protocolTypeTime": "",
-        }
-        return SimpleNamespace(
-            status_code=200,
-            headers={},
-            json=lambda: {"code": "200", "message": "", "success": True, "data": answer},
-            close=lambda: None,
-        )
+        known = {"productId": "1", "deviceNo": "2", "deviceId": "d", "deviceSecret": "s"}
+        answer = {"code": "200", "message": "", "success": True, "data": {**known, "protocolTypeTime": ""}}
+        return SimpleNamespace(status_code=200, headers={}, json=lambda: answer, close=lambda: None)
 
     def put_in_the_field(self):
         """Enrolled long ago, and due when the model's device is."""
@@ -132,9 +117,8 @@ def test_every_report_is_counted_once(strategy):
     load, reports = loads.Load(OUTAGE.end), 0
     for seed in range(100):
         schedule = Schedule(random=random.Random(seed).randbytes, **strategy.settings)
-        loads.follow(
-            schedule, strategy, OUTAGE.off - 1 - seed, OUTAGE.end, load, range(OUTAGE.off, OUTAGE.on)
-        )
+        due, down = OUTAGE.off - 1 - seed, range(OUTAGE.off, OUTAGE.on)
+        loads.follow(schedule, strategy, due, OUTAGE.end, load, down)
         reports += schedule.reports
     assert sum(load.firsts) == 100 and sum(load.firsts) + sum(load.reports) == reports
     # Switched on just before the outage, they are due again after it; only ours are spread into it.
@@ -195,19 +179,29 @@ def test_the_seed_decides_on_one_processor_as_on_all(monkeypatch):
     assert not numpy.array_equal(one[0], other[0])
 
 
-def test_the_command_tells_and_draws(tmp_path):
-    file = tmp_path / "loads.png"
-    done = CliRunner().invoke(simulate, ["--devices", "1440", "--days", "1", "--plot", str(file)])
-    assert done.exit_code == 0, done.output
+@pytest.fixture
+def drawn(tmp_path):
+    """Gives the command for two reports a minute, with more arguments; returns what it says and draws."""
+
+    def drawn(*more):
+        file = tmp_path / "load.png"
+        arguments = ["--devices", "1440", "--days", "1", "--plot", str(file), *more]
+        done = CliRunner().invoke(simulate, arguments)
+        assert done.exit_code == 0, done.output
+        return done, file
+
+    return drawn
+
+
+def test_the_command_tells_and_draws(drawn):
+    done, file = drawn()
     lines = done.output.splitlines()
     (fixed,) = [line.split() for line in lines if FIXED.name in line][:1]
-    # reports, unanswered, peak/min: 1440 devices are two a minute, and come at 12 hours all at once.
+    # reports, unanswered, peak/min: they come at 12 hours all at once.
     assert fixed[4:7] == ["1,440", "0", "1,440"] and fixed[8] == "720.0"
     assert "1,440 devices, 1 day. Spread evenly over 12 hours that makes 2.0 reports" in done.output
-    assert (
-        "enrolments of the batch, 1,440 in all" in done.output and "30% without power for 4 h" in done.output
-    )
-    assert max(map(len, lines)) <= 100
+    assert "enrolments of the batch, 1,440 in all" in done.output
+    assert "30% without power for 4 h" in done.output and max(map(len, lines)) <= 100
     content = file.read_bytes()
     assert content[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", content[16:24]) == picture.SIZE
     pixels = image.imread(file)[:-60, :, :3]  # without the legend
@@ -215,11 +209,10 @@ def test_the_command_tells_and_draws(tmp_path):
         assert (numpy.abs(pixels - colors.to_rgb(colour)).max(axis=2) < 0.01).sum() > 100, colour
 
 
-def test_the_command_prints_its_figures_for_programs(tmp_path):
-    file = tmp_path / "load.png"
-    done = CliRunner().invoke(simulate, ["--devices", "1440", "--days", "1", "--json", "--plot", str(file)])
+def test_the_command_prints_its_figures_for_programs(drawn):
+    done, file = drawn("--json")
     told = json.loads(done.stdout)
-    assert done.exit_code == 0 and file.exists() and "Drawn" in done.stderr
+    assert file.exists() and "Drawn" in done.stderr
     assert (told["devices"], told["days"]) == (1440, 1) and told["enrolments"]["all"] == 1440
     assert len(told["curves"]) == len(loads.SCENES) * len(loads.STRATEGIES)
     fixed = next(one for one in told["curves"] if one["strategy"] == FIXED.name)
@@ -242,8 +235,8 @@ def test_one_device_has_a_mean_too():
         (["--outage", "24,4,1.5"], "SHARE above 0"),
         (["--outage", "inf,4,1"], "START is 0 or more"),
         (["--outage", "24,48,1"], "ends after 72 hours"),
-        (["--plot", "/nowhere/loads.png"], "cannot be written"),
-        (["--plot", "loads.jpg"], "end its name with .png"),
+        (["--plot", "/nowhere/load.png"], "cannot be written"),
+        (["--plot", "load.jpg"], "end its name with .png"),
     ],
 )
 def test_what_is_called_wrongly_is_told_in_a_sentence(arguments, words):

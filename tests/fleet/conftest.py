@@ -1,7 +1,7 @@
 """The clouds in a box, and an operator."""
 
 import pytest
-from operators import Operator
+from operators import FleetOperator
 
 from tools.cloud import Cloud
 from tools.fleet import retry
@@ -22,15 +22,14 @@ def box(running):
 
 @pytest.fixture
 def operator(box, tmp_path):
-    return Operator(box, tmp_path)
+    return FleetOperator(box, tmp_path)
 
 
 @pytest.fixture(autouse=True)
-def state_home(tmp_path_factory):
+def state_home(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("state")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(folder))
-        yield folder
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -41,9 +40,8 @@ def hasty(monkeypatch):
 @pytest.fixture
 def anyone(monkeypatch):
     """Keys in the environment, of an account that nobody will ask for."""
-    for key in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "FC", "PK"):
-        monkeypatch.setenv(f"MUSTER_BAIDU_{key}", "known")
+    for key in ("BAIDU_ACCESS_KEY_ID", "BAIDU_SECRET_ACCESS_KEY", "BAIDU_FC", "BAIDU_PK"):
+        monkeypatch.setenv(f"MUSTER_{key}", "known")
+    for key in ("FEISHU_APP_ID", "FEISHU_APP_SECRET", "COZE_TOKEN"):
+        monkeypatch.setenv(f"MUSTER_{key}", "known")
     monkeypatch.setenv("MUSTER_BAIDU_BASE_URL", "https://localhost:9")
-    for key in ("APP_ID", "APP_SECRET"):
-        monkeypatch.setenv(f"MUSTER_FEISHU_{key}", "known")
-    monkeypatch.setenv("MUSTER_COZE_TOKEN", "known")

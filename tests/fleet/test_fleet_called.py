@@ -9,8 +9,6 @@ from operators import COMMANDS, fleet
 from tools.common.paths import ROOT
 from tools.fleet import profile
 
-# Help, and being called wrongly
-
 
 def test_help_of_every_command_names_its_keys():
     listed = fleet("--help")
@@ -24,13 +22,26 @@ def test_help_of_every_command_names_its_keys():
 def test_the_other_commands_do_not_wait_for_fleet():
     heavy = "{'requests', 'tenacity', 'sqlite3', 'pyrate_limiter', 'rich'}"
     code = f"import tools.cli.main, sys; print({heavy} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "set()\n", done.stderr
+
+
+RECORD = "device_system,device_ownership,device_status,"
+BIND = ("--connector-id", "c")
+
+
+@pytest.fixture
+def batch(anyone, tmp_path):
+    """Gives a command on a file with this content; nothing but the file is left in its folder."""
+    path = tmp_path / "batch.csv"
+
+    def batch(command, content, *arguments):
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        done = fleet(command, path, *arguments)
+        assert list(tmp_path.iterdir()) == [path]
+        return done
+
+    return batch
 
 
 @pytest.mark.parametrize(
@@ -50,57 +61,43 @@ def test_the_other_commands_do_not_wait_for_fleet():
         ("import", b"ak,sk\na1,s1\n\xc9\xe8\xb1\xb8,s2\n", "line 3: cell A3 (ak) is neither ASCII nor UTF-8"),
         ("disable", "ak\n.\n", 'line 2: ak is a text other than ".", ".." and blanks'),
         ("register", "device_system,serial_number\n1,S\n", "device_ownership and device_status are not"),
-        ("register", "device_system,device_ownership,device_status,aaid\nRTOS,0,0,A\n", "device_system is a"),
+        ("register", RECORD + "aaid\nRTOS,0,0,A\n", "device_system is a"),
+        ("register", RECORD + "aaid\n0,0,0,A\n", "1 (Windows), 2 (macOS)"),
+        ("register", RECORD + "aaid\n4,0,0,A\n", "needs android_id"),
         (
             "register",
-            "device_system,device_ownership,device_status,aaid\n0,0,0,A\n",
-            "1 (Windows), 2 (macOS)",
-        ),
-        ("register", "device_system,device_ownership,device_status,aaid\n4,0,0,A\n", "needs android_id"),
-        (
-            "register",
-            "device_system,device_ownership,device_status,uuid,serial_number\n1,0,0,U,S\n2,0,0,U,S\n1,0,0,V,S\n",
+            RECORD + "uuid,serial_number\n1,0,0,U,S\n2,0,0,U,S\n1,0,0,V,S\n",
             "line 4: the same device as in line 2",
         ),
         ("bind", "label,value\nlamp,\n", "line 2: value is empty"),
         ("bind", "label,value\nlamp,v\nradio,v\n", "line 3: the same device as in line 2"),
     ],
 )
-def test_every_bad_row_is_named_and_nothing_is_sent(anyone, tmp_path, command, content, said):
-    file = tmp_path / "batch.csv"
-    file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    more = ["--connector-id", "c"] if command == "bind" else []
-    done = fleet(command, file, *more)
-    assert done.exit_code == 2 and said.format(file) in done.stderr and "Nothing was sent" in done.stderr
-    assert list(tmp_path.iterdir()) == [file]
+def test_every_bad_row_is_named_and_nothing_is_sent(batch, tmp_path, command, content, said):
+    done = batch(command, content, *(BIND if command == "bind" else ()))
+    assert done.exit_code == 2 and "Nothing was sent" in done.stderr
+    assert said.format(tmp_path / "batch.csv") in done.stderr
 
 
-def test_all_bad_rows_are_told_at_once_and_no_key(anyone, tmp_path):
-    file = tmp_path / "batch.csv"
-    file.write_text('ak,sk\na1,"top,secret"\na2,s2\na2,top-secret\na3\n')
-    done = fleet("import", file)
+def test_all_bad_rows_are_told_at_once_and_no_key(batch):
+    done = batch("import", 'ak,sk\na1,"top,secret"\na2,s2\na2,top-secret\na3\n')
     assert "3 rows are wrong" in done.stderr and done.stderr.count("\n  line ") == 3
-    file.write_text("a1,top-secret\n")
-    assert "secret" not in done.stderr + fleet("import", file).stderr
+    assert "secret" not in done.stderr + batch("import", "a1,top-secret\n").stderr
 
 
 @pytest.mark.parametrize("rate", ["inf", "nan", "0", "1e-320", "much"])
-def test_a_rate_that_is_none(anyone, tmp_path, rate):
-    file = tmp_path / "batch.csv"
-    file.write_text("ak,sk\na1,s1\n")
-    done = fleet("import", file, "--rate", rate)
+def test_a_rate_that_is_none(batch, rate):
+    done = batch("import", "ak,sk\na1,s1\n", "--rate", rate)
     assert done.exit_code == 2 and "--rate" in done.stderr
-    assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_page_larger_than_baidu_gives(anyone):
-    done = fleet("list", "--page-size", 1001)
-    assert done.exit_code == 2 and "1<=x<=1000" in done.stderr
-
-
-def test_a_missing_file(anyone, tmp_path):
-    done = fleet("import", tmp_path / "none.csv")
-    assert done.exit_code == 2 and "does not exist" in done.stderr
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [(("list", "--page-size", 1001), "1<=x<=1000"), (("import", "none.csv"), "does not exist")],
+)
+def test_a_page_larger_than_baidu_gives_and_a_missing_file(anyone, command, said):
+    done = fleet(*command)
+    assert done.exit_code == 2 and said in done.stderr
 
 
 # Whose account it is
@@ -162,18 +159,18 @@ def test_two_accounts_do_not_mix(anyone, tmp_path):
 
 def test_a_ready_token_of_feishus_needs_a_tenant_to_be_journalled_under(tmp_path):
     file = tmp_path / "batch.csv"
-    file.write_text("device_system,device_ownership,device_status,aaid\n6,0,0,A\n")
-    file_of_keys = profile_of(tmp_path, '[feishu]\ntoken = "t-1"\n')
-    assert "Feishu needs tenant_key" in fleet("register", file, "--profile", file_of_keys).stderr
-    file_of_keys = profile_of(tmp_path, '[feishu]\ntoken = "t-1"\ntenant_key = "k"\n')
-    assert fleet("register", file, "--profile", file_of_keys, "--dry-run").exit_code == 0
+    file.write_text(RECORD + "aaid\n6,0,0,A\n")
+    keys = '[feishu]\ntoken = "t-1"\n'
+    done = fleet("register", file, "--profile", profile_of(tmp_path, keys))
+    assert "Feishu needs tenant_key" in done.stderr
+    keys += 'tenant_key = "k"\n'
+    assert fleet("register", file, "--profile", profile_of(tmp_path, keys), "--dry-run").exit_code == 0
 
 
-def test_a_coze_key_that_is_none(tmp_path):
-    file = tmp_path / "batch.csv"
-    file.write_text("label,value\nlamp,v\n")
-    file_of_keys = profile_of(tmp_path, '[coze]\nclient_id = "c"\nkey_id = "k"\nprivate_key = "top-secret"\n')
-    done = fleet("bind", file, "--connector-id", "c", "--profile", file_of_keys)
+def test_a_coze_key_that_is_none(batch, tmp_path_factory):
+    keys = '[coze]\nclient_id = "c"\nkey_id = "k"\nprivate_key = "top-secret"\n'
+    profile = profile_of(tmp_path_factory.mktemp("profile"), keys)
+    done = batch("bind", "label,value\nlamp,v\n", *BIND, "--profile", profile)
     assert done.exit_code == 2 and "top-secret" not in done.stderr
 
 

@@ -1,9 +1,7 @@
 """Refusals whose cause lies in the operator's computer: its clock, or the other of Coze's two sites."""
 
-import json
 import os
 import subprocess
-import sys
 
 import pytest
 
@@ -13,18 +11,9 @@ AGAIN = "set it, then give the same command again."
 SITES = "base_url must be https://api.coze.cn or https://api.coze.com"
 
 
-def use(operator, **keys):
-    """Makes these the operator's keys for Coze."""
-    lines = [f"{name} = {json.dumps(value)}" for name, value in keys.items()]
-    address = (
-        f"ca = {json.dumps(str(operator.box.ca_pem))}\n[coze]\nbase_url = {json.dumps(operator.box.url)}"
-    )
-    operator.profile.write_text("\n".join([address, *lines, ""]))
-
-
 def bind(operator):
     file = operator.csv("b.csv", ("label", "value"), ("a", "1"))
-    return operator("bind", "--connector-id", operator.channel, file)
+    return ["bind", "--connector-id", operator.channel, file]
 
 
 @pytest.fixture
@@ -34,14 +23,10 @@ def fleet(operator):
     if library is None:
         pytest.skip("libfaketime is for Linux")
 
-    def fleet(wrong, command, *arguments):
+    def fleet(wrong, *arguments):
         clock = {"LD_PRELOAD": str(library), "FAKETIME": wrong}
         done = subprocess.run(
-            [sys.executable, "-m", "tools.cli", "fleet", command, "--profile", operator.profile, *arguments],
-            env={**os.environ, **clock},
-            capture_output=True,
-            text=True,
-            timeout=60,
+            operator.line(*arguments), env={**os.environ, **clock}, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 1, done
         return done.stderr
@@ -50,8 +35,7 @@ def fleet(operator):
 
 
 @pytest.mark.parametrize(
-    "wrong, told",
-    [("-40m", "40 minutes behind"), ("+40m", "40 minutes ahead of"), ("-3h", "3 hours behind")],
+    "wrong, told", [("-40m", "40 minutes behind"), ("+40m", "40 minutes ahead of"), ("-3h", "3 hours behind")]
 )
 def test_baidu(fleet, wrong, told):
     said = fleet(wrong, "list")
@@ -60,9 +44,8 @@ def test_baidu(fleet, wrong, told):
 
 @pytest.mark.parametrize("wrong, told", [("-40m", "40 minutes behind"), ("+3m", "3 minutes ahead of")])
 def test_coze(operator, fleet, wrong, told):
-    use(operator, **operator.box.new_coze_app(may_bind=True))
-    file = operator.csv("b.csv", ("label", "value"), ("a", "1"))
-    said = fleet(wrong, "bind", "--connector-id", operator.channel, file)
+    operator.write_profile(coze=operator.box.new_coze_app(may_bind=True))
+    said = fleet(wrong, *bind(operator))
     assert "code invalid_client" in said and f"This computer's clock is {told} the server's: {AGAIN}" in said
     assert "belong together" not in said
 
@@ -75,15 +58,14 @@ def test_a_right_clock_is_not_blamed(operator):
 
 def test_an_app_of_coze_s_other_site(operator):
     app = operator.box.new_coze_app(may_bind=True)
-    use(operator, **{**app, "key_id": "made-at-the-other-site"})
-    said = bind(operator).stderr
-    assert "kid is not the fingerprint" in said
-    assert SITES in said
+    operator.write_profile(coze={**app, "key_id": "made-at-the-other-site"})
+    said = operator(*bind(operator)).stderr
+    assert "kid is not the fingerprint" in said and SITES in said
 
 
 def test_a_token_of_coze_s_other_site(operator):
-    use(operator, token="pat_of_the_other_site")
-    said = bind(operator).stderr
+    operator.write_profile(coze={"token": "pat_of_the_other_site"})
+    said = operator(*bind(operator)).stderr
     assert "code 4100" in said and SITES in said
 
 

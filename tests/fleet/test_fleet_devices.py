@@ -2,12 +2,9 @@
 
 import csv
 import io
-import json
 import subprocess
-import sys
 
 import pytest
-from operators import client
 
 from tools.fleet.journal import DONE, NOT_SENT, SENT, Journal, default
 
@@ -18,9 +15,7 @@ def test_disable_enable_and_disable_once_more(operator):
     for command, state in (("disable", "BAN"), ("enable", "NOT_ACTIVE"), ("disable", "BAN")):
         assert operator(command, file).exit_code == 0
         assert {device["state"] for device in operator.devices().values()} == {state}
-    before = len(operator.box.calls())
-    operator("disable", file)
-    assert len(operator.box.calls()) == before
+    assert operator("disable", file).calls == 0
 
 
 def test_a_device_that_is_not_there_fails_alone(operator):
@@ -34,11 +29,8 @@ def test_delete_asks(operator, monkeypatch):
     monkeypatch.chdir(operator.folder)
     file = operator.batch(3)
     operator("import", file)
-    done = operator("delete", file)
-    assert done.exit_code == 2 and "add --yes" in done.stderr and len(operator.devices()) == 3
-    monkeypatch.chdir(operator.folder)
-    done = operator("delete", "-", input=file.read_bytes())
-    assert done.exit_code == 2 and "add --yes" in done.stderr
+    for done in operator("delete", file), operator("delete", "-", input=file.read_bytes()):
+        assert done.exit_code == 2 and "add --yes" in done.stderr and len(operator.devices()) == 3
     monkeypatch.setattr("tools.cli.fleet.someone_there", lambda: True)
     done = operator("delete", file, input="n\n")
     assert done.exit_code == 1 and "does not come back" in done.stderr and len(operator.devices()) == 3
@@ -49,8 +41,7 @@ def test_delete_asks(operator, monkeypatch):
 def test_delete_with_standard_input_closed(operator, monkeypatch, file, said):
     monkeypatch.chdir(operator.folder)
     operator.batch(1)
-    command = [sys.executable, "-m", "tools.cli", "fleet", "delete", file, "--profile", operator.profile]
-    shell = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh", *operator.line("delete", file)]
     done = subprocess.run(shell, capture_output=True, text=True)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
 
@@ -75,9 +66,8 @@ def test_what_another_file_deleted_is_imported_again_and_the_rest_is_done_before
     (operator.folder / "elsewhere").mkdir()
     other = operator.csv("elsewhere/other.csv", ("ak",), ("ak00001",))
     assert operator("delete", other, "--yes").exit_code == 0 and len(operator.devices()) == 2
-    before = len(operator.box.calls())
-    told = [one["why"] for one in json.loads(operator("import", file, "--json").stdout)]
-    assert told == ["imported"] * 3 and len(operator.box.calls()) == before + 1
+    done = operator("import", file, "--json")
+    assert [one["why"] for one in done.json] == ["imported"] * 3 and done.calls == 1
     assert len(operator.devices()) == 3
 
 
@@ -99,7 +89,7 @@ def uncertain(operator, command, file):
 def test_after_a_kill_get_decides(operator, command):
     file = operator.batch(4)
     there = [("ak00000", "sk-secret-00000"), ("ak00001", "sk-secret-00001")]
-    baidus = client(operator)
+    baidus = operator.client
     baidus.import_devices([*there, *([] if command == "import" else [("ak00002", "x"), ("ak00003", "y")])])
     for ak, _ in there:  # to these it has happened already
         if command in ("disable", "delete"):
@@ -108,24 +98,22 @@ def test_after_a_kill_get_decides(operator, command):
         baidus.disable("ak00002")
         baidus.disable("ak00003")
     uncertain(operator, command, file)
-    before = len(operator.box.calls())
     done = operator(command, file, *(["--yes"] if command == "delete" else []))
     assert done.exit_code == 0, done.output
-    made = len(operator.box.calls()) - before
-    assert made == 4 + (1 if command == "import" else 2)  # a look at each, then what was left
+    assert done.calls == 4 + (1 if command == "import" else 2)  # a look at each, then what was left
     state = {"import": {"NOT_ACTIVE"}, "disable": {"BAN"}, "enable": {"NOT_ACTIVE"}, "delete": set()}[command]
     assert {device["state"] for device in operator.devices().values()} == state
     if command == "import":
-        assert {device["received"] for device in operator.devices().values()} == {1}
+        assert operator.received() == {1}
 
 
 def test_list_and_show_mask_keys_until_told_otherwise(operator):
     operator("import", operator.batch(250))
     operator("disable", operator.csv("one.csv", ("ak",), ("ak00007",)))
-    assert len(json.loads(operator("list", "--json").stdout)) == 250
+    assert len(operator("list", "--json").json) == 250
     banned = operator("list", "--state", "BAN", "--csv").stdout
     assert [row["ak"] for row in csv.DictReader(io.StringIO(banned))] == ["ak00007"]
-    page = json.loads(operator("list", "--page", 2, "--page-size", 3, "--order", "asc", "--json").stdout)
+    page = operator("list", "--page", 2, "--page-size", 3, "--order", "asc", "--json").json
     assert [device["ak"] for device in page] == ["ak00003", "ak00004", "ak00005"]
     for form in ([], ["--json"], ["--csv"]):
         for command in (["list"], ["show", "ak00001"]):
@@ -135,7 +123,7 @@ def test_list_and_show_mask_keys_until_told_otherwise(operator):
 
 def test_a_list_with_nothing_in_it_says_so_to_people(operator):
     assert operator("list").stdout == "There are no devices to show.\n"
-    assert json.loads(operator("list", "--json").stdout) == []
+    assert operator("list", "--json").json == []
     assert operator("list", "--csv").stdout.count("\n") == 1
 
 
@@ -143,13 +131,13 @@ def test_show_of_a_device_that_is_not_there(operator):
     operator("import", operator.batch(1))
     done = operator("show", "nobody", "ak00000", "--json")
     assert done.exit_code == 1 and "no device nobody" in done.stderr
-    assert [device["ak"] for device in json.loads(done.stdout)] == ["ak00000"]
+    assert [device["ak"] for device in done.json] == ["ak00000"]
 
 
 def test_list_outlives_a_broken_page(operator):
     operator("import", operator.batch(5))
     operator.box.misbehave(connection="truncate", times=2)
-    assert len(json.loads(operator("list", "--json").stdout)) == 5
+    assert len(operator("list", "--json").json) == 5
     operator.box.misbehave(code="AccessDenied")
     done = operator("list")
     assert done.exit_code == 1 and "let the account's owner permit it" in done.stderr

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 
-from operators import FEISHU, IMPORTS, RECORDS, Operator, fleet, laptops, records
+from operators import FEISHU, IMPORTS, RECORDS, FleetOperator, fleet, laptops, records
 
 from tools.fleet import retry, session
 
@@ -45,9 +45,8 @@ def test_ctrl_c_ends_what_was_begun_and_no_more(operator):
     banned = sum(device["state"] == "BAN" for device in operator.devices().values())
     assert f"{banned} │ disabled" in out
     operator.box.behave()
-    before = len(operator.box.calls())
-    assert operator("disable", file).exit_code == 0
-    assert len(operator.box.calls()) - before == 300 - banned
+    done = operator("disable", file)
+    assert done.exit_code == 0 and done.calls == 300 - banned
 
 
 def test_a_call_that_waits_for_its_turn_hears_that_the_run_ends(monkeypatch):
@@ -101,7 +100,7 @@ def test_import_killed_at_random_moments_loses_nothing_and_repeats_nothing(opera
 
 
 def test_register_killed_at_random_moments_loses_nothing(box, tmp_path):
-    operator = Operator(box, tmp_path, per_second=10_000)
+    operator = FleetOperator(box, tmp_path, per_second=10_000)
     rows = laptops(500)
     file = operator.csv("f.csv", FEISHU, *rows)
     moments = [random.uniform(0.5, 1.2) for _ in range(2)]

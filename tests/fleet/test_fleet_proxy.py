@@ -1,7 +1,6 @@
 """A proxy between the operator and the clouds."""
 
 import base64
-import json
 import select
 import socket
 import socketserver
@@ -10,6 +9,7 @@ import threading
 import pytest
 
 SECRET = base64.b64encode(b"me:pass-word").decode()
+BY = "named by HTTPS_PROXY"
 VARIABLES = ("https_proxy", "all_proxy", "no_proxy", "http_proxy")
 
 
@@ -59,20 +59,19 @@ def proxy(monkeypatch):
 def test_a_proxy_that_wants_a_password(operator, proxy, monkeypatch, variable):
     file = operator.batch(3)
     monkeypatch.setenv(variable, f"http://me:wrong-word@{proxy.address}")
-    before = len(operator.box.calls())
     done = operator("import", file)
-    assert done.exit_code == 1 and "3 │ not sent" in done.output and "unknown" not in done.output
+    assert (done.exit_code, done.calls) == (1, 0)
+    assert "3 │ not sent" in done.output and "unknown" not in done.output
     assert (
         f"Error: the proxy {proxy.address}, named by {variable}, let nothing through: "
         f"407 Proxy Authentication Required. Put the name and the password that it wants into {variable}"
     ) in done.stderr
     assert "wrong-word" not in done.output and proxy.asked > 1, "tried again"
-    assert len(operator.box.calls()) == before
 
     monkeypatch.setenv(variable, f"http://me:pass-word@{proxy.address}")
     done = operator("import", file)
     assert done.exit_code == 0 and len(operator.devices()) == 3
-    assert len(operator.box.calls()) == before + 1, "nothing was in doubt, so nothing is looked up"
+    assert done.calls == 1, "nothing was in doubt, so nothing is looked up"
 
 
 @pytest.mark.parametrize(
@@ -88,29 +87,26 @@ def test_a_proxy_that_lets_nothing_through(operator, proxy, monkeypatch, answer,
     proxy.answer = answer
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
     done = operator("import", operator.batch(1), "--json")
-    assert done.exit_code == 1 and json.loads(done.stdout)[0]["outcome"] == "not sent"
-    assert f"the proxy {proxy.address}, named by HTTPS_PROXY, let nothing through: {why}" in done.stderr
+    assert done.exit_code == 1 and done.json[0]["outcome"] == "not sent"
+    assert f"the proxy {proxy.address}, {BY}, let nothing through: {why}" in done.stderr
     assert "Correct HTTPS_PROXY" in done.stderr
 
 
 @pytest.mark.parametrize(
-    "proxy_url, shown",
+    "address, shown",
     [
-        (
-            "http://me:pass-word@{free}",
-            "the proxy {free}, named by HTTPS_PROXY, let nothing through: Connection refused",
-        ),
-        ("http://me:pass-word@no port:x", "the proxy no port:x, named by HTTPS_PROXY"),
-        ("socks5://me:pass-word@{free}", "the proxy {free}, named by HTTPS_PROXY"),
-        ("{free}", "the proxy {free}, named by HTTPS_PROXY"),
+        ("http://me:pass-word@{free}", f"{{free}}, {BY}, let nothing through: Connection refused"),
+        ("http://me:pass-word@no port:x", f"no port:x, {BY}"),
+        ("socks5://me:pass-word@{free}", f"{{free}}, {BY}"),
+        ("{free}", f"{{free}}, {BY}"),
     ],
 )
-def test_a_proxy_that_is_not_there(operator, proxy, monkeypatch, proxy_url, shown):
+def test_a_proxy_that_is_not_there(operator, proxy, monkeypatch, address, shown):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         free = f"127.0.0.1:{listener.getsockname()[1]}"
-    monkeypatch.setenv("HTTPS_PROXY", proxy_url.format(free=free))
+    monkeypatch.setenv("HTTPS_PROXY", address.format(free=free))
     for done in operator("list"), operator("import", operator.batch(1)):
-        assert done.exit_code == 1 and shown.format(free=free) in done.stderr, done.stderr
+        assert done.exit_code == 1 and f"the proxy {shown.format(free=free)}" in done.stderr, done.stderr
         assert "pass-word" not in done.output and "unknown" not in done.output
     monkeypatch.setenv("NO_PROXY", "localhost")
     assert operator("list").exit_code == 0
@@ -129,7 +125,7 @@ def test_what_broke_off_before_the_request_is_not_in_doubt(operator):
 
         threading.Thread(target=hang_up, daemon=True).start()
         url = f"https://localhost:{listener.getsockname()[1]}"
-        profile = operator.write_profile("elsewhere.toml", base_url=url)
-        done = operator("import", operator.batch(1), "--profile", profile, "--json")
+        operator.write_profile(baidu={**operator.keys, "base_url": url})
+        done = operator("import", operator.batch(1), "--json")
         listener.shutdown(socket.SHUT_RDWR)
-    assert done.exit_code == 1 and json.loads(done.stdout)[0]["outcome"] == "not sent"
+    assert done.exit_code == 1 and done.json[0]["outcome"] == "not sent"

@@ -46,18 +46,11 @@ class Batch:
 
     def outcomes(self, *states: str) -> Iterator[dict[str, Any]]:
         """The devices in these states and what became of them, without secrets."""
-        for outcome in self.journal.outcomes(*states):
-            known = {name: value for name, value in outcome.device.known.items() if name != "sk"}
-            state = "unknown" if outcome.state == SENT else outcome.state
-            record = {"device_record_id": outcome.record} if outcome.record else {}
-            yield {
-                "line": outcome.device.line,
-                **known,
-                "outcome": state,
-                "code": outcome.code,
-                "why": outcome.note,
-                **record,
-            }
+        for one in self.journal.outcomes(*states):
+            known = {name: value for name, value in one.device.known.items() if name != "sk"}
+            state = "unknown" if one.state == SENT else one.state
+            found = {"line": one.device.line, **known, "outcome": state, "code": one.code, "why": one.note}
+            yield found | ({"device_record_id": one.record} if one.record else {})
 
     def looked_up(self) -> int:
         """How many devices the cloud is asked for first, because nobody knows whether they were sent."""

@@ -83,7 +83,7 @@ class Load:
     def __init__(self, seconds: int) -> None:
         self.counts = numpy.zeros((3, seconds), numpy.int32)
         # To count one by one these are faster than the array.
-        self.firsts, self.reports, self.unanswered = map(memoryview, self.counts)  # type: ignore[arg-type]
+        self.firsts, self.reports, self.unanswered = (kind.data for kind in self.counts)
 
 
 def follow(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+from typing import Any
 
 import numpy
 from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ SIZE = (1600, 1000)  # pixels
 _DPI = 125
 REPORTS, UNANSWERED, FIRSTS, DOWN = COLOURS = "#1f5fa8", "#d9730d", "#8a8a8a", "#f6e7d8"
 _LOWEST, _HIGHEST = 0.1, 4000  # times the mean
-_MEAN = {"color": "black", "linewidth": 0.8, "linestyle": (0, (4, 3))}
+_MEAN: dict[str, Any] = {"color": "black", "linewidth": 0.8, "linestyle": (0, (4, 3))}
 
 
 def draw(curves: list[Curve], devices: int, outage: Outage) -> bytes:
@@ -38,8 +39,7 @@ def draw(curves: list[Curve], devices: int, outage: Outage) -> bytes:
         axes.set_xlabel("hours", fontsize=11)
     how_many, even = in_words(devices)
     figure.suptitle(
-        f"{how_many}: requests at the platform in each minute, as multiples of the mean ({even})",
-        fontsize=14,
+        f"{how_many}: requests at the platform in each minute, as multiples of the mean ({even})", fontsize=14
     )
     legend = [
         Patch(color=REPORTS, label="reports"),
@@ -58,11 +58,7 @@ def _panel(axes: Axes, curve: Curve, even: float, outage: Outage) -> None:
     if curve.scene:
         on = outage.off + LONG_OUTAGE_S if SCENES[curve.scene] is deadlines else outage.on
         axes.axvspan(outage.off / 3600, on / 3600, color=DOWN, linewidth=0)
-    for counts, colour in (
-        (curve.firsts, FIRSTS),
-        (curve.reports, REPORTS),
-        (curve.unanswered, UNANSWERED),
-    ):
+    for counts, colour in ((curve.firsts, FIRSTS), (curve.reports, REPORTS), (curve.unanswered, UNANSWERED)):
         # Lines, since a minute is less than a pixel wide, and a bar of it would pale or vanish.
         busy = numpy.flatnonzero(counts)
         axes.vlines(busy / 60, _LOWEST, counts[busy] / even, color=colour, linewidth=1)
