@@ -14,7 +14,7 @@ from muster.clouds import baidu
 from tools.cli.main import main
 from tools.fleet.session import ThreadedSession
 
-COMMANDS = ("import", "enable", "disable", "delete", "register", "bind", "list", "show")
+COMMANDS = ("import", "list", "show", "enable", "disable", "delete", "register", "bind")
 IMPORTS = "/v2/manage/device"
 RECORDS = "/open-apis/security_and_compliance/v2/device_records"
 FEISHU = ("device_system", "device_ownership", "device_status", "serial_number", "mac_address")

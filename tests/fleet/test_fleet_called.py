@@ -1,5 +1,6 @@
 """The operator's commands called wrongly, and whose keys they use."""
 
+import re
 import subprocess
 import sys
 
@@ -13,10 +14,13 @@ from tools.fleet import profile
 def test_help_of_every_command_names_its_keys():
     listed = fleet("--help")
     assert listed.exit_code == 0 and "chmod 600" in listed.stdout
+    _, baidu, feishu, coze = re.split("\n(?:Baidu|Feishu|Coze):\n", listed.stdout)
+    assert re.findall(r"^  (\w+)", baidu + feishu + coze, re.MULTILINE) == list(COMMANDS)
+    assert "register" in feishu and "bind" in coze
     for command in COMMANDS:
-        assert command in listed.stdout
         told = fleet(command, "--help")
         assert told.exit_code == 0 and "MUSTER_" in told.stdout and "--profile" in told.stdout
+        assert f"Example:\n    python3 -m tools fleet {command} " in told.stdout
 
 
 def test_the_other_commands_do_not_wait_for_fleet():

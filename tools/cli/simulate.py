@@ -82,14 +82,14 @@ def simulate(
     A million devices for three days take some minutes on two cores, in memory that does not grow with
     their number.
     """
-    from tools.simulate.load import SCENES, STRATEGIES, Outage, curves, parts, processors
-
     start, hours, share = outage or (8.0 * days, 4.0, 0.3)
     if start + hours >= 24 * days:
         raise click.BadParameter(
             f"it ends after {start + hours:g} hours, and the {24 * days} that are simulated must be longer.",
             param_hint="--outage",
         )
+    from tools.simulate.load import SCENES, STRATEGIES, Outage, curves, parts, processors
+
     cut = Outage(days, round(start * _HOUR_S), round((start + hours) * _HOUR_S), share)
     total = len(SCENES) * len(STRATEGIES) * parts(devices)
     with steps(Console(stderr=True), total) as (_, done), processors(devices) as run:
