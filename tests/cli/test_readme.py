@@ -13,8 +13,8 @@ from muster import cmei, config
 from tools.board import Board
 from tools.board.board import AIR
 from tools.cli import main as cli
+from tools.cli.cloud import keep_accounts
 from tools.cloud import Cloud, read_devices
-from tools.cloud.server import _keep_accounts
 from tools.common.littlefs import build
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
@@ -107,7 +107,7 @@ def typed_at_the_repl():
 def test_what_it_types_at_the_repl_does_what_it_says(tmp_path):
     known, devices = by_hand(tmp_path)
     with Cloud(devices, data=tmp_path / "cloud") as cloud:
-        maker, tokens = _keep_accounts(cloud)
+        maker, tokens = keep_accounts(cloud)
         command = re.search("^    (printf .*)$", README, re.MULTILINE)[1]
         command = command.replace("/tmp/cloud/maker.toml", str(maker))
         subprocess.run(command, shell=True, cwd=tmp_path, check=True)

@@ -8,9 +8,23 @@ import requests
 from tools.cloud import Cloud
 
 
+class Clock:
+    """The box's clock: the computer's, until a test holds it and turns it on."""
+
+    held = None
+
+    def __call__(self):
+        return time.time() if self.held is None else self.held
+
+
 @pytest.fixture(scope="module")
-def box():
-    with Cloud() as cloud:
+def box_clock():
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def box(box_clock):
+    with Cloud(now=box_clock) as cloud:
         yield cloud
 
 
@@ -21,22 +35,12 @@ def cloud(box):
     box.behave()
 
 
-class Clock:
-    """Stands still until a test turns it on."""
-
-    def __init__(self):
-        self.now = time.time()
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
-def clock(cloud, monkeypatch):
-    """The box's clock, for what expires and for what has a rate."""
-    clock = Clock()
-    monkeypatch.setattr(cloud._state, "now", clock)
-    return clock
+def clock(cloud, box_clock):
+    """The box's clock, held, for what expires and for what has a rate."""
+    box_clock.held = time.time()
+    yield box_clock
+    box_clock.held = None
 
 
 @pytest.fixture

@@ -2,15 +2,16 @@
 
 import csv
 import itertools
+import os
 
 import pytest
 from click.testing import CliRunner
 from muster import http
 from muster.clouds.chinamobile import ChinaMobile
 
+from tools.cli.cloud import EXAMPLE_CHANNEL, keep_accounts
 from tools.cli.main import main
 from tools.cloud import Cloud, Device
-from tools.cloud.server import EXAMPLE_CHANNEL, _keep_accounts
 
 journals = itertools.count()
 DEVICE = Device("1234567890123", "toy-key", "SN", "AI-0001")
@@ -35,7 +36,7 @@ def test_fleet_works_with_the_profile_as_it_is_and_after_a_restart(tmp_path):
         bound.write_text(f"label,value\nSpeaker,AI-{start}\n")
         with Cloud(data=data) as cloud:
             ports.add(cloud.url)
-            maker, _ = _keep_accounts(cloud)
+            maker, _ = keep_accounts(cloud)
             fleet("import", devices, maker)
             fleet("register", laptops, maker)
             fleet("bind", bound, maker, "--connector-id", EXAMPLE_CHANNEL)
@@ -51,7 +52,7 @@ def test_an_ai_token_for_every_product(tmp_path):
     tokens = []
     for _ in range(2):
         with Cloud([DEVICE, Device("9876543210987", "other", "SN", "AI-1")], data=tmp_path) as cloud:
-            file = _keep_accounts(cloud)[1]
+            file = keep_accounts(cloud)[1]
             tokens.append({row["productId"]: row["token"] for row in csv.DictReader(file.open())})
             with http.Session(str(cloud.ca_pem)) as session:
                 platform = ChinaMobile(DEVICE.product_id, DEVICE.product_key, session, cloud.url, cloud.url)
@@ -67,21 +68,20 @@ def test_a_damaged_profile_is_named_and_left_alone(tmp_path, text):
     maker.touch(mode=0o600)
     maker.write_text(text)
     with Cloud(data=tmp_path) as cloud, pytest.raises(ValueError) as raised:
-        _keep_accounts(cloud)
+        keep_accounts(cloud)
     assert f"Mend {maker}, or delete it" in str(raised.value)
     assert maker.read_text() == text
 
 
 def test_a_profile_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with Cloud(data=tmp_path) as cloud:
-        maker, _ = _keep_accounts(cloud)
+        maker, _ = keep_accounts(cloud)
         before = maker.read_text()
 
-        def full(path, *arguments, **more):
-            path.write_bytes(b"ca = ")
+        def full(file):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(type(maker), "write_text", full)
+        monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OSError):
-            _keep_accounts(cloud)
+            keep_accounts(cloud)
     assert maker.read_text() == before

@@ -13,7 +13,8 @@ import pytest
 import requests
 
 from tools.cloud import Cloud
-from tools.cloud.baidu.answer import NAMED, NUMBERED
+from tools.cloud.codes import BAIDU_NAMED as NAMED
+from tools.cloud.codes import BAIDU_NUMBERED as NUMBERED
 from tools.cloud.page import render
 from tools.cloud.state import State
 

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tools.cloud import Cloud
-from tools.cloud.feishu.answer import CODES
+from tools.cloud.codes import FEISHU as CODES
 from tools.cloud.page import render
 from tools.cloud.state import State
 
@@ -143,9 +143,9 @@ def test_expired_token(cloud, clock, create, post):
     app = cloud.add_feishu_app(token_s=60)
     answer = post(TOKEN, app).json()
     assert answer["expire"] == 60
-    clock.now += 59
+    clock.held += 59
     created(create(device(), answer["tenant_access_token"]))
-    clock.now += 1
+    clock.held += 1
     refused(create(device(), answer["tenant_access_token"]), 99991663)
     created(create(device(), post(TOKEN, app).json()["tenant_access_token"]))
 
@@ -166,7 +166,7 @@ def test_ten_a_second(cloud, clock, create, post):
         refused(answer, 99991400, 429)
         assert answer.headers["x-ogw-ratelimit-reset"] == "1"
     created(create(device(), other))
-    clock.now += 1
+    clock.held += 1
     created(create(device(), one))
 
 

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "roots": "tools.factory.roots",
     "cmei": "tools.factory.identities",
     "identities": "tools.factory.identities",
+    "cloud": "tools.cli.cloud",
     "fleet": "tools.cli.fleet",
     "storm": "tools.cli.storm",
     "simulate": "tools.cli.simulate",
@@ -88,22 +89,3 @@ def test(full: bool, pytest_arguments: tuple[str, ...]) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     os.chdir(ROOT)
     os.execve(sys.executable, [sys.executable, "-m", "pytest", *arguments], environment)
-
-
-@main.command()
-@click.option(
-    "--devices",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV of the devices that are imported: productId,productKey,deviceNoType,deviceNo[,cellular].",
-)
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port; by default a free one.")
-@click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the state and the CA, kept for the next time; by default nothing is kept.",
-)
-def cloud(devices: Path | None, port: int, data: Path | None) -> None:
-    """Runs the clouds in a box until Ctrl-C. Its page shows the devices and their heartbeats."""
-    from tools.cloud import serve
-
-    serve(devices, port, data)

@@ -8,7 +8,7 @@ with Cloud(devices=[Device("1234567890123", "key", "SN", "AI0001")]) as cloud:
     cloud.misbehave(status=503, times=2)
 """
 
+from .box import Cloud
 from .devices import Device, read_devices
-from .server import Cloud, serve
 
-__all__ = ["Cloud", "Device", "read_devices", "serve"]
+__all__ = ["Cloud", "Device", "read_devices"]

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
 import struct
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -63,6 +64,7 @@ class Misbehaviour(Fault):
 
 
 GOOD = Misbehaviour()
+LINGER = "hh" if os.name == "nt" else "ii"
 
 
 class Switch:
@@ -73,6 +75,10 @@ class Switch:
 
     def set(self, how: Misbehaviour | None) -> None:
         self.now = how or GOOD
+
+    def shown(self) -> dict[str, Any]:
+        """What goes wrong now, as JSON; empty when that is nothing."""
+        return self.now.model_dump(exclude_defaults=True) if self.now != GOOD else {}
 
     def for_call(self, path: str) -> Fault:
         if self.now.certificate != "good" or self.now.path not in (None, path):
@@ -99,6 +105,6 @@ def hang_up(transport: asyncio.Transport, reset: bool = False) -> None:
         # RST is what close() sends when it is told to linger for no time at all.
         with contextlib.suppress(OSError):
             transport.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(LINGER, 1, 0)
             )
     transport.abort()

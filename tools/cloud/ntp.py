@@ -1,6 +1,7 @@
 """A time server on this machine, which can also lie."""
 
 import socket
+import socketserver
 import struct
 import threading
 import time
@@ -34,31 +35,31 @@ class Ntp:
         self.requests = 0
 
     def __enter__(self) -> "Ntp":
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self.address: tuple[str, int] = self._socket.getsockname()
-        self._thread = threading.Thread(target=self._serve, name="ntp", daemon=True)
+        ntp = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                request, server = self.request
+                ntp.requests += 1
+                if not ntp.silent and len(request) >= 48 and request[0] & 7 == CLIENT:
+                    server.sendto(ntp.reply(request), self.client_address)
+
+        self._server = socketserver.UDPServer(("127.0.0.1", 0), Handler)
+        self.address: tuple[str, int] = self._server.socket.getsockname()
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="ntp", daemon=True
+        )
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # recvfrom() cannot be interrupted from here, so it is given something: a word to itself.
-        self._socket.sendto(b"", self.address)
+        self._server.shutdown()
         self._thread.join()
-        self._socket.close()
+        self._server.server_close()
 
-    def _serve(self) -> None:
-        while True:
-            request, sender = self._socket.recvfrom(512)
-            if sender == self.address:
-                return
-            self.requests += 1
-            if not self.silent and len(request) >= 48 and request[0] & 7 == CLIENT:
-                self._socket.sendto(self._reply(request), sender)
-
-    def _reply(self, request: bytes) -> bytes:
+    def reply(self, request: bytes) -> bytes:
         now = timestamp(time.time() + self.offset_s)
         version = request[0] & 0b111000
         originate = bytes(8) if self.wrong_originate else request[40:48]

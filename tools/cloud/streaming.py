@@ -1,9 +1,7 @@
 """Answers that go out in parts."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
@@ -30,11 +28,6 @@ def stream(
             yield part
 
     return StreamingResponse(paced(), media_type=media_type, headers=headers)
-
-
-def compact(content: Any) -> str:
-    """JSON on one line, with Chinese as it is."""
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def reply(question: str, size: int | None) -> list[str]:

@@ -1,23 +1,18 @@
-"""Refusing, in the vendor's own shape, what does not follow its document to the letter."""
+"""What FastAPI and pydantic need to follow a vendor's document to the letter."""
 
 import re
-from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from fastapi import Depends, Header, Request
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from .refusals import Refused
 
 Text = Annotated[str, Field(min_length=1)]
 
 
 class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class Refused(Exception):
-    """Answered with the vendor's refusal of these arguments, none of which may quote a secret."""
 
 
 def form(pattern: str, like: str) -> AfterValidator:
@@ -31,66 +26,31 @@ def form(pattern: str, like: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def bearer(authorization: str | None) -> str | None:
-    """The token in an Authorization header, if it is there and well-formed."""
-    found = re.fullmatch(r"Bearer +([A-Za-z0-9._~+/=-]+)", authorization or "")
+def _token(authorization: str) -> str | None:
+    found = re.fullmatch(r"Bearer +([A-Za-z0-9._~+/=-]+)", authorization)
     return found and found[1]
 
 
-def route(
-    refuse: Callable[..., Response], wrong: str = "", content_type: str | None = "application/json"
-) -> type[APIRoute]:
-    """A class of routes that refuse with `refuse` what FastAPI would refuse in its own shape.
-
-    Args:
-        refuse: takes a sentence, or what a `Refused` was made of.
-        wrong: the vendor's words for a wrong parameter, which stand before the sentence.
-        content_type: the only one that is accepted; without a charset, UTF-8 may be named or not. None
-            accepts all.
-    """
-    wanted = _parts(content_type or "")
-
-    class Route(APIRoute):
-        def get_route_handler(self) -> Callable[[Request], Any]:
-            handle = super().get_route_handler()
-
-            async def refusing(request: Request) -> Response:
-                kind = request.headers.get("Content-Type", "")
-                given = _parts(kind)
-                foreign = any(part.startswith("charset=") and part != "charset=utf-8" for part in given)
-                if content_type and (given[: len(wanted)] != wanted or foreign):
-                    return refuse(f"{wrong}Content-Type must be {content_type}, not {kind!r}")
-                try:
-                    return await handle(request)
-                except RequestValidationError as error:
-                    return refuse(wrong + sentence(error.errors()))
-                except Refused as error:
-                    return refuse(*error.args)
-
-            return refusing
-
-    return Route
+# The token in an Authorization header, None if it is not there or not well-formed.
+Bearer = Annotated[str | None, Header(alias="Authorization"), BeforeValidator(_token)]
 
 
 def _parts(content_type: str) -> list[str]:
     return [part.strip().lower() for part in content_type.replace('"', "").split(";")]
 
 
-def sentence(faults: Any, depth: int = 1) -> str:
-    """What pydantic found wrong; `depth` is the number of places before the first field's name."""
-    return "; ".join(_fault(fault, depth) for fault in faults)
+def content_type(wanted: str) -> Any:
+    """The dependency that accepts this one alone; where it names no charset, UTF-8 may be named or not."""
+    parts = _parts(wanted)
+
+    async def check(request: Request) -> None:
+        kind = request.headers.get("Content-Type", "")
+        given = _parts(kind)
+        foreign = any(part.startswith("charset=") and part != "charset=utf-8" for part in given)
+        if given[: len(parts)] != parts or foreign:
+            raise Refused(f"Content-Type must be {wanted}, not {kind!r}")
+
+    return Depends(check)
 
 
-def _fault(fault: dict[str, Any], depth: int) -> str:
-    where = ".".join(str(part) for part in fault["loc"][depth:]) or "the body"
-    if fault["type"] == "json_invalid":
-        return "the body is not JSON"
-    if fault["type"] == "missing":
-        return f"{where} is missing"
-    if fault["type"] == "extra_forbidden":
-        return f"{where} is not a field of this call"
-    if fault["type"] == "value_error":
-        return f"{where} {fault['ctx']['error']}"
-    if fault["type"] in ("model_type", "model_attributes_type"):
-        return f"{where} must be a JSON object"
-    return f"{where} {re.sub('^[A-Z][a-z]+ should', 'must', fault['msg'])}"
+JSON = content_type("application/json")

@@ -4,14 +4,13 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from fastapi import Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .misbehave import Switch, hang_up
+from .refusals import refusals_for
 from .state import State
 
 GONE = "the connection ended in the middle of the request"
@@ -27,7 +26,6 @@ class Traffic:
     Args:
         own: the box's own paths, which are neither logged nor broken.
         on_call: is handed each call's row when the call is over.
-        refuse: makes a refusal of path, sentence, code (or None) and HTTP status.
     """
 
     def __init__(
@@ -37,16 +35,16 @@ class Traffic:
         switch: Switch,
         own: frozenset[str],
         on_call: Callable[[dict[str, Any]], None],
-        refuse: Callable[[str, str, str | None, int], Response],
     ) -> None:
         self.app, self.state, self.switch, self.own = app, state, switch, own
-        self.on_call, self.refuse = on_call, refuse
+        self.on_call = on_call
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
+        refusals = refusals_for(path)
         if path in self.own:
             body, lack = await _body(scope, receive)
-            own = self.refuse(path, lack, None, 413) if lack else self.app
+            own = refusals.refuse_unreached(lack, 413) if lack else self.app
             return await own(scope, _replayed(body, receive), send)
         call = self.state.call_arrived(_printable(path))
         body, lack = await _body(scope, receive)
@@ -60,7 +58,7 @@ class Traffic:
         if lack == GONE:
             return end(reason=GONE)
         if lack:
-            return await _pass_on(self.refuse(path, lack, None, 413), scope, receive, send, end, None)
+            return await _pass_on(refusals.refuse_unreached(lack, 413), scope, receive, send, end, None)
 
         fault = scope["state"]["fault"] = self.switch.for_call(path)
         transport: asyncio.Transport = scope["state"]["transport"]
@@ -72,7 +70,7 @@ class Traffic:
             await _gone(receive)
             return None
 
-        instead = fault.answer(partial(self.refuse, path))
+        instead = fault.answer(refusals.as_told)
         app, replayed = instead or self.app, _replayed(body, receive)
         if fault.connection is None:
             await _pass_on(

@@ -249,18 +249,18 @@ def test_secrets_are_shown_nowhere(cloud, post, body):
 def test_a_device_is_overdue_24_hours_after_it_was_last_heard():
     now = 1_800_000_000.0
     state = State(now=lambda: now)
-    state.add([TOY])
-    assert state.devices()[0]["overdue"] is False, "not enrolled yet"
-    device_id = state.devices()[0]["deviceId"]
-    state.secret_fetched(device_id)
+    state.products.add([TOY])
+    assert state.products.devices()[0]["overdue"] is False, "not enrolled yet"
+    device_id = state.products.devices()[0]["deviceId"]
+    state.products.secret_fetched(device_id)
     now += 24 * 3600
-    assert state.devices()[0]["overdue"] is False
+    assert state.products.devices()[0]["overdue"] is False
     now += 1
-    assert state.devices()[0]["overdue"] is True
-    state.reported(device_id, PARAMS)
-    assert state.devices()[0]["overdue"] is False
+    assert state.products.devices()[0]["overdue"] is True
+    state.products.reported(device_id, PARAMS)
+    assert state.products.devices()[0]["overdue"] is False
     now += 24 * 3600 + 1
-    assert state.devices()[0]["overdue"] is True
+    assert state.products.devices()[0]["overdue"] is True
     page = render({**state.summary(), "misbehaviour": {}})
     assert '<span class="pill bad">overdue</span>' in page and "1 day ago" in page
     state.close()
@@ -280,7 +280,7 @@ def test_page_escapes_what_comes_from_outside():
         cloud.misbehave(body=nasty)
         page = session.get(cloud.url + "/", timeout=10)
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert page.text.count("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;") >= 6
+    assert page.text.count("&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;") >= 6
     assert page.text.count("<script>") == 1 and "alert(" in page.text and nasty not in page.text
     assert "http://" not in page.text and "https://" not in page.text, "no external resources"
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 
-import click
 import pytest
 import requests
 from toys import IMEI, KEY, PHONE, PRODUCT, SECRET_INFO, TOY
@@ -23,7 +22,7 @@ from tools.common.paths import ROOT
 
 def test_a_port_in_use_is_a_sentence_and_nothing_more(cloud, tmp_path):
     port, data = address(cloud)[1], tmp_path / "data"
-    with pytest.raises(click.ClickException, match=f"port {port} of 127.0.0.1 is in use"):
+    with pytest.raises(OSError, match=f"port {port} of 127.0.0.1 is in use"):
         Cloud(port=port, data=data).__enter__()
     assert not data.exists()
 
@@ -43,7 +42,7 @@ def test_nothing_is_left_behind():
 def test_a_folder_is_one_box_at_a_time(tmp_path):
     with Cloud(data=tmp_path):
         sentence = re.escape(f"{tmp_path} is in use by another box")
-        with pytest.raises(click.ClickException, match=sentence), Cloud(data=tmp_path):
+        with pytest.raises(OSError, match=sentence), Cloud(data=tmp_path):
             pass
     with Cloud(data=tmp_path):
         pass
@@ -53,7 +52,7 @@ def test_a_folder_is_one_box_at_a_time(tmp_path):
 def serving(data, **environment):
     """The box in the foreground of another process, and what it has printed."""
     process = subprocess.Popen(
-        [sys.executable, "-u", "-c", f"from tools.cloud import serve; serve(data={str(data)!r})"],
+        [sys.executable, "-u", "-m", "tools.cli", "cloud", "--data", str(data)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,

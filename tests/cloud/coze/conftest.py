@@ -12,8 +12,9 @@ from tools.cloud import Cloud, Device
 
 
 @pytest.fixture(scope="module")
-def box():
-    with Cloud(devices=[Device(PRODUCT, "key", "SN", "TOY-1"), Device("555", "key", "SN", "TOY-2")]) as cloud:
+def box(box_clock):
+    devices = [Device(PRODUCT, "key", "SN", "TOY-1"), Device("555", "key", "SN", "TOY-2")]
+    with Cloud(devices, now=box_clock) as cloud:
         cloud.add_coze_token(PAT, may_bind=True)
         cloud.add_coze_channel(CHANNEL)
         cloud.add_ai_token(AI_TOKEN, PRODUCT)

@@ -8,14 +8,14 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from ..state import State
-from ..strict import Refused, route, sentence
-from . import answer
-from .caller import calling, parameters
+from .. import answers
+from ..codes import BaiduCode
+from ..refusals import Refused, sentence
+from ..state import Remembered, State
+from ..strict import content_type
+from .signature import Account, parameters
 
 PATH = "/v2/manage/device"
-# The domain's other versions are this vendor's to refuse, too.
-ANY_VERSION = re.compile(r"/v([^/]+)/manage(/|$)")
 LARGEST_IMPORT = 1000
 LARGEST_PAGE = 1000  # not in the document
 FAULTS_TOLD = 3
@@ -45,94 +45,98 @@ class Listing(Lenient):
     pageSize: Annotated[Number, Field(ge=1, le=LARGEST_PAGE)] = 10
 
 
-def router(state: State) -> APIRouter:
-    content_type = "application/json; charset=utf-8"
-    routes = APIRouter(prefix=PATH, route_class=route(answer.refusal, content_type=content_type))
-    who = Depends(calling(state))
+router = APIRouter(prefix=PATH, dependencies=[content_type("application/json; charset=utf-8")])
 
-    def check_product(account: dict[str, Any], fc: str, pk: str) -> None:
-        if not fc:
-            raise Refused("", answer.NO_FC)
-        if not pk:
-            raise Refused("", answer.NO_PK)
-        owner = state.baidu.owner(fc)
-        if owner is None:
-            raise Refused("", answer.FC_NOT_FOUND)
-        if owner != account["access_key_id"]:
-            raise Refused("This fc is another account's.", "AccessDenied")
-        if pk != account["pk"]:
-            raise Refused("", answer.PK_NOT_FOUND)
 
-    async def named(request: Request, account: dict[str, Any] = who) -> dict[str, Any]:
-        """The device that the path names."""
-        fc, pk, ak = _path(request)
-        request.state.device = ak
-        check_product(account, fc, pk)
-        device = state.baidu.device(account, ak)
-        if device is None:
-            raise Refused("", answer.NOT_FOUND)
-        return device
+def _check_product(state: State, account: dict[str, Any], fc: str, pk: str) -> None:
+    if not fc:
+        raise Refused(code=BaiduCode.NO_FC)
+    if not pk:
+        raise Refused(code=BaiduCode.NO_PK)
+    owner = state.baidu.owner(fc)
+    if owner is None:
+        raise Refused(code=BaiduCode.FC_NOT_FOUND)
+    if owner != account["access_key_id"]:
+        raise Refused("This fc is another account's.", "AccessDenied")
+    if pk != account["pk"]:
+        raise Refused(code=BaiduCode.PK_NOT_FOUND)
 
-    device = Depends(named)
 
-    @routes.post("")
-    async def import_devices(request: Request, account: dict[str, Any] = who) -> Response:
-        body = _body(await request.body())
-        count = len(body.devices)
-        request.state.device = f"{count} device{'s' * (count != 1)}"
-        check_product(account, body.fc, body.pk)
-        if count == 0:
-            raise Refused("", answer.EMPTY)
-        if count > LARGEST_IMPORT:
-            raise Refused("", answer.TOO_MANY)
-        code = state.baidu.import_devices(account, _pairs(body.devices))
-        if code != answer.OK:
-            raise Refused("", code)
-        return answer.answer({"code": answer.OK, "message": ""})
+async def _named(request: Request, state: Remembered, account: Account) -> dict[str, Any]:
+    """The device that the path names."""
+    fc, pk, ak = _path(request)
+    request.state.device = ak
+    _check_product(state, account, fc, pk)
+    device = state.baidu.device(account, ak)
+    if device is None:
+        raise Refused(code=BaiduCode.NOT_FOUND)
+    return device
 
-    @routes.get("")
-    async def list_devices(request: Request, account: dict[str, Any] = who) -> Response:
-        try:
-            asked = Listing.model_validate(parameters(request))
-        except ValidationError as error:
-            raise Refused(sentence(error.errors(), 0) + ".", "InvalidURI") from None
-        check_product(account, asked.fc, asked.pk)
-        total, devices = state.baidu.page(account, asked.state, asked.order, asked.pageNo, asked.pageSize)
-        content = {
-            "totalCount": total,
-            "result": devices,
-            "pageNo": asked.pageNo,
-            "pageSize": asked.pageSize,
-            "fc": account["fc"],
-            "fcName": account["fc_name"],
-            "pk": account["pk"],
-            "devSku": account["dev_sku"],
-            "orderBy": "createTime",
-            "order": asked.order,
-        }
-        return answer.answer({**content, "state": asked.state} if asked.state else content)
 
-    # A path, because an ak may hold a slash; _path() tells an encoded one from a plain one.
-    @routes.get("/{fc}/{pk}/{ak:path}")
-    async def get(device: dict[str, Any] = device) -> Response:
-        return answer.answer(device)
+Named = Annotated[dict[str, Any], Depends(_named)]
 
-    @routes.delete("/{fc}/{pk}/{ak:path}")
-    async def delete(device: dict[str, Any] = device) -> Response:
-        state.baidu.delete(device)
-        return answer.answer({"result": "OK"})
 
-    @routes.put("/{fc}/{pk}/{ak:path}/disable")
-    async def disable(device: dict[str, Any] = device) -> Response:
-        state.baidu.ban(device, True)
-        return answer.answer({"result": "OK"})
+@router.post("")
+async def import_devices(request: Request, state: Remembered, account: Account) -> Response:
+    body = _body(await request.body())
+    count = len(body.devices)
+    request.state.device = f"{count} device{'s' * (count != 1)}"
+    _check_product(state, account, body.fc, body.pk)
+    if count == 0:
+        raise Refused(code=BaiduCode.EMPTY)
+    if count > LARGEST_IMPORT:
+        raise Refused(code=BaiduCode.TOO_MANY)
+    code = state.baidu.import_devices(account, _pairs(body.devices))
+    if code != BaiduCode.OK:
+        raise Refused(code=code)
+    return answers.baidu({"code": BaiduCode.OK, "message": ""})
 
-    @routes.put("/{fc}/{pk}/{ak:path}/enable")
-    async def enable(device: dict[str, Any] = device) -> Response:
-        state.baidu.ban(device, False)
-        return answer.answer({"result": "OK"})
 
-    return routes
+@router.get("")
+async def list_devices(request: Request, state: Remembered, account: Account) -> Response:
+    try:
+        asked = Listing.model_validate(parameters(request))
+    except ValidationError as error:
+        raise Refused(sentence(error.errors(), 0) + ".", "InvalidURI") from None
+    _check_product(state, account, asked.fc, asked.pk)
+    total, devices = state.baidu.page(account, asked.state, asked.order, asked.pageNo, asked.pageSize)
+    content = {
+        "totalCount": total,
+        "result": devices,
+        "pageNo": asked.pageNo,
+        "pageSize": asked.pageSize,
+        "fc": account["fc"],
+        "fcName": account["fc_name"],
+        "pk": account["pk"],
+        "devSku": account["dev_sku"],
+        "orderBy": "createTime",
+        "order": asked.order,
+    }
+    return answers.baidu({**content, "state": asked.state} if asked.state else content)
+
+
+# A path, because an ak may hold a slash; _path() tells an encoded one from a plain one.
+@router.get("/{fc}/{pk}/{ak:path}")
+async def get(device: Named) -> Response:
+    return answers.baidu(device)
+
+
+@router.delete("/{fc}/{pk}/{ak:path}")
+async def delete(state: Remembered, device: Named) -> Response:
+    state.baidu.delete(device)
+    return answers.baidu({"result": "OK"})
+
+
+@router.put("/{fc}/{pk}/{ak:path}/disable")
+async def disable(state: Remembered, device: Named) -> Response:
+    state.baidu.ban(device, True)
+    return answers.baidu({"result": "OK"})
+
+
+@router.put("/{fc}/{pk}/{ak:path}/enable")
+async def enable(state: Remembered, device: Named) -> Response:
+    state.baidu.ban(device, False)
+    return answers.baidu({"result": "OK"})
 
 
 def _path(request: Request) -> list[str]:
@@ -153,7 +157,7 @@ def _body(raw: bytes) -> Import:
     except ValidationError as error:
         faults = error.errors()
     if faults[0]["type"] == "json_invalid":
-        raise Refused("", "MalformedJSON")
+        raise Refused(code="MalformedJSON")
     raise Refused(sentence(faults[:FAULTS_TOLD], 0) + ".", "InappropriateJSON")
 
 
@@ -166,6 +170,6 @@ def _pairs(rows: list[str]) -> list[tuple[str, str]]:
         except (ValueError, csv.Error):
             ak = sk = ""
         if not ak or not sk:
-            raise Refused(f"Row {place} must be ak,sk.", answer.BAD_ROW)
+            raise Refused(f"Row {place} must be ak,sk.", BaiduCode.BAD_ROW)
         pairs.append((ak, sk))
     return pairs

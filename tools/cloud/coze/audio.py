@@ -4,20 +4,20 @@ import io
 import wave
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import Field
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from ..state import State
+from .. import answers
+from ..codes import CozeCode
+from ..notation import number
+from ..refusals import Refused
 from ..streaming import stream
-from ..strict import Refused, Text
-from . import answer
-from .answer import Body, FormRoute, JsonRoute, log_header, success
-from .caller import Caller, calling
-from .store import number
+from ..strict import JSON, Text, content_type
+from .bodies import Body
+from .caller import Caller
 
-TRANSCRIPTIONS = "/v1/audio/transcriptions"
 SPEECH_BYTES = 1024
 AUDIO_BYTES = 10 * 1024 * 1024
 PART_BYTES = 4096
@@ -46,44 +46,42 @@ class Room(Body):
     config: dict[str, Any] | None = None
 
 
-def router(state: State) -> APIRouter:
-    routes = APIRouter(route_class=JsonRoute)
-    forms = APIRouter(route_class=FormRoute)
-    who = Depends(calling(state))
+router = APIRouter(dependencies=[JSON])
+forms = APIRouter(dependencies=[content_type("multipart/form-data")])
 
-    @routes.post("/v1/audio/speech")
-    async def speech(body: Speech, request: Request, caller: Caller = who) -> Response:
-        size = len(body.input.encode())
-        if size > SPEECH_BYTES:
-            raise Refused(f"{answer.WRONG_WORDS}input has {size} bytes, at most {SPEECH_BYTES} are allowed")
-        caller.bill()
-        sound = _spoken(body, request.state.fault.bytes)
-        parts = (sound[start : start + PART_BYTES] for start in range(0, len(sound), PART_BYTES))
-        return stream(request, parts, MEDIA[body.response_format], log_header())
 
-    @forms.post(TRANSCRIPTIONS)
-    async def transcriptions(request: Request, caller: Caller = who) -> Response:
-        size = await _uploaded(request)
-        if size > AUDIO_BYTES:
-            text = f"文件上传大小超过限制: file has {size} bytes, at most {AUDIO_BYTES} are allowed"
-            raise Refused(text, answer.FILE_TOO_LARGE)
-        caller.bill()
-        return success({"text": f"你好，我收到了 {size} 字节的录音。"})
+@router.post("/v1/audio/speech")
+async def speech(body: Speech, request: Request, caller: Caller) -> Response:
+    size = len(body.input.encode())
+    if size > SPEECH_BYTES:
+        raise Refused(f"input has {size} bytes, at most {SPEECH_BYTES} are allowed")
+    caller.bill()
+    sound = _spoken(body, request.state.fault.bytes)
+    parts = (sound[start : start + PART_BYTES] for start in range(0, len(sound), PART_BYTES))
+    return stream(request, parts, MEDIA[body.response_format], answers.log_header())
 
-    @routes.post("/v1/audio/rooms")
-    async def rooms(body: Room, caller: Caller = who) -> Response:
-        caller.bill()
-        return success(
-            {
-                "room_id": f"room_id_{number()}",
-                "app_id": "6705332c79516e01",
-                "token": f"001{number()}",
-                "uid": body.uid or f"uid_{number()}",
-            }
-        )
 
-    routes.routes += forms.routes
-    return routes
+@forms.post("/v1/audio/transcriptions")
+async def transcriptions(request: Request, caller: Caller) -> Response:
+    size = await _uploaded(request)
+    if size > AUDIO_BYTES:
+        text = f"file has {size} bytes, at most {AUDIO_BYTES} are allowed"
+        raise Refused(text, CozeCode.FILE_TOO_LARGE)
+    caller.bill()
+    return answers.coze({"text": f"你好，我收到了 {size} 字节的录音。"})
+
+
+@router.post("/v1/audio/rooms")
+async def rooms(body: Room, caller: Caller) -> Response:
+    caller.bill()
+    return answers.coze(
+        {
+            "room_id": f"room_id_{number()}",
+            "app_id": "6705332c79516e01",
+            "token": f"001{number()}",
+            "uid": body.uid or f"uid_{number()}",
+        }
+    )
 
 
 async def _uploaded(request: Request) -> int:
@@ -91,14 +89,14 @@ async def _uploaded(request: Request) -> int:
     try:
         async with request.form() as form:
             if set(form) - {"file"}:
-                raise Refused(answer.WRONG_WORDS + "file is the only field of this call")
+                raise Refused("file is the only field of this call")
             files = form.getlist("file")
     except HTTPException as error:
-        raise Refused(answer.WRONG_WORDS + error.detail) from None
+        raise Refused(error.detail) from None
     if len(files) > 1:
-        raise Refused("文件上传时超过一个: one file a call", answer.SEVERAL_FILES)
+        raise Refused("one file a call", CozeCode.SEVERAL_FILES)
     if not files or not isinstance(files[0], UploadFile) or not files[0].size:
-        raise Refused("上传文件时文件为空: file is missing or empty", answer.NO_FILE)
+        raise Refused("file is missing or empty", CozeCode.NO_FILE)
     return files[0].size
 
 

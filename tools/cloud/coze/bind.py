@@ -2,14 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from pydantic import Field
 
-from ..state import State
-from ..strict import Refused, Text
-from . import answer
-from .answer import Body, JsonRoute, success
-from .caller import Caller, calling
+from .. import answers
+from ..codes import CozeCode
+from ..refusals import Refused
+from ..state import Remembered
+from ..strict import JSON, Text
+from .bodies import Body
+from .caller import Caller
 
 
 class UserConfigEnum(Body):
@@ -27,29 +29,23 @@ class UserConfigs(Body):
     user_id: Text | None = None
 
 
-def router(state: State) -> APIRouter:
-    routes = APIRouter(route_class=JsonRoute)
-    who = Depends(calling(state))
+router = APIRouter(dependencies=[JSON])
 
-    @routes.post("/v1/connectors/{connector_id}/user_configs")
-    async def bind(connector_id: str, body: UserConfigs, caller: Caller = who) -> Response:
-        if not caller.may_bind:
-            text = "没有权限访问该资源: the access token lacks the permission bindConnectorConfig"
-            raise Refused(text, answer.NOT_PERMITTED, 403)
-        channel = state.coze.channel(connector_id)
-        if channel is None:
-            raise Refused("资源未找到: no channel has this connector_id", answer.NOT_FOUND)
-        if channel["key"] is None:
-            text = "没有权限访问该资源: Coze has not switched on binding for this channel"
-            raise Refused(text, answer.NOT_PERMITTED, 403)
-        for config in body.configs:
-            if config.key != channel["key"]:
-                agreed = f"key {channel['key']!r} was agreed with Coze, not {config.key!r}"
-                raise Refused(answer.WRONG_WORDS + agreed)
-        # All of them or none: every key was looked at before.
-        for config in body.configs:
-            devices = [(device.label, device.value) for device in config.enums]
-            state.coze.bind(connector_id, devices, body.user_id)
-        return success()
 
-    return routes
+@router.post("/v1/connectors/{connector_id}/user_configs")
+async def bind(connector_id: str, body: UserConfigs, caller: Caller, state: Remembered) -> Response:
+    if not caller.may_bind:
+        text = "the access token lacks the permission bindConnectorConfig"
+        raise Refused(text, CozeCode.NOT_PERMITTED)
+    channel = state.coze.channel(connector_id)
+    if channel is None:
+        raise Refused("no channel has this connector_id", CozeCode.NOT_FOUND)
+    if channel["key"] is None:
+        raise Refused("Coze has not switched on binding for this channel", CozeCode.NOT_PERMITTED)
+    for config in body.configs:
+        if config.key != channel["key"]:
+            raise Refused(f"key {channel['key']!r} was agreed with Coze, not {config.key!r}")
+    # All of them or none: every key was looked at before.
+    devices = [(device.label, device.value) for config in body.configs for device in config.enums]
+    state.coze.bind(connector_id, devices, body.user_id)
+    return answers.coze()

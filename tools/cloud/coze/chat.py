@@ -4,22 +4,24 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
+from .. import answers
+from ..codes import CozeCode
 from ..misbehave import Fault
-from ..state import State
-from ..streaming import compact, reply, stream
-from ..strict import Refused, Text
-from . import answer
-from .answer import AnyRoute, Body, EnterMessage, Ext, JsonRoute, Parameters, log_header, success
-from .caller import Caller, calling
-from .store import number
+from ..notation import compact, number
+from ..refusals import Refused
+from ..state import Remembered, State
+from ..streaming import reply, stream
+from ..strict import JSON, Text
+from .bodies import Body, EnterMessage, Ext, Parameters
+from .caller import Caller
 
 CHAT_MESSAGES, WORKFLOW_MESSAGES = 100, 50
 # A longer answer is several messages: each ends with all of its text in one event.
 MESSAGE_PIECES = 5
-FAILURE = {"code": answer.BROKEN, "msg": "the box was told to fail"}
+FAILURE = {"code": CozeCode.BROKEN, "msg": "the box was told to fail"}
 
 
 class Chat(Body):
@@ -57,76 +59,77 @@ class WorkflowChat(Body):
     connector_id: str | None = None
 
 
-def router(state: State) -> APIRouter:
-    routes = APIRouter(route_class=JsonRoute)
-    polls = APIRouter(route_class=AnyRoute)
-    who = Depends(calling(state))
+router = APIRouter(dependencies=[JSON])
+polls = APIRouter()
+Asking = Annotated[Asked, Query()]
 
-    def known(asked: Asked) -> dict[str, Any]:
-        row = state.coze.chat(asked.conversation_id, asked.chat_id)
-        if row is None:
-            raise Refused("资源未找到: no chat without stream has these ids", answer.NOT_FOUND)
-        return row
 
-    @routes.post("/v3/chat")
-    async def chat(
-        body: Chat,
-        request: Request,
-        caller: Caller = who,
-        conversation_id: Annotated[
-            str | None, Query(description="empty is absent, as the SDK sends it")
-        ] = None,
-    ) -> Response:
-        _check_count(body.additional_messages, CHAT_MESSAGES)
-        if not (body.stream or body.auto_save_history):
-            raise Refused("stream=false needs auto_save_history=true", answer.NEEDS_HISTORY)
-        caller.bill()
-        about, fault = _about(conversation_id, body.bot_id), request.state.fault
-        steps = _steps(about, _question(body.additional_messages), "[DONE]", fault)
-        if not body.stream:
-            # The answer's text is asked for later, by calls that report no device.
-            said = list(steps)
-            begun, ended, messages = _outcome(said)
-            state.coze.keep_chat(begun, ended, messages, state.now() + fault.pause * len(said))
-            return success(begun)
-        return stream(request, _events(steps), headers=log_header())
+@router.post("/v3/chat")
+async def chat(
+    body: Chat,
+    request: Request,
+    state: Remembered,
+    caller: Caller,
+    conversation_id: Annotated[str | None, Query(description="empty is absent, as the SDK sends it")] = None,
+) -> Response:
+    _check_count(body.additional_messages, CHAT_MESSAGES)
+    if not (body.stream or body.auto_save_history):
+        raise Refused("stream=false needs auto_save_history=true", CozeCode.NEEDS_HISTORY)
+    caller.bill()
+    about, fault = _about(conversation_id, body.bot_id), request.state.fault
+    steps = _steps(about, _question(body.additional_messages), "[DONE]", fault)
+    if not body.stream:
+        # The answer's text is asked for later, by calls that report no device.
+        said = list(steps)
+        begun, ended, messages = _outcome(said)
+        state.coze.keep_chat(begun, ended, messages, fault.pause * len(said))
+        return answers.coze(begun)
+    return stream(request, _events(steps), headers=answers.log_header())
 
-    @polls.api_route("/v3/chat/retrieve", methods=["GET", "POST"], dependencies=[who])
-    async def retrieve(asked: Annotated[Asked, Query()]) -> Response:
-        return success(known(asked)["chat"])
 
-    @polls.api_route("/v3/chat/message/list", methods=["GET", "POST"], dependencies=[who])
-    async def list_messages(asked: Annotated[Asked, Query()]) -> Response:
-        return success(known(asked)["messages"])
+@polls.api_route("/v3/chat/retrieve", methods=["GET", "POST"])
+async def retrieve(asked: Asking, state: Remembered, caller: Caller) -> Response:
+    return answers.coze(_known(state, asked)["chat"])
 
-    @routes.post("/v3/chat/cancel", dependencies=[who])
-    async def cancel(body: Asked) -> Response:
-        chat = known(body)["chat"]
-        if chat["status"] != "in_progress":
-            raise Refused(f"this chat is {chat['status']} and cannot be canceled", answer.NOT_TO_CANCEL)
-        canceled = {**chat, "status": "canceled"}
-        state.coze.keep_chat(canceled, canceled, [], state.now())
-        return success(canceled)
 
-    @routes.post("/v1/workflows/chat")
-    async def workflow_chat(body: WorkflowChat, request: Request, caller: Caller = who) -> Response:
-        _check_count(body.additional_messages, WORKFLOW_MESSAGES)
-        if body.app_id and body.bot_id:
-            raise Refused(answer.WRONG_WORDS + "bot_id and app_id must not both be given")
-        caller.bill()
-        about = _about(body.conversation_id, body.bot_id)
-        done = {"debug_url": f"https://www.coze.cn/work_flow?execute_id={number()}"}
-        steps = _steps(about, _question(body.additional_messages), done, request.state.fault)
-        return stream(request, _events(steps), headers=log_header())
+@polls.api_route("/v3/chat/message/list", methods=["GET", "POST"])
+async def list_messages(asked: Asking, state: Remembered, caller: Caller) -> Response:
+    return answers.coze(_known(state, asked)["messages"])
 
-    routes.routes += polls.routes
-    return routes
+
+@router.post("/v3/chat/cancel")
+async def cancel(body: Asked, state: Remembered, caller: Caller) -> Response:
+    chat = _known(state, body)["chat"]
+    if chat["status"] != "in_progress":
+        text = f"this chat is {chat['status']} and cannot be canceled"
+        raise Refused(text, CozeCode.NOT_TO_CANCEL)
+    canceled = {**chat, "status": "canceled"}
+    state.coze.keep_chat(canceled, canceled, [])
+    return answers.coze(canceled)
+
+
+@router.post("/v1/workflows/chat")
+async def workflow_chat(body: WorkflowChat, request: Request, caller: Caller) -> Response:
+    _check_count(body.additional_messages, WORKFLOW_MESSAGES)
+    if body.app_id and body.bot_id:
+        raise Refused("bot_id and app_id must not both be given")
+    caller.bill()
+    about = _about(body.conversation_id, body.bot_id)
+    done = {"debug_url": f"https://www.coze.cn/work_flow?execute_id={number()}"}
+    steps = _steps(about, _question(body.additional_messages), done, request.state.fault)
+    return stream(request, _events(steps), headers=answers.log_header())
+
+
+def _known(state: State, asked: Asked) -> dict[str, Any]:
+    row = state.coze.chat(asked.conversation_id, asked.chat_id)
+    if row is None:
+        raise Refused("no chat without stream has these ids", CozeCode.NOT_FOUND)
+    return row
 
 
 def _check_count(messages: list[EnterMessage], limit: int) -> None:
     if len(messages) > limit:
-        text = f"additional messages超过限制: {len(messages)}, at most {limit} are allowed"
-        raise Refused(text, answer.TOO_MANY_MESSAGES)
+        raise Refused(f"{len(messages)}, at most {limit} are allowed", CozeCode.TOO_MANY_MESSAGES)
 
 
 def _question(messages: list[EnterMessage]) -> str:

@@ -14,17 +14,18 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_public_key,
 )
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from ..state import State
-from ..strict import Refused, Strict, Text, bearer, route, sentence
-from .answer import Body, log_header
+from ..answers import log_header
+from ..notation import number
+from ..refusals import Refused, sentence
+from ..state import Remembered, State
+from ..strict import JSON, Bearer, Strict, Text
+from .bodies import Body
 from .caller import DeviceInfo
-from .store import number
 
-TOKEN = "/api/permission/oauth2/token"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LONGEST_TOKEN_S = 86399
 # Not in the document: how far two clocks may be apart, and what is still a sane `exp`.
@@ -60,10 +61,6 @@ class Claims(Strict):
         return self
 
 
-def refusal(text: str, code: str = "invalid_request", status: int = 400) -> Response:
-    return JSONResponse({"error_code": code, "error_message": text}, status, log_header())
-
-
 def new_app() -> dict[str, str]:
     """What Coze's console makes: an app's id, a pair of keys as PEM, and the public one's fingerprint."""
     key = generate_private_key(public_exponent=65537, key_size=2048)
@@ -83,32 +80,26 @@ def check_public_key(pem: str) -> None:
         raise ValueError("Coze's apps have RSA keys, and this public key is another kind")
 
 
-def router(state: State) -> APIRouter:
-    routes = APIRouter(route_class=route(refusal, "invalid request: "))
+router = APIRouter(dependencies=[JSON])
 
-    @routes.post(TOKEN)
-    async def token(
-        body: Purchase, request: Request, authorization: Annotated[str | None, Header()] = None
-    ) -> Response:
-        if body.grant_type != JWT_BEARER:
-            raise Refused(f"not supported grant type: {body.grant_type}", "unsupported_grant_type")
-        given = bearer(authorization)
-        if given is None:
-            raise _invalid("Authorization must be Bearer and a JWT")
-        app, claims = _verified(state, given, request.headers["Host"])
-        device = claims.session_context.device_info
-        request.state.device = device.device_id or device.custom_consumer
-        reason = state.coze.spent(claims.iss, claims.jti, given)
-        if reason:
-            raise _invalid(reason)
-        bought = "czs_" + secrets.token_urlsafe(48)
-        expires = int(state.now()) + body.duration_seconds
-        state.coze.add_token(bought, expires, bool(app["may_bind"]), device.device_id, device.custom_consumer)
-        return JSONResponse(
-            {"access_token": bought, "expires_in": expires, "token_type": "Bearer"}, headers=log_header()
-        )
 
-    return routes
+@router.post("/api/permission/oauth2/token")
+async def token(body: Purchase, request: Request, state: Remembered, bearer: Bearer = None) -> Response:
+    if body.grant_type != JWT_BEARER:
+        raise Refused(body.grant_type, "unsupported_grant_type")
+    if bearer is None:
+        raise _invalid("Authorization must be Bearer and a JWT")
+    app, claims = _verified(state, bearer, request.headers["Host"])
+    device = claims.session_context.device_info
+    request.state.device = device.device_id or device.custom_consumer
+    reason = state.coze.spent(claims.iss, claims.jti, bearer)
+    if reason:
+        raise _invalid(reason)
+    bought = "czs_" + secrets.token_urlsafe(48)
+    expires = int(state.now()) + body.duration_seconds
+    state.coze.add_token(bought, expires, bool(app["may_bind"]), device.device_id, device.custom_consumer)
+    answer = {"access_token": bought, "expires_in": expires, "token_type": "Bearer"}
+    return JSONResponse(answer, headers=log_header())
 
 
 def _verified(state: State, given: str, host: str) -> tuple[dict[str, Any], Claims]:
@@ -142,4 +133,4 @@ def _verified(state: State, given: str, host: str) -> tuple[dict[str, Any], Clai
 
 
 def _invalid(why: str) -> Refused:
-    return Refused(f"invalid jwt: {why}", "invalid_client", 401)
+    return Refused(why, "invalid_client")

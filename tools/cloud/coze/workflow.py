@@ -4,16 +4,18 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
+from .. import answers
+from ..codes import CozeCode
 from ..misbehave import Fault
-from ..state import State
-from ..streaming import compact, reply, stream
-from ..strict import Refused, Text
-from . import answer
-from .answer import Body, Ext, JsonRoute, Parameters, log_header, success
-from .caller import Caller, calling
-from .store import number
+from ..notation import compact, number
+from ..refusals import Refused
+from ..state import Remembered, State
+from ..streaming import reply, stream
+from ..strict import JSON, Text
+from .bodies import Body, Ext, Parameters
+from .caller import Caller
 
 QUESTION = 2  # the kind of interruption that a question node makes
 
@@ -39,53 +41,53 @@ class Resume(Body):
     interrupt_type: int
 
 
-def router(state: State) -> APIRouter:
-    routes = APIRouter(prefix="/v1/workflow", route_class=JsonRoute)
-    who = Depends(calling(state))
+router = APIRouter(prefix="/v1/workflow", dependencies=[JSON])
 
-    @routes.post("/run")
-    async def run(body: Run, request: Request, caller: Caller = who) -> Response:
-        asked = _asked(body)
-        caller.bill()
-        if body.is_async:
-            return success(execute_id=number(), **_debug(body.workflow_id))
-        output = "".join(reply(asked, request.state.fault.bytes))
-        usage = {"input_count": len(asked), "output_count": len(output)}
-        usage["token_count"] = sum(usage.values())
-        return success(compact({"output": output}), usage=usage, **_debug(body.workflow_id))
 
-    @routes.post("/stream_run")
-    async def stream_run(body: StreamRun, request: Request, caller: Caller = who) -> Response:
-        asked = _asked(body)
-        caller.bill()
-        fault = request.state.fault
-        event_id = state.coze.interrupted(body.workflow_id, QUESTION) if _asks_back(fault) else None
-        return stream(request, _events(body.workflow_id, asked, event_id, fault), headers=log_header())
+@router.post("/run")
+async def run(body: Run, request: Request, caller: Caller) -> Response:
+    asked = _asked(body)
+    caller.bill()
+    if body.is_async:
+        return answers.coze(execute_id=number(), **_debug(body.workflow_id))
+    output = "".join(reply(asked, request.state.fault.bytes))
+    usage = {"input_count": len(asked), "output_count": len(output)}
+    usage["token_count"] = sum(usage.values())
+    return answers.coze(compact({"output": output}), usage=usage, **_debug(body.workflow_id))
 
-    @routes.post("/stream_resume")
-    async def stream_resume(body: Resume, request: Request, caller: Caller = who) -> Response:
-        interrupt = state.coze.interrupt(body.workflow_id, body.event_id)
-        if interrupt is None:
-            raise Refused("资源未找到: this workflow has no such event_id", answer.NOT_FOUND)
-        if interrupt["type"] != body.interrupt_type:
-            kind = interrupt["type"]
-            raise Refused(f"{answer.WRONG_WORDS}interrupt_type is {kind} here, not {body.interrupt_type}")
-        if interrupt["resumed"]:
-            raise Refused("执行已结束: this event_id was resumed before", answer.ALREADY_OVER)
-        caller.bill()
-        state.coze.resumed(body.event_id)
-        fault = request.state.fault
-        event_id = state.coze.interrupted(body.workflow_id, QUESTION) if _asks_back(fault) else None
-        parts = _events(body.workflow_id, body.resume_data, event_id, fault)
-        return stream(request, parts, headers=log_header())
 
-    return routes
+@router.post("/stream_run")
+async def stream_run(body: StreamRun, request: Request, state: Remembered, caller: Caller) -> Response:
+    asked = _asked(body)
+    caller.bill()
+    return _streamed(request, state, body.workflow_id, asked)
+
+
+@router.post("/stream_resume")
+async def stream_resume(body: Resume, request: Request, state: Remembered, caller: Caller) -> Response:
+    interrupt = state.coze.interrupt(body.workflow_id, body.event_id)
+    if interrupt is None:
+        raise Refused("this workflow has no such event_id", CozeCode.NOT_FOUND)
+    if interrupt["type"] != body.interrupt_type:
+        raise Refused(f"interrupt_type is {interrupt['type']} here, not {body.interrupt_type}")
+    if interrupt["resumed"]:
+        raise Refused("this event_id was resumed before", CozeCode.ALREADY_OVER)
+    caller.bill()
+    state.coze.resumed(body.event_id)
+    return _streamed(request, state, body.workflow_id, body.resume_data)
+
+
+def _streamed(request: Request, state: State, workflow_id: str, asked: str) -> Response:
+    fault = request.state.fault
+    asks_back = fault.stream == "requires_action"
+    event_id = state.coze.interrupted(workflow_id, QUESTION) if asks_back else None
+    return stream(request, _events(workflow_id, asked, event_id, fault), headers=answers.log_header())
 
 
 def _asked(body: StreamRun) -> str:
     """The parameters as text; they come as an object, or as an object's JSON."""
     if body.bot_id and body.app_id:
-        raise Refused(answer.WRONG_WORDS + "bot_id and app_id must not both be given")
+        raise Refused("bot_id and app_id must not both be given")
     if not isinstance(body.parameters, str):
         return compact(body.parameters or {})
     try:
@@ -93,12 +95,8 @@ def _asked(body: StreamRun) -> str:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise Refused(answer.WRONG_WORDS + "parameters must be a JSON object, or its text")
+        raise Refused("parameters must be a JSON object, or its text")
     return compact(content)
-
-
-def _asks_back(fault: Fault) -> bool:
-    return fault.stream == "requires_action"
 
 
 def _debug(workflow_id: str) -> dict[str, str]:
@@ -108,8 +106,8 @@ def _debug(workflow_id: str) -> dict[str, str]:
 
 def _events(workflow_id: str, asked: str, event_id: str | None, fault: Fault) -> Iterator[str]:
     """Numbered from 0; `event_id` is there when the workflow asks back."""
-    for number_, (name, data) in enumerate(_steps(workflow_id, asked, event_id, fault)):
-        yield f"id: {number_}\nevent: {name}\ndata: {compact(data)}\n\n"
+    for place, (name, data) in enumerate(_steps(workflow_id, asked, event_id, fault)):
+        yield f"id: {place}\nevent: {name}\ndata: {compact(data)}\n\n"
 
 
 def _steps(
@@ -126,7 +124,7 @@ def _steps(
         if fault.stream == "ping":
             yield "PING", {}
         if fault.stream in ("failed", "failed-bare", "error"):
-            error = {"error_code": answer.BROKEN, "error_message": "the box was told to fail"}
+            error = {"error_code": CozeCode.BROKEN, "error_message": "the box was told to fail"}
             yield "Error", error
             return
     yield "Done", _debug(workflow_id)

@@ -1,15 +1,15 @@
 """Creating a device record (新增设备)."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
-from ..state import State
-from ..strict import Refused, Strict, Text, bearer, form, route
-from . import answer
-
-PATH = "/open-apis/security_and_compliance/v2/device_records"
+from .. import answers
+from ..codes import FEISHU_SCOPE, FeishuCode
+from ..refusals import Refused
+from ..state import Remembered
+from ..strict import JSON, Bearer, Strict, Text, form
 
 # What makes a device of each system known; the examples show no other field with it. A MAC may
 # stand beside a computer's, but no example has it alone: our reading.
@@ -41,7 +41,7 @@ class Record(Strict):
     def features(self) -> dict[str, str]:
         """What it is known by."""
         if self.device_system not in FEATURES:
-            raise Refused("It must be from 1 to 6.", answer.BAD_SYSTEM)
+            raise Refused("It must be from 1 to 6.", FeishuCode.BAD_SYSTEM)
         wanted = FEATURES[self.device_system]
         given = self.model_dump(exclude_none=True)
         beside = {"device_system", "device_ownership", "device_status"}
@@ -49,37 +49,35 @@ class Record(Strict):
             beside.add("mac_address")
         foreign = ", ".join(sorted(set(given) - beside - set(wanted)))
         if foreign:
-            raise Refused(f"Not of system {self.device_system}: {foreign}.", answer.BAD_FEATURES)
+            raise Refused(f"Not of system {self.device_system}: {foreign}.", FeishuCode.BAD_FEATURES)
         found = {name: given[name] for name in wanted if name in given}
         if not found:
             needed = " or ".join(wanted)
-            raise Refused(f"System {self.device_system} needs {needed}.", answer.BAD_FEATURES)
+            raise Refused(f"System {self.device_system} needs {needed}.", FeishuCode.BAD_FEATURES)
         return found
 
 
-def router(state: State) -> APIRouter:
-    routes = APIRouter(route_class=route(answer.refusal))
+async def _app(state: Remembered, bearer: Bearer = None) -> None:
+    """Refuses an app that may not create records, or not so many."""
+    if bearer is None:
+        raise Refused(code=FeishuCode.NO_TOKEN)
+    app = state.feishu.app_with_token(bearer)
+    if app is None:
+        raise Refused(code=FeishuCode.BAD_TOKEN)
+    if FEISHU_SCOPE not in app["scopes"].split():
+        raise Refused(code=FeishuCode.NO_SCOPE)
+    if not state.feishu.count(app):
+        raise Refused(code=FeishuCode.TOO_FAST)
 
-    async def app(authorization: Annotated[str | None, Header()] = None) -> dict[str, Any]:
-        given = bearer(authorization)
-        if given is None:
-            raise Refused("", answer.NO_TOKEN)
-        found = state.feishu.app_with_token(given)
-        if found is None:
-            raise Refused("", answer.BAD_TOKEN)
-        if answer.SCOPE not in found["scopes"].split():
-            raise Refused("", answer.NO_SCOPE)
-        if not state.feishu.count(found):
-            raise Refused("", answer.TOO_FAST)
-        return found
 
-    @routes.post(PATH, dependencies=[Depends(app)])
-    async def create(body: Record, request: Request) -> Response:
-        features = body.features()
-        request.state.device = next(iter(features.values()))
-        record_id = state.feishu.create(body.model_dump(exclude_none=True), features)
-        if record_id is None:
-            raise Refused("", answer.EXISTS)
-        return answer.success(data={"device_record_id": record_id})
+router = APIRouter(dependencies=[JSON, Depends(_app)])
 
-    return routes
+
+@router.post("/open-apis/security_and_compliance/v2/device_records")
+async def create(body: Record, request: Request, state: Remembered) -> Response:
+    features = body.features()
+    request.state.device = next(iter(features.values()))
+    record_id = state.feishu.create(body.model_dump(exclude_none=True), features)
+    if record_id is None:
+        raise Refused(code=FeishuCode.EXISTS)
+    return answers.feishu(data={"device_record_id": record_id})

@@ -4,11 +4,11 @@ import secrets
 
 from fastapi import APIRouter, Request, Response
 
-from ..state import State
-from ..strict import Refused, Strict, Text, route
-from . import answer
-
-PATH = "/open-apis/auth/v3/tenant_access_token/internal"
+from .. import answers
+from ..codes import FeishuCode
+from ..refusals import Refused
+from ..state import Remembered
+from ..strict import Strict, Text
 
 
 class Credentials(Strict):
@@ -16,23 +16,16 @@ class Credentials(Strict):
     app_secret: Text
 
 
-def refusal(text: str, code: int = answer.INVALID_APP) -> Response:
-    return answer.refusal(text, code)
+router = APIRouter(strict_content_type=False)  # Feishu's own SDK names no Content-Type here
 
 
-def router(state: State) -> APIRouter:
-    # Feishu's own SDK names no Content-Type here.
-    routes = APIRouter(route_class=route(refusal, content_type=None), strict_content_type=False)
-
-    @routes.post(PATH)
-    async def token(body: Credentials, request: Request) -> Response:
-        app = state.feishu.app(body.app_id)
-        if app is None:
-            raise Refused("app id not exists", answer.APP_REFUSED)
-        request.state.device = body.app_id
-        if not secrets.compare_digest(app["app_secret"].encode(), body.app_secret.encode()):
-            raise Refused("app secret invalid", answer.APP_REFUSED)
-        given, expire = state.feishu.token_for(app)
-        return answer.success("ok", tenant_access_token=given, expire=expire)
-
-    return routes
+@router.post("/open-apis/auth/v3/tenant_access_token/internal")
+async def token(body: Credentials, request: Request, state: Remembered) -> Response:
+    app = state.feishu.app(body.app_id)
+    if app is None:
+        raise Refused("app id not exists", FeishuCode.APP_REFUSED)
+    request.state.device = body.app_id
+    if not secrets.compare_digest(app["app_secret"].encode(), body.app_secret.encode()):
+        raise Refused("app secret invalid", FeishuCode.APP_REFUSED)
+    given, expire = state.feishu.token_for(app)
+    return answers.feishu("ok", tenant_access_token=given, expire=expire)

@@ -1,22 +1,10 @@
-"""The shapes in which Coze answers, and the fields that all its bodies share."""
+"""The fields that the bodies of Coze's calls share."""
 
-import secrets
-import time
 from typing import Annotated, Any, Literal
 
-from fastapi import Response
-from fastapi.responses import JSONResponse
 from pydantic import Field, model_validator
 
-from ..strict import Strict, route
-
-# From the list of error codes in Coze's API reference.
-WRONG, TOO_MANY_MESSAGES, NEEDS_HISTORY = 4000, 4004, 4007
-NOT_AUTHENTICATED, NOT_PERMITTED, NOT_FOUND = 4100, 4101, 4200
-NO_FILE, SEVERAL_FILES, FILE_TOO_LARGE = 4300, 4301, 4302
-NOT_TO_CANCEL, ALREADY_OVER, BROKEN = 4104, 4315, 5000
-
-WRONG_WORDS = "请求参数错误: "
+from ..strict import Strict
 
 
 class Body(Strict):
@@ -54,26 +42,3 @@ class EnterMessage(Body):
 
 Ext = Annotated[dict[str, str] | None, Field(description="latitude, longitude, user_id")]
 Parameters = dict[str, Any]
-
-
-def log_header() -> dict[str, str]:
-    return {"x-tt-logid": time.strftime("%Y%m%d%H%M%S") + secrets.token_hex(10).upper()}
-
-
-def success(data: Any = None, **more: Any) -> Response:
-    known = more if data is None else {"data": data, **more}
-    return _answer({"code": 0, "msg": "", **known}, 200)
-
-
-def refusal(text: str, code: int | str = WRONG, status: int = 200) -> Response:
-    return _answer({"code": code, "msg": text}, status)
-
-
-def _answer(content: dict[str, Any], status: int) -> Response:
-    header = log_header()
-    return JSONResponse({**content, "detail": {"logid": header["x-tt-logid"]}}, status, header)
-
-
-JsonRoute = route(refusal, WRONG_WORDS)
-FormRoute = route(refusal, WRONG_WORDS, "multipart/form-data")
-AnyRoute = route(refusal, WRONG_WORDS, None)

@@ -1,20 +1,14 @@
 """What Baidu remembers: accounts, their quota, their devices, and how often it was sent each of them."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..clock import beijing
-from . import answer
+from ..codes import BaiduCode
+from ..database import Database
 
-if TYPE_CHECKING:
-    from ..state import State
-
-SHOWN = 100
-CHUNK = 1000
+NEWEST = 100
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS baidu_accounts (
@@ -38,45 +32,48 @@ CREATE TABLE IF NOT EXISTS baidu_sent (
 ) WITHOUT ROWID;
 """
 
+# A device as the document shows it.
+DEVICE = (
+    "SELECT account_uuid AS accountUuid, fc, pk, ak, sk, state, beijing(created) AS createTime,"
+    " beijing(updated) AS updateTime FROM baidu_devices JOIN baidu_accounts USING (fc)"
+)
 
-class Store:
+
+class Vendors:
     """Baidu's tables in the box's one database. A device belongs to a vendor, `fc`, who has one account."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        db.create(SCHEMA)
 
     def add_account(self, fc: str, pk: str, quota: int) -> dict[str, Any]:
         if self.owner(fc) is not None:
             raise ValueError(f"fc {fc!r} has an account already")
-        row = self._state.one(
+        return self._db.run(
             "INSERT INTO baidu_accounts (access_key_id, secret_access_key, account_uuid, fc, fc_name, pk,"
             " dev_sku, quota) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
-            secrets.token_hex(16),
-            secrets.token_hex(16),
-            secrets.token_hex(16),
+            *(secrets.token_hex(16) for _ in range(3)),
             fc,
             f"vendor {fc}",
             pk,
             f"SKU-{pk}",
             quota,
-        )
-        assert row is not None
-        return row
+        )[0]
 
     def account(self, access_key_id: str) -> dict[str, Any] | None:
-        return self._state.one("SELECT * FROM baidu_accounts WHERE access_key_id = ?", access_key_id)
+        return self._db.one("SELECT * FROM baidu_accounts WHERE access_key_id = ?", access_key_id)
 
     def owner(self, fc: str) -> str | None:
         """The access key's id of a vendor's account."""
-        row = self._state.one("SELECT access_key_id FROM baidu_accounts WHERE fc = ?", fc)
+        row = self._db.one("SELECT access_key_id FROM baidu_accounts WHERE fc = ?", fc)
         return str(row["access_key_id"]) if row else None
 
     def import_devices(self, account: dict[str, Any], pairs: list[tuple[str, str]]) -> int:
         """Imports all of these or none; OK, DUPLICATED or NO_QUOTA."""
-        fc, now = account["fc"], self._state.now()
+        fc, now = account["fc"], self._db.now()
         aks = [ak for ak, _ in pairs]
         keys = [(fc, ak) for ak in aks]
-        with self._state.transaction() as db:
+        with self._db.transaction() as db:
             db.executemany(
                 "INSERT INTO baidu_sent (fc, ak, received) VALUES (?, ?, 1)"
                 " ON CONFLICT (fc, ak) DO UPDATE SET received = received + 1",
@@ -88,45 +85,37 @@ class Store:
                 (json.dumps(aks), fc),
             ).fetchone()
             if known or len(set(aks)) < len(aks):
-                return answer.DUPLICATED
+                return BaiduCode.DUPLICATED
             spent = db.execute(
                 "UPDATE baidu_accounts SET spent = spent + ?1 WHERE fc = ?2 AND spent + ?1 <= quota",
                 (len(pairs), fc),
             )
             if spent.rowcount == 0:
-                return answer.NO_QUOTA
+                return BaiduCode.NO_QUOTA
             db.executemany(
                 "INSERT INTO baidu_devices (fc, ak, sk, created, updated) VALUES (?, ?, ?, ?, ?)",
                 [(fc, ak, sk, now, now) for ak, sk in pairs],
             )
             db.executemany("UPDATE baidu_sent SET imported = imported + 1 WHERE fc = ? AND ak = ?", keys)
-        return answer.OK
+        return BaiduCode.OK
 
     def device(self, account: dict[str, Any], ak: str) -> dict[str, Any] | None:
-        row = self._state.one("SELECT * FROM baidu_devices WHERE fc = ? AND ak = ?", account["fc"], ak)
-        return row and _shown(row, account)
+        return self._db.one(f"{DEVICE} WHERE fc = ? AND ak = ?", account["fc"], ak)
 
     def delete(self, device: dict[str, Any]) -> None:
         """ "删除设备后已消耗的设备管理额度不返还": what was spent stays spent."""
-        self._state.run("DELETE FROM baidu_devices WHERE fc = ? AND ak = ?", device["fc"], device["ak"])
+        self._db.run("DELETE FROM baidu_devices WHERE fc = ? AND ak = ?", device["fc"], device["ak"])
 
     def ban(self, device: dict[str, Any], banned: bool) -> None:
         """Afterwards the device is what it was before it was banned: our reading."""
-        self._state.run(
-            "UPDATE baidu_devices SET banned = ?, updated = ? WHERE fc = ? AND ak = ?",
-            banned,
-            self._state.now(),
-            device["fc"],
-            device["ak"],
-        )
+        self._update("banned", banned, device["fc"], device["ak"])
 
     def activate(self, fc: str, ak: str) -> None:
-        self._state.run(
-            "UPDATE baidu_devices SET activated = 1, updated = ? WHERE fc = ? AND ak = ?",
-            self._state.now(),
-            fc,
-            ak,
-        )
+        self._update("activated", True, fc, ak)
+
+    def _update(self, column: str, value: bool, fc: str, ak: str) -> None:
+        update = f"UPDATE baidu_devices SET {column} = ?, updated = ? WHERE fc = ? AND ak = ?"
+        self._db.run(update, value, self._db.now(), fc, ak)
 
     def page(
         self, account: dict[str, Any], state: str | None, order: str, number: int, size: int
@@ -135,62 +124,30 @@ class Store:
         which, values = "fc = ?", [account["fc"]]
         if state:
             which, values = "fc = ? AND state = ?", [account["fc"], state]
-        counted = self._state.one(f"SELECT count(*) AS n FROM baidu_devices WHERE {which}", *values)
-        assert counted is not None
+        count = self._db.run(f"SELECT count(*) AS n FROM baidu_devices WHERE {which}", *values)[0]["n"]
         # Ids grow with the time of creation, which many devices have in common.
-        rows = self._state.run(
-            f"SELECT * FROM baidu_devices WHERE {which} ORDER BY id {order} LIMIT ? OFFSET ?",
-            *values,
-            size,
-            (number - 1) * size,
-        )
-        return counted["n"], [_shown(row, account) for row in rows]
+        page = f"{DEVICE} WHERE {which} ORDER BY id {order} LIMIT ? OFFSET ?"
+        return count, self._db.run(page, *values, size, (number - 1) * size)
 
     def devices(self) -> Iterator[dict[str, Any]]:
         """Every device that stands, in the order of import; a thousand at a time are in memory."""
-        last = 0
-        while rows := self._state.run(
+        return self._db.each(
             "SELECT id, fc, pk, ak, sk, state, received, imported FROM baidu_devices"
-            " JOIN baidu_accounts USING (fc) JOIN baidu_sent USING (fc, ak) WHERE id > ? ORDER BY id LIMIT ?",
-            last,
-            CHUNK,
-        ):
-            last = rows[-1]["id"]
-            yield from rows
+            " JOIN baidu_accounts USING (fc) JOIN baidu_sent USING (fc, ak) WHERE id > ? ORDER BY id LIMIT ?"
+        )
 
     def summary(self) -> dict[str, Any]:
         """The accounts, their quota and counts, and the newest devices, the newest first; no secrets."""
-        counts = self._state.run("SELECT fc, state, count(*) AS n FROM baidu_devices GROUP BY fc, state")
-        newest = self._state.run(
+        accounts = self._db.run(
+            "SELECT access_key_id, fc, pk, quota, spent FROM baidu_accounts ORDER BY rowid"
+        )
+        counts = self._db.run("SELECT fc, state, count(*) AS n FROM baidu_devices GROUP BY fc, state")
+        for account in accounts:
+            states = {row["state"]: row["n"] for row in counts if row["fc"] == account["fc"]}
+            account.update(devices=sum(states.values()), states=states)
+        newest = self._db.run(
             "SELECT fc, pk, ak, state, created, updated FROM baidu_devices JOIN baidu_accounts USING (fc)"
             " ORDER BY id DESC LIMIT ?",
-            SHOWN,
+            NEWEST,
         )
-        return {
-            "accounts": [
-                {
-                    "access_key_id": account["access_key_id"],
-                    "fc": account["fc"],
-                    "pk": account["pk"],
-                    "quota": account["quota"],
-                    "spent": account["spent"],
-                    "devices": sum(row["n"] for row in counts if row["fc"] == account["fc"]),
-                    "states": {row["state"]: row["n"] for row in counts if row["fc"] == account["fc"]},
-                }
-                for account in self._state.run("SELECT * FROM baidu_accounts ORDER BY rowid")
-            ],
-            "devices": newest,
-        }
-
-
-def _shown(row: dict[str, Any], account: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "accountUuid": account["account_uuid"],
-        "fc": row["fc"],
-        "pk": account["pk"],
-        "ak": row["ak"],
-        "sk": row["sk"],
-        "state": row["state"],
-        "createTime": beijing(row["created"]),
-        "updateTime": beijing(row["updated"]),
-    }
+        return {"accounts": accounts, "devices": newest}

@@ -1,15 +1,12 @@
 """What Coze remembers: apps, the JWTs they spent, tokens, channels, and who used how much."""
 
-from __future__ import annotations
-
 import hashlib
 import json
-import secrets
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ..state import State
+from ..database import Database
+from ..notation import number
 
 NOBODY = "N/A"  # as Coze's own statistics show it
 
@@ -44,30 +41,28 @@ CREATE TABLE IF NOT EXISTS coze_bound (
 """
 
 
-class Store:
+class Workspace:
     """Coze's tables in the box's one database."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        db.create(SCHEMA)
 
     def add_app(self, client_id: str, key_id: str, public_key: str, may_bind: bool) -> None:
-        self._state.run(
-            "INSERT OR REPLACE INTO coze_apps VALUES (?, ?, ?, ?)", key_id, client_id, public_key, may_bind
-        )
+        insert = "INSERT OR REPLACE INTO coze_apps VALUES (?, ?, ?, ?)"
+        self._db.run(insert, key_id, client_id, public_key, may_bind)
 
     def app(self, key_id: str) -> dict[str, Any] | None:
-        return self._state.one("SELECT * FROM coze_apps WHERE key_id = ?", key_id)
+        return self._db.one("SELECT * FROM coze_apps WHERE key_id = ?", key_id)
 
     def spent(self, client_id: str, jti: str, jwt: str) -> str | None:
         """Notes that a JWT is used, or says why it must not be."""
         digest = hashlib.sha256(jwt.encode()).hexdigest()
-        known = self._state.one(
-            "SELECT digest FROM coze_jwts WHERE client_id = ? AND jti = ?", client_id, jti
-        )
+        known = self._db.one("SELECT digest FROM coze_jwts WHERE client_id = ? AND jti = ?", client_id, jti)
         if known:
             same = known["digest"] == digest
             return "it has bought a token before" if same else "its jti was in another JWT before"
-        self._state.run("INSERT INTO coze_jwts VALUES (?, ?, ?)", client_id, jti, digest)
+        self._db.run("INSERT INTO coze_jwts VALUES (?, ?, ?)", client_id, jti, digest)
         return None
 
     def add_token(
@@ -78,67 +73,59 @@ class Store:
         device_id: str | None = None,
         custom_consumer: str | None = None,
     ) -> None:
-        self._state.run(
-            "INSERT OR REPLACE INTO coze_tokens VALUES (?, ?, ?, ?, ?)",
-            token,
-            expires,
-            device_id,
-            custom_consumer,
-            may_bind,
-        )
+        insert = "INSERT OR REPLACE INTO coze_tokens VALUES (?, ?, ?, ?, ?)"
+        self._db.run(insert, token, expires, device_id, custom_consumer, may_bind)
 
     def token(self, token: str) -> dict[str, Any] | None:
-        return self._state.one("SELECT * FROM coze_tokens WHERE token = ?", token)
+        return self._db.one("SELECT * FROM coze_tokens WHERE token = ?", token)
 
     def bill(self, device_id: str | None, custom_consumer: str | None, path: str) -> None:
-        self._state.run(
+        self._db.run(
             "INSERT INTO coze_usage VALUES (?, ?, 1, ?, ?) ON CONFLICT (device_id, custom_consumer) DO UPDATE"
             " SET calls = calls + 1, last_call = excluded.last_call, last_path = excluded.last_path",
             device_id or NOBODY,
             custom_consumer or NOBODY,
-            self._state.now(),
+            self._db.now(),
             path,
         )
 
     def interrupted(self, workflow_id: str, kind: int) -> str:
         """Notes that a workflow waits for an answer, and gives the event's id."""
         event_id = f"{number()}/{number()}"
-        self._state.run("INSERT INTO coze_interrupts VALUES (?, ?, ?, 0)", event_id, workflow_id, kind)
+        self._db.run("INSERT INTO coze_interrupts VALUES (?, ?, ?, 0)", event_id, workflow_id, kind)
         return event_id
 
     def interrupt(self, workflow_id: str, event_id: str) -> dict[str, Any] | None:
-        return self._state.one(
-            "SELECT * FROM coze_interrupts WHERE workflow_id = ? AND event_id = ?", workflow_id, event_id
-        )
+        known = "SELECT * FROM coze_interrupts WHERE workflow_id = ? AND event_id = ?"
+        return self._db.one(known, workflow_id, event_id)
 
     def resumed(self, event_id: str) -> None:
-        self._state.run("UPDATE coze_interrupts SET resumed = 1 WHERE event_id = ?", event_id)
+        self._db.run("UPDATE coze_interrupts SET resumed = 1 WHERE event_id = ?", event_id)
 
     def keep_chat(
-        self, begun: dict[str, Any], ended: dict[str, Any], messages: list[dict[str, Any]], ready: float
+        self, begun: dict[str, Any], ended: dict[str, Any], messages: list[dict[str, Any]], pause: float = 0
     ) -> None:
-        """Keeps a chat whose outcome is known already and may be seen from a Unix time on."""
-        self._state.run(
+        """Keeps a chat whose outcome is known already and may be seen after a pause in seconds."""
+        self._db.run(
             "INSERT OR REPLACE INTO coze_chats VALUES (?, ?, ?, ?, ?, ?)",
             begun["id"],
             begun["conversation_id"],
             *map(json.dumps, (begun, ended, messages)),
-            ready,
+            self._db.now() + pause,
         )
 
     def chat(self, conversation_id: str, chat_id: str) -> dict[str, Any] | None:
         """A chat and its messages, of which there are none before it has ended."""
-        row = self._state.one(
-            "SELECT * FROM coze_chats WHERE conversation_id = ? AND chat_id = ?", conversation_id, chat_id
-        )
+        known = "SELECT * FROM coze_chats WHERE conversation_id = ? AND chat_id = ?"
+        row = self._db.one(known, conversation_id, chat_id)
         if row is None:
             return None
-        if self._state.now() < row["ready"]:
+        if self._db.now() < row["ready"]:
             return {"chat": json.loads(row["begun"]), "messages": []}
         return {"chat": json.loads(row["ended"]), "messages": json.loads(row["messages"])}
 
     def add_channel(self, connector_id: str, key: str | None) -> None:
-        self._state.run(
+        self._db.run(
             "INSERT INTO coze_channels VALUES (?, ?)"
             " ON CONFLICT (connector_id) DO UPDATE SET key = excluded.key",
             connector_id,
@@ -146,50 +133,25 @@ class Store:
         )
 
     def channel(self, connector_id: str) -> dict[str, Any] | None:
-        return self._state.one("SELECT * FROM coze_channels WHERE connector_id = ?", connector_id)
+        return self._db.one("SELECT * FROM coze_channels WHERE connector_id = ?", connector_id)
 
     def bind(self, connector_id: str, devices: Iterable[tuple[str, str]], user_id: str | None) -> None:
         """Adds pairs of label and value to a channel; a value that is there gets the new label."""
-        for label, value in devices:
-            self._state.run(
+        with self._db.transaction() as db:
+            db.executemany(
                 "INSERT INTO coze_bound VALUES (?, ?, ?, ?) ON CONFLICT (connector_id, value)"
                 " DO UPDATE SET label = excluded.label, user_id = excluded.user_id",
-                connector_id,
-                value,
-                label,
-                user_id,
+                [(connector_id, value, label, user_id) for label, value in devices],
             )
 
     def summary(self) -> dict[str, Any]:
         """Who used how much, the latest first, and the channels with their devices; no secrets."""
-        usage = self._state.run("SELECT * FROM coze_usage ORDER BY last_call DESC, rowid DESC")
-        bound = self._state.run("SELECT * FROM coze_bound ORDER BY rowid")
-        return {
-            "usage": [
-                {
-                    "device_id": row["device_id"],
-                    "custom_consumer": row["custom_consumer"],
-                    "calls": row["calls"],
-                    "lastCall": row["last_call"],
-                    "lastPath": row["last_path"],
-                }
-                for row in usage
-            ],
-            "channels": [
-                {
-                    "connector_id": channel["connector_id"],
-                    "key": channel["key"],
-                    "devices": [
-                        {"label": row["label"], "value": row["value"], "user_id": row["user_id"]}
-                        for row in bound
-                        if row["connector_id"] == channel["connector_id"]
-                    ],
-                }
-                for channel in self._state.run("SELECT * FROM coze_channels ORDER BY rowid")
-            ],
-        }
-
-
-def number() -> str:
-    """A number of 19 digits, such as Coze gives to everything."""
-    return str(7 * 10**18 + secrets.randbelow(10**18))
+        channels = self._db.run("SELECT connector_id, key FROM coze_channels ORDER BY rowid")
+        for channel in channels:
+            bound = "SELECT label, value, user_id FROM coze_bound WHERE connector_id = ? ORDER BY rowid"
+            channel["devices"] = self._db.run(bound, channel["connector_id"])
+        usage = self._db.run(
+            "SELECT device_id, custom_consumer, calls, last_call AS lastCall, last_path AS lastPath"
+            " FROM coze_usage ORDER BY last_call DESC, rowid DESC"
+        )
+        return {"usage": usage, "channels": channels}

@@ -1,22 +1,17 @@
 """What Feishu remembers: apps, their tokens, and the tenant's device records."""
 
-from __future__ import annotations
-
 import json
 import math
 import secrets
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..coze.store import number
-from .answer import LIMIT_S
-
-if TYPE_CHECKING:
-    from ..state import State
+from ..database import Database
+from ..notation import number
 
 KEPT_S = 1800  # with as much left, the same token comes back
-SHOWN = 100
-CHUNK = 1000
+LIMIT_S = 1  # "10 次/秒"
+NEWEST = 100
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS feishu_apps (
@@ -36,40 +31,34 @@ CREATE TABLE IF NOT EXISTS feishu_features (
 """
 
 
-class Store:
+class Tenant:
     """Feishu's tables in the box's one database. All of its apps are one tenant's."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, db: Database) -> None:
+        self._db = db
         self._counted: dict[str, tuple[float, int]] = {}
+        db.create(SCHEMA)
 
     def add_app(self, scopes: Iterable[str], token_s: int, per_second: int) -> dict[str, Any]:
-        row = self._state.one(
-            "INSERT INTO feishu_apps VALUES (?, ?, ?, ?, ?) RETURNING *",
-            "cli_" + secrets.token_hex(8),
-            secrets.token_hex(16),
-            " ".join(scopes),
-            token_s,
-            per_second,
-        )
-        assert row is not None
-        return row
+        made = "cli_" + secrets.token_hex(8), secrets.token_hex(16)
+        insert = "INSERT INTO feishu_apps VALUES (?, ?, ?, ?, ?) RETURNING *"
+        return self._db.run(insert, *made, " ".join(scopes), token_s, per_second)[0]
 
     def app(self, app_id: str) -> dict[str, Any] | None:
-        return self._state.one("SELECT * FROM feishu_apps WHERE app_id = ?", app_id)
+        return self._db.one("SELECT * FROM feishu_apps WHERE app_id = ?", app_id)
 
     def app_with_token(self, token: str) -> dict[str, Any] | None:
-        return self._state.one(
+        return self._db.one(
             "SELECT feishu_apps.* FROM feishu_apps JOIN feishu_tokens USING (app_id)"
             " WHERE token = ? AND expires > ?",
             token,
-            self._state.now(),
+            self._db.now(),
         )
 
     def token_for(self, app: dict[str, Any]) -> tuple[str, int]:
         """An app's token and the seconds that are left of it; one that it has while that is half an hour."""
-        now = self._state.now()
-        known = self._state.one(
+        now = self._db.now()
+        known = self._db.one(
             "SELECT token, expires FROM feishu_tokens WHERE app_id = ? AND expires >= ?",
             app["app_id"],
             now + KEPT_S,
@@ -77,14 +66,13 @@ class Store:
         if known:
             return known["token"], math.floor(known["expires"] - now)
         token = "t-" + secrets.token_hex(20)
-        self._state.run(
-            "INSERT INTO feishu_tokens VALUES (?, ?, ?)", token, app["app_id"], now + app["token_s"]
-        )
+        expires = now + app["token_s"]
+        self._db.run("INSERT INTO feishu_tokens VALUES (?, ?, ?)", token, app["app_id"], expires)
         return token, app["token_s"]
 
     def count(self, app: dict[str, Any]) -> bool:
         """Counts a call; False, and not counted, if it is one too many in its second."""
-        now = self._state.now()
+        now = self._db.now()
         start, calls = self._counted.get(app["app_id"], (-math.inf, 0))
         if not 0 <= now - start < LIMIT_S:
             start, calls = now, 0
@@ -95,50 +83,34 @@ class Store:
 
     def create(self, device: dict[str, Any], features: dict[str, str]) -> str | None:
         """The new record's id; None if a device of this system has one of the features already."""
-        system, record_id = device["device_system"], number()
-        with self._state.transaction() as db:
-            for name, value in features.items():
-                if db.execute(
-                    "SELECT 1 FROM feishu_features WHERE device_system = ? AND name = ? AND value = ?",
-                    (system, name, value),
-                ).fetchone():
+        record_id = number()
+        keys = [(device["device_system"], name, value) for name, value in features.items()]
+        with self._db.transaction() as db:
+            for key in keys:
+                known = "SELECT 1 FROM feishu_features WHERE device_system = ? AND name = ? AND value = ?"
+                if db.execute(known, key).fetchone():
                     return None
-            db.executemany(
-                "INSERT INTO feishu_features VALUES (?, ?, ?)",
-                [(system, name, value) for name, value in features.items()],
-            )
+            db.executemany("INSERT INTO feishu_features VALUES (?, ?, ?)", keys)
             db.execute(
                 "INSERT INTO feishu_records (device_record_id, device, created) VALUES (?, ?, ?)",
-                (record_id, json.dumps(device), self._state.now()),
+                (record_id, json.dumps(device), self._db.now()),
             )
         return record_id
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Every record, in the order of creation; a thousand at a time are in memory."""
-        last = 0
-        while rows := self._state.run(
-            "SELECT * FROM feishu_records WHERE id > ? ORDER BY id LIMIT ?", last, CHUNK
-        ):
-            last = rows[-1]["id"]
-            yield from map(_shown, rows)
+        return map(_record, self._db.each("SELECT * FROM feishu_records WHERE id > ? ORDER BY id LIMIT ?"))
 
     def summary(self) -> dict[str, Any]:
         """How many records there are, and the newest, the newest first; no secrets."""
-        counted = self._state.one("SELECT count(*) AS n FROM feishu_records")
-        assert counted is not None
-        newest = self._state.run("SELECT * FROM feishu_records ORDER BY id DESC LIMIT ?", SHOWN)
+        newest = self._db.run("SELECT * FROM feishu_records ORDER BY id DESC LIMIT ?", NEWEST)
         return {
-            "apps": [
-                row["app_id"] for row in self._state.run("SELECT app_id FROM feishu_apps ORDER BY rowid")
-            ],
-            "count": counted["n"],
-            "records": [_shown(row) for row in newest],
+            "apps": [row["app_id"] for row in self._db.run("SELECT app_id FROM feishu_apps ORDER BY rowid")],
+            "count": self._db.run("SELECT count(*) AS n FROM feishu_records")[0]["n"],
+            "records": [_record(row) for row in newest],
         }
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "device_record_id": row["device_record_id"],
-        "created": row["created"],
-        **json.loads(row["device"]),
-    }
+def _record(row: dict[str, Any]) -> dict[str, Any]:
+    known = {name: row[name] for name in ("device_record_id", "created")}
+    return {**known, **json.loads(row["device"])}

@@ -1,0 +1,132 @@
+"""python3 -m tools cloud: the clouds in a box until Ctrl-C, and the accounts for those who call them."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tools.common import files
+
+if TYPE_CHECKING:
+    from tools.cloud import Cloud
+
+EXAMPLE_PRODUCT = "1234567890123"
+EXAMPLE_NO = "MUSTER-0001"
+EXAMPLE_CHANNEL = "1"
+
+
+@click.command()
+@click.option(
+    "--devices",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV of the devices that are imported: productId,productKey,deviceNoType,deviceNo[,cellular].",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port; by default a free one.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the state and the CA, kept for the next time; by default nothing is kept.",
+)
+def cloud(devices: Path | None, port: int, data: Path | None) -> None:
+    """Runs the clouds in a box until Ctrl-C. Its page shows the devices and their heartbeats."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from tools.cloud import Cloud, read_devices
+
+    console = Console(highlight=False)
+
+    def say(text: str) -> None:
+        # A call waits for its line, and is answered even if nobody reads on.
+        with contextlib.suppress(OSError, SystemExit):
+            # Soft wrapping leaves a long path in one piece, for a person or a program to take.
+            console.print(text, soft_wrap=True)
+
+    def say_call(row: dict[str, Any]) -> None:
+        clock = time.strftime("%H:%M:%S", time.localtime(row["time"]))
+        colour = "green" if row["code"] in ("200", "0") else "red"
+        verdict = " ".join(str(part) for part in (row["code"], row["reason"]) if part)
+        called = f"{row['device'] or '-':<16}  {row['path']}"
+        say(f"[dim]{clock}[/]  {escape(called)}  [{colour}]{escape(verdict)}[/]")
+
+    imported = read_devices(devices) if devices else []
+    # A shell that starts it in the background makes it ignore SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt), Cloud(imported, data, port, on_call=say_call) as box:
+        if devices is None:
+            key = add_example(box)
+            say("No --devices file, so here is an example device for a configuration:")
+            say(f"  productId {EXAMPLE_PRODUCT}   productKey {key}   deviceNoType SN   deviceNo {EXAMPLE_NO}")
+        count = len(box.state()["devices"])
+        say(f"The clouds in a box, {count} device{'s' * (count != 1)}. Ctrl-C ends it.")
+        say(f"  platform  [bold]{box.url}[/]")
+        say(f"  page      [bold]{box.url}/[/]")
+        maker, tokens = (escape(str(path)) for path in keep_accounts(box))
+        say(f"  fleet     [bold]{maker}[/]  (--profile; bind with --connector-id {EXAMPLE_CHANNEL})")
+        say(f"  AI tokens [bold]{tokens}[/]  (productId, token)")
+        say(f"  CA        [bold]{escape(str(box.ca_pem))}[/]  (ca.der beside it, for the board)\n")
+        while True:
+            time.sleep(1)  # short, because a longer one would hold up Ctrl-C on Windows
+
+
+def add_example(box: Cloud) -> str:
+    """Imports the example device, and returns the key of its product."""
+    key = box.product_key(EXAMPLE_PRODUCT) or token_hex(16)
+    box.add_device(product_id=EXAMPLE_PRODUCT, product_key=key, device_no_type="SN", device_no=EXAMPLE_NO)
+    return key
+
+
+def keep_accounts(box: Cloud) -> tuple[Path, Path]:
+    """Opens the accounts that are not there yet; returns the files beside `ca.pem` that they all stand in."""
+    maker, tokens = (box.ca_pem.with_name(name) for name in ("maker.toml", "ai-tokens.csv"))
+    accounts: dict[str, Callable[[], dict[str, str]]] = {
+        "baidu": partial(box.add_baidu_account, token_hex(3), token_hex(4)),
+        "feishu": box.add_feishu_app,
+        "coze": partial(box.new_coze_app, may_bind=True),
+    }
+    _keep_profile(maker, box.url, accounts)
+    box.add_coze_channel(EXAMPLE_CHANNEL)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("productId", "token"), *box.ai_tokens()])
+    files.write(tokens, text.getvalue().encode())
+    return maker, tokens
+
+
+def _keep_profile(file: Path, base_url: str, accounts: dict[str, Callable[[], dict[str, str]]]) -> None:
+    """Writes what `fleet --profile` reads: an earlier start's keys if the file has them, else new ones.
+
+    Args:
+        base_url: the box, which may have another port than at its last start.
+        accounts: how to open each cloud's account; returns the keys.
+
+    Raises:
+        ValueError: the file is there, and is not such a profile.
+    """
+    from tools.fleet import profile
+
+    if file.exists():
+        try:
+            known = {cloud: profile.load(cloud, file) for cloud in accounts}
+        except ValueError as error:
+            raise ValueError(f"{error}\nMend {file}, or delete it for new accounts.") from None
+    else:
+        known = {cloud: make() for cloud, make in accounts.items()}
+    lines = ['ca = "ca.pem"']
+    for cloud, keys in known.items():
+        lines.append(f"\n[{cloud}]")
+        # A string of JSON is one of TOML as well.
+        named = {**keys, "base_url": base_url}
+        lines += [f"{key} = {json.dumps(value)}" for key, value in named.items() if key != "ca"]
+    files.write(file, "\n".join([*lines, ""]).encode())

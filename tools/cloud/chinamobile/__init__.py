@@ -1,0 +1,1 @@
+"""China Mobile: the terminal-agent service platform, and its language model."""
