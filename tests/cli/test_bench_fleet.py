@@ -3,6 +3,7 @@
 import signal
 
 from tools.bench import fleet
+from tools.bench.figure import Turns
 from tools.cloud import Cloud
 
 
@@ -10,7 +11,7 @@ def test_both_ways_import_every_device_they_are_timed_with(tmp_path, monkeypatch
     monkeypatch.setattr(fleet, "ALONE", 3)
     with Cloud() as cloud:
         keys = cloud.add_baidu_account("bench", "product", quota=100)
-        seconds, memory = fleet.Operator(cloud, keys, tmp_path).imports(5)
+        seconds, memory = fleet.ImportingOperator(cloud, keys, tmp_path).imports(5)
         alone = fleet.one_at_a_time(cloud.url, str(cloud.ca_pem), keys, "alone-")
         arrived = [device["ak"] for device in cloud.baidu_devices()]
         calls = len(cloud.calls("/v2/manage/device"))
@@ -27,8 +28,7 @@ def test_ctrl_c_is_not_for_the_process_of_those_that_go_one_at_a_time():
 
 def test_it_must_be_ten_times_as_fast_and_flat():
     def met(ours, alone, small, large):
-        [figure] = fleet.figures([(ours, alone)], small, large)
-        return figure.met
+        return fleet.figure(Turns([(ours, alone)]), small, large).met
 
     assert met(1e-4, 1e-3, 50, 55)
     assert not met(1.01e-4, 1e-3, 50, 55)

@@ -20,15 +20,14 @@ from pathlib import Path
 from tools.board import Board
 from tools.board.firmware import firmware
 from tools.cloud import Device
-from tools.common import boards, littlefs
+from tools.common import boards, littlefs, vm
 from tools.common.paths import ROOT
 from tools.common.progress import Tell
-from tools.common.vm import find_micropython
 from tools.factory.product import BLOCKS, board_files, board_image
 
-from .figure import Figure, ratio_of, times
+from .figure import Figure, Turns, times
+from .programs import PROGRAMS
 
-PROGRAM = Path(__file__).parent / "vm" / "board.py"
 BAUD = 460800
 BITS = 10  # of a byte on the line: start and stop with it
 ROOTS = ("DigiCert_Global_Root_G2", "GlobalSign_Root_CA_-_R3", "CFCA_EV_ROOT")
@@ -56,8 +55,6 @@ AT_ONCE = 1.6
 
 
 def measure(tell: Tell) -> list[Figure]:
-    if find_micropython() is None:
-        raise RuntimeError("there is no MicroPython for this computer")
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
         bench = Bench(Path(folder))
         tell(f"board: {HEARTBEATS} heartbeats")
@@ -97,7 +94,7 @@ def flash_figure(told: Mapping[str, Sequence[Sequence[int]]]) -> Figure:
 # Onto a board
 
 
-class Line:
+class SlowLine:
     """A serial line of so many bits a second to a virtual board, which itself takes bytes at once.
 
     port: its end for programs.  bytes: how many went over it, both ways. Who closes their end, closes the
@@ -114,7 +111,7 @@ class Line:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._relay, name=f"line {board}", daemon=True)
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> SlowLine:
         self._thread.start()
         return self
 
@@ -184,22 +181,10 @@ class Bench:
 
     def heartbeats(self, count: int) -> dict[str, list[list[int]]]:
         """What board.py tells of so many heartbeats."""
-        micropython = find_micropython()
-        assert micropython is not None
         image = self.folder / "flash.img"
         image.write_bytes(board_image(self.folder / "config.json", self._roots))
         how = {"image": str(image), "config": CONFIG, "secret": SECRET, "heartbeats": count}
-        done = subprocess.run(
-            [*micropython.command, "-X", "heapsize=32m", PROGRAM],
-            input=json.dumps(how) + "\n",
-            env=os.environ | {"MICROPYPATH": f"{ROOT / 'lib'}:.frozen"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"{PROGRAM.name} ended with {done.returncode}: {done.stdout}{done.stderr}")
-        return json.loads(done.stdout.splitlines()[-1])  # the agent's log stands before it
+        return vm.ask(PROGRAMS / "board.py", how, heap=32 << 20)  # the agent's log stands before it
 
     def written(self, tell: Tell) -> tuple[list[dict[str, Way]], Way]:
         """The seconds and bytes of deploy, flash and mpremote, in turns; and of ampy."""
@@ -212,14 +197,14 @@ class Bench:
         return turns, self.ampy()
 
     @contextlib.contextmanager
-    def board(self, **how: object) -> Iterator[tuple[Board, Line]]:
+    def board(self, **how: object) -> Iterator[tuple[Board, SlowLine]]:
         self._boards += 1
         folders = {str(Path(path).parent) for path in self.files} - {"/"}
         empty = littlefs.build({"/boot.py": b"", **{f"{path}/.keep": b"" for path in folders}}, BLOCKS, 0)
         image = None if how else empty
         with Board(self.folder / f"board{self._boards}", image, **how) as board:  # type: ignore[arg-type]
             board.wait_for("download" if how else ">>> ")
-            with Line(board.port, self.baud) as line:
+            with SlowLine(board.port, self.baud) as line:
                 yield board, line
 
     def deploy(self) -> Way:
@@ -320,7 +305,7 @@ def written_figure(turns: Sequence[Mapping[str, Way]], ampy: Way) -> Figure:
     def words(way: str) -> str:
         return f"{way} {middle[way]:.1f} s ({turns[0][way][1] / 1000:.0f} KB on the line)"
 
-    as_mpremote = ratio_of([(turn["deploy"][0], turn["mpremote"][0]) for turn in turns])
+    as_mpremote = Turns((turn["deploy"][0], turn["mpremote"][0]) for turn in turns).ratio
     as_ampy = ampy[0] / middle["deploy"]
     return Figure(
         "whole product written to a board",

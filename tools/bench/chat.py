@@ -15,13 +15,12 @@ from muster import http
 from muster.clouds.coze import Coze
 
 from tools.cloud import Cloud
-from tools.common.certificates import keep_root, make_server
 from tools.common.progress import Tell
 
-from .figure import Figure, ratio_of
+from .figure import Figure, Turns
 from .fleet import process
 from .programs import library, run
-from .server import Canned
+from .server import CannedServer
 
 # What cozepy is built on warns at its import.
 with warnings.catch_warnings(record=True):
@@ -35,24 +34,17 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 
 def measure(tell: Tell) -> list[Figure]:
     """The rows of this topic."""
-    pieces = answer()
-    with tempfile.TemporaryDirectory(prefix="muster-chat-") as name:
-        root = keep_root(Path(name), "muster bench")
-        ca, ours = str(Path(name) / "ca.pem"), library(Path(name) / "lib")
-        with Canned(make_server("127.0.0.1", signer=root).context(), *pieces) as server:
-            url = f"https://127.0.0.1:{server.port}"
-            tell(f"chat: {TEN} chats in the VM")
-            run("chat", [url, ca, TEN], [ours])
-            connections = server.connections
-            tell("chat: the first piece in the VM")
-            [_, *alone] = run("chat", [url, ca, 1 + ROUNDS], [ours])
-            tell("chat: the first piece by muster and by cozepy, in turns")
-            # Threads of one process wait for each other.
-            with process() as other:
-                pairs = other.submit(in_turns, url, ca).result()
-    soon = statistics.median(alone) / 1000
-    slower = 1 / ratio_of(pairs)
-    mine, theirs = (statistics.median(side) * 1000 for side in zip(*pairs, strict=True))
+    with CannedServer(*answer()) as server:
+        tell(f"chat: {TEN} chats in the VM")
+        in_the_vm(server, TEN)
+        connections = server.connections
+        tell("chat: the first piece in the VM")
+        [_, *alone] = in_the_vm(server, 1 + ROUNDS)
+        tell("chat: the first piece by muster and by cozepy, in turns")
+        # Threads of one process wait for each other.
+        with process() as other:
+            turns = Turns(other.submit(in_turns, server.url, server.ca).result())
+    soon, slower = statistics.median(alone) / 1000, 1 / turns.ratio
     return [
         Figure(
             f"TLS connections for {TEN} streamed chats",
@@ -74,9 +66,9 @@ def measure(tell: Tell) -> list[Figure]:
             "first piece of a streamed chat, kept connection, CPython",
             f"cozepy {cozepy.VERSION}",
             "0.8 times its time",
-            f"{slower:.2f} times: {mine:.2f} ms, {theirs:.2f} ms",
+            f"{slower:.2f} times: {turns.ours * 1000:.2f} ms, {turns.theirs * 1000:.2f} ms",
             slower <= 0.8,
-            f"{len(pairs)} rounds in turns",
+            f"{len(turns.pairs)} rounds in turns",
         ),
     ]
 
@@ -100,6 +92,12 @@ def answer() -> list[bytes]:
     said.raise_for_status()
     events = [event + b"\n\n" for event in said.content.split(b"\n\n") if event]
     return [HEAD, *(b"%x\r\n%s\r\n" % (len(event), event) for event in events), b"0\r\n\r\n"]
+
+
+def in_the_vm(server: CannedServer, count: int) -> list[int]:
+    """The microseconds to the first piece of each of so many chats, over one session."""
+    with tempfile.TemporaryDirectory(prefix="muster-chat-") as folder:
+        return run("chat", [server.url, server.ca, count], [library(Path(folder) / "lib")])
 
 
 def in_turns(url: str, ca: str) -> list[tuple[float, float]]:

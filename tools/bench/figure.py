@@ -1,8 +1,9 @@
-"""One line of the table."""
+"""One line of the table, and what two contenders took in turns."""
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -21,13 +22,19 @@ class Figure:
     note: str = ""
 
 
-def ratio_of(pairs: list[tuple[float, float]]) -> float:
-    """How many times the second of a pair is the first, in the middle of all pairs.
+class Turns:
+    """What two contenders took, round by round: pairs of numbers, ours and theirs.
 
     Both of a pair are measured one right after the other: a machine that other work slows down for a
     while slows both.
+
+    ours, theirs: the median of each.  ratio: how many times ours theirs is, in the middle of all pairs.
     """
-    return statistics.median(theirs / ours for ours, theirs in pairs)
+
+    def __init__(self, pairs: Iterable[tuple[float, float]]) -> None:
+        self.pairs = list(pairs)
+        self.ours, self.theirs = (statistics.median(side) for side in zip(*self.pairs, strict=True))
+        self.ratio = statistics.median(theirs / ours for ours, theirs in self.pairs)
 
 
 def times(ratio: float) -> str:

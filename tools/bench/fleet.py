@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from tools.cloud import Cloud
 from tools.common.paths import ROOT
 from tools.common.progress import Tell
 
-from .figure import Figure, ratio_of, times
+from .figure import Figure, Turns, times
 
 FEW, MANY = 10_000, 100_000
 ALONE = 300  # a sample, since all of them one at a time take minutes
@@ -41,7 +40,7 @@ def measure(tell: Tell) -> list[Figure]:
         process() as loop,
     ):
         keys = cloud.add_baidu_account("bench", "product", quota=10_000_000)
-        operator = Operator(cloud, keys, Path(folder))
+        operator = ImportingOperator(cloud, keys, Path(folder))
 
         def one_by_one(turn: int) -> float:
             tell(f"fleet: {ALONE} devices one at a time")
@@ -58,7 +57,7 @@ def measure(tell: Tell) -> list[Figure]:
     expected = FEW + MANY + 2 * ALONE
     if arrived != expected:
         raise RuntimeError(f"{expected:,} devices were imported, and the box has {arrived:,}")
-    return figures([(seconds / MANY, before), (seconds / MANY, after)], small, large)
+    return [figure(Turns([(seconds / MANY, before), (seconds / MANY, after)]), small, large)]
 
 
 def process() -> ProcessPoolExecutor:
@@ -67,27 +66,24 @@ def process() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, spawn, initializer=signal.signal, initargs=quiet)
 
 
-def figures(pairs: list[tuple[float, float]], small: int, large: int) -> list[Figure]:
-    """From pairs of seconds for a device, ours and alone, and the bytes of memory for FEW and for MANY."""
-    ratio = ratio_of(pairs)
-    ours, alone = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
+def figure(turns: Turns, small: int, large: int) -> Figure:
+    """From the seconds for a device, ours and alone, and the bytes of memory for FEW and for MANY."""
+    rate, alone = 1 / turns.ours, 1 / turns.theirs
     memory = f"{small / 1e6:.0f} MB at {FEW:,}, {large / 1e6:.0f} MB at {MANY:,}"
     if not small:
         memory = "this computer does not tell what memory it takes"
-    return [
-        Figure(
-            f"fleet import of {MANY:,}",
-            "one request at a time",
-            f"{FASTER} times as fast, flat memory",
-            f"{times(ratio)} as fast: {1 / ours:,.0f} devices a second, {1 / alone:,.0f}; {memory}",
-            None if not small else ratio >= FASTER and large <= FLAT * small,
-            f"ours is the whole command, its start included; {ALONE} are sent one at a time over one kept "
-            "connection, signed by the same code, without that process's start",
-        )
-    ]
+    return Figure(
+        f"fleet import of {MANY:,}",
+        "one request at a time",
+        f"{FASTER} times as fast, flat memory",
+        f"{times(turns.ratio)} as fast: {rate:,.0f} devices a second, {alone:,.0f}; {memory}",
+        None if not small else turns.ratio >= FASTER and large <= FLAT * small,
+        f"ours is the whole command, its start included; {ALONE} are sent one at a time over one kept "
+        "connection, signed by the same code, without that process's start",
+    )
 
 
-class Operator:
+class ImportingOperator:
     """Somebody who gives `fleet import`, from a folder with a profile."""
 
     def __init__(self, cloud: Cloud, keys: Mapping[str, str], folder: Path) -> None:

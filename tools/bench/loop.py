@@ -7,13 +7,11 @@ import tempfile
 from pathlib import Path
 
 from tools.cloud import Cloud
-from tools.common.certificates import keep_root, make_server
 from tools.common.progress import Tell
 
-from .figure import Figure
+from .figure import Figure, Turns
 from .programs import library, run
-from .server import Canned
-from .wire import ANSWER
+from .server import ACCEPTED, CannedServer
 
 SILENT_S = 2
 CHATS, ROUNDS = 3, 60
@@ -22,24 +20,27 @@ QUICK_S = 0.005
 
 def measure(tell: Tell) -> list[Figure]:
     """The rows of this topic."""
-    with tempfile.TemporaryDirectory(prefix="muster-loop-") as name, Cloud() as cloud:
-        folder = Path(name)
+    tell(f"loop: {CHATS} chats with a server that is silent for {SILENT_S} s, and requests in turns")
+    with Cloud() as cloud, CannedServer(ACCEPTED, pause=QUICK_S) as server:
         cloud.add_coze_token("token")
         cloud.misbehave(delay=SILENT_S)
-        root = keep_root(folder, "muster bench")
-        with Canned(make_server("127.0.0.1", signer=root).context(), ANSWER, pause=QUICK_S) as server:
-            tell(f"loop: {CHATS} chats with a server that is silent for {SILENT_S} s, and requests in turns")
-            quick = f"https://127.0.0.1:{server.port}/"
-            both = [str(cloud.ca_pem), str(folder / "ca.pem")]
-            told = run("loop", [cloud.url, quick, both, CHATS, ROUNDS], [library(folder / "lib")])
-    return figures(told["stalls"], told["posts"])
+        return figures(*stalls_and_posts(cloud, server, CHATS, ROUNDS))
+
+
+def stalls_and_posts(
+    silent: Cloud, quick: CannedServer, chats: int, rounds: int
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """In us: each chat's longest stall of the loop, and each round's blocking and asyncio request."""
+    request = [silent.url, quick.url, [str(silent.ca_pem), quick.ca], chats, rounds]
+    with tempfile.TemporaryDirectory(prefix="muster-loop-") as folder:
+        told = run("loop", request, [library(Path(folder) / "lib")])
+    return told["stalls"], told["posts"]
 
 
 def figures(stalls: list[int], posts: list[tuple[int, int]]) -> list[Figure]:
-    """stalls, posts: as vm/loop.py prints them."""
-    stall = min(stalls) / 1000
+    """From the microseconds of stalls_and_posts()."""
+    stall, turns = min(stalls) / 1000, Turns(posts)
     more = statistics.median(waiting - blocking for blocking, waiting in posts) / 1000
-    blocking, waiting = (statistics.median(side) / 1000 for side in zip(*posts, strict=True))
     return [
         Figure(
             f"asyncio loop's longest stall, server silent for {SILENT_S} s in a Coze chat",
@@ -54,7 +55,7 @@ def figures(stalls: list[int], posts: list[tuple[int, int]]) -> list[Figure]:
             "second asyncio request on a kept connection",
             "the blocking one",
             "2 ms more",
-            f"{more:.2f} ms more: {waiting:.2f} ms, {blocking:.2f} ms",
+            f"{more:.2f} ms more: {turns.theirs / 1000:.2f} ms, {turns.ours / 1000:.2f} ms",
             more <= 2,
             f"{len(posts)} rounds in turns in the VM; the server answers after {QUICK_S * 1000:.0f} ms.",
         ),

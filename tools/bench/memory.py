@@ -9,15 +9,13 @@ import tempfile
 from pathlib import Path
 
 from tools.cloud import Cloud, Device
-from tools.common.certificates import keep_root, make_server
 from tools.common.progress import Tell
 from tools.factory import product
 
 from .figure import Figure
 from .heartbeats import Program
 from .programs import least_heap, library, run
-from .server import Canned
-from .wire import ANSWER
+from .server import ACCEPTED, CannedServer
 
 KB = 1024
 HEARTBEATS = 10_000
@@ -33,7 +31,7 @@ def measure(tell: Tell) -> list[Figure]:
         tell("memory: the heap in which a device enrols and reports")
         figures = [importing(folder), *report(cloud, devices[0], folder)]
         tell("memory: the heap for two POSTs")
-        figures.append(posts(folder))
+        figures.append(posts())
         tell(f"memory: {HEARTBEATS:,} heartbeats")
         figures.append(growth(cloud, devices[1], folder))
     return figures
@@ -41,8 +39,7 @@ def measure(tell: Tell) -> list[Figure]:
 
 def importing(folder: Path) -> Figure:
     ours = library(folder / "lib", [])
-    nothing = {"given": {}, "ready": "None", "call": "None", "count": 0}
-    size = run("tokens_peer", {"module": "muster", "before": [], **nothing}, [ours])["size"]
+    size = run("tokens_peer", {"module": "muster"}, [ours])["size"]
     return Figure("import muster", "", "1 KB", f"{size:,} bytes", size <= KB)
 
 
@@ -82,11 +79,9 @@ def report(cloud: Cloud, device: Device, folder: Path) -> list[Figure]:
     ]
 
 
-def posts(folder: Path) -> Figure:
-    root = keep_root(folder, "muster bench")
-    with Canned(make_server("127.0.0.1", signer=root).context(), ANSWER) as server:
-        request = [f"https://127.0.0.1:{server.port}/", str(folder / "ca.der")]
-        least = least_heap("memory_posts", request, [product.ROOT / "lib"])
+def posts() -> Figure:
+    with CannedServer(ACCEPTED) as server:
+        least = least_heap("memory_posts", [server.url, server.ca], [product.ROOT / "lib"])
     return Figure(
         "least heap for two verified HTTPS POSTs, from source",
         "",
@@ -98,10 +93,13 @@ def posts(folder: Path) -> Figure:
 
 
 def growth(cloud: Cloud, device: Device, folder: Path) -> Figure:
-    with Program(cloud, device, folder) as program:
+    program = Program(cloud, device, folder)
+    try:
         program.do("kept", 1)  # being asked leaves something in the heap, once
-        first = program.do("kept", 9)
-        last = program.do("kept", HEARTBEATS - 10)
+        first, _ = program.do("kept", 9)
+        last, _ = program.do("kept", HEARTBEATS - 10)
+    finally:
+        program.end()
     if last["errors"]:
         raise RuntimeError(f"heartbeats failed: {last['errors']}")
     grown = last["heap"] - first["heap"]

@@ -5,23 +5,21 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tools.common.certificates import keep_root, make_server
+from tools.common import vm
 from tools.common.paths import ROOT
 from tools.common.progress import Tell
 
 from .figure import Figure
-from .server import Canned
-from .wire import ANSWER
+from .programs import PROGRAMS
+from .server import ACCEPTED, CannedServer
 
 KB = 1024
-BENCH = Path(__file__).parent
 ROOTS = ROOT / "firmware" / "roots"
 # What malloc() keeps at hand for the next one who asks is not in use.
 EXACT = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"}
@@ -33,13 +31,11 @@ def measure(tell: Tell) -> list[Figure]:
     if not measurable():
         return [Figure(what, "", target, "not measured", None, "that takes glibc, and .venv's MicroPython.")]
     tell("native: the memory of TLS")
-    with tempfile.TemporaryDirectory(prefix="muster-native-") as name:
-        root = keep_root(Path(name), "muster bench")
+    with tempfile.TemporaryDirectory(prefix="muster-native-") as name, CannedServer(ACCEPTED) as server:
         roots = Path(shutil.copytree(ROOTS, Path(name, "roots")))
-        (roots / "ca.der").write_bytes(root.der)
+        (roots / "ca.der").write_bytes(server.der)
         count = len(list(roots.iterdir()))
-        with Canned(make_server("127.0.0.1", signer=root).context(), ANSWER) as server:
-            told = kept(f"https://127.0.0.1:{server.port}/", roots)
+        told = kept(server.url, roots)
     return [
         Figure(
             what,
@@ -57,11 +53,11 @@ def measurable() -> bool:
     return hasattr(ctypes.CDLL(None), "mallinfo2") and importlib.util.find_spec("micropython_run") is not None
 
 
-def kept(url: str, roots: Path) -> dict[str, int]:
+def kept(url: str, roots: str | Path) -> dict[str, int]:
     """The bytes of native memory that a session takes "during" its connection, and "after" close()."""
     done = subprocess.run(
-        [sys.executable, BENCH / "malloc.py", BENCH / "vm" / "native.py", url, roots],
-        env=os.environ | EXACT | {"MICROPYPATH": f"{ROOT / 'lib'}:.frozen"},
+        [sys.executable, Path(__file__).with_name("malloc.py"), PROGRAMS / "native.py", url, roots],
+        env=vm.variables() | EXACT,
         capture_output=True,
         text=True,
         timeout=60,

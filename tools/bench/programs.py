@@ -1,18 +1,16 @@
-"""The real MicroPython VM: a program of vm/ in it, with the library as a board has it."""
+"""The programs of vm/, run in the VM with the library as a board has it."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.common.vm import find_micropython
+from tools.common import vm
 from tools.factory import product
 
-VM = Path(__file__).with_name("vm")
+PROGRAMS = Path(__file__).with_name("vm")
 STEP = 256
 
 
@@ -30,18 +28,13 @@ def compiled(source: Path, folder: Path, name: Path) -> None:
     target.write_bytes(product.compiled(source.read_bytes(), str(name)))
 
 
-def run(
-    program: str, request: object, paths: Iterable[Path], heap: int | None = None, timeout: float = 120
-) -> Any:
+def run(program: str, request: object, paths: Iterable[Path], heap: int | None = None) -> Any:
     """What a program of vm/ prints last, as JSON; it is given the request as a line of JSON.
 
     paths: where it finds modules, the library first. heap: bytes of its Python heap.
     Raises RuntimeError if it fails.
     """
-    done = _started(program, request, paths, heap, timeout)
-    if done.returncode != 0:
-        raise RuntimeError(f"{program}.py ended with {done.returncode}: {(done.stdout + done.stderr)[-500:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return vm.ask(PROGRAMS / f"{program}.py", request, heap=heap, **_found(paths))
 
 
 def least_heap(program: str, request: object, paths: Iterable[Path], most: int = 1 << 20) -> int:
@@ -52,9 +45,10 @@ def least_heap(program: str, request: object, paths: Iterable[Path], most: int =
     paths = list(paths)
     low, high = 0, most
     run(program, request, paths, most)
+    line = json.dumps(request) + "\n"
     while high - low > STEP:
         middle = (low + high) // 2
-        done = _started(program, request, paths, middle, 120)
+        done = vm.run(PROGRAMS / f"{program}.py", stdin=line, heap=middle, **_found(paths))
         if done.returncode == 0 and "memory" not in (done.stdout + done.stderr).lower():
             high = middle
         else:
@@ -62,22 +56,7 @@ def least_heap(program: str, request: object, paths: Iterable[Path], most: int =
     return high
 
 
-def _started(
-    program: str, request: object, paths: Iterable[Path], heap: int | None, timeout: float
-) -> subprocess.CompletedProcess[str]:
-    micropython = find_micropython()
-    if micropython is None:
-        raise RuntimeError("there is no MicroPython for this computer: put one with LittleFS on PATH.")
-    options = ["-X", f"heapsize={heap}"] if heap else []
-    ours, *others = paths
-    # By a name as short as the board's /lib: every module has its path in the heap.
-    found = [ours.name, *map(str, others), ".frozen"]
-    return subprocess.run(
-        [*micropython.command, *options, VM / f"{program}.py"],
-        input=json.dumps(request) + "\n",
-        cwd=ours.parent,
-        env=os.environ | {"MICROPYPATH": ":".join(found)},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+def _found(paths: Iterable[Path]) -> dict[str, Any]:
+    """The library by a name as short as the board's /lib: every module has its path in the heap."""
+    library, *others = paths
+    return {"paths": [library.name, *others], "folder": library.parent}

@@ -10,5 +10,15 @@ from pathlib import Path
 
 def install(packages: Sequence[str], folder: Path) -> bool:
     """Installs packages into the folder, without what they depend on; False if they cannot be had."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, *packages]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(folder),
+        *packages,
+    ]
     return subprocess.run(command, capture_output=True).returncode == 0

@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
-S = TypeVar("S", bound="Server")
+from tools.cloud.certificates import Certificates
+
+Self = TypeVar("Self", bound="LoopbackServer")
+
+BODY = b'{"code":"200","message":"OK","success":true,"data":{"deviceId":"123456789","protocolTypeTime":"0"}}'
+# What the platform says to a heartbeat.
+ACCEPTED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+    len(BODY),
+    BODY,
+)
 
 
-class Server:
-    """Accepts TLS connections for as long as a `with` block lasts, and counts them."""
+class LoopbackServer:
+    """Accepts TLS connections for as long as a `with` block lasts, and counts them.
 
-    def __init__(self, context: ssl.SSLContext, serve: Callable[[socket.socket], None]) -> None:
+    serve: is given each connection, without TLS.  name: whom its certificate is for.
+    url; ca: the file of its root, in PEM; der: that root; context: for TLS.
+    """
+
+    def __init__(self, serve: Callable[[socket.socket], None], name: str = "127.0.0.1") -> None:
         self._serve = serve
+        self._folder = tempfile.TemporaryDirectory(prefix="muster-bench-")
+        certificates = Certificates(Path(self._folder.name), [name])
+        self.ca, self.der = str(certificates.pem), certificates.der
+        self.context = certificates.contexts["good"]
         self.connections = 0
-        self.context = context
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
+        self.url = f"https://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
 
-    def __enter__(self: S) -> S:
+    def __enter__(self: Self) -> Self:
         self._thread.start()
         return self
 
@@ -33,6 +51,7 @@ class Server:
             self._listener.shutdown(socket.SHUT_RDWR)  # which ends accept()
         self._thread.join(5)
         self._listener.close()
+        self._folder.cleanup()
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):
@@ -47,14 +66,14 @@ class Server:
             self._serve(client)
 
 
-class Canned(Server):
+class CannedServer(LoopbackServer):
     """Gives every request the same answer, in these pieces: each leaves in a write of its own.
 
     pause: seconds before the first.
     """
 
-    def __init__(self, context: ssl.SSLContext, *pieces: bytes, pause: float = 0) -> None:
-        super().__init__(context, self._answer)
+    def __init__(self, *pieces: bytes, pause: float = 0) -> None:
+        super().__init__(self._answer)
         self._pieces, self._pause = pieces, pause
 
     def _answer(self, client: socket.socket) -> None:

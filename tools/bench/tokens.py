@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tools.bench.pypi import install
 from tools.common.progress import Tell
 
-from .figure import Figure, ratio_of, times
+from .figure import Figure, Turns, times
 from .programs import compiled, least_heap, library, run
 
 # What Coze's document signs, in the length that its identifiers have.
@@ -145,23 +145,22 @@ def in_turns(key: rsa.RSAPrivateKey, ours: Path) -> list[Figure]:
         held = jwt.decode(token, SECRET, ["HS256"], options=AT_ANY_TIME)
         if held != CLAIMS:
             raise ValueError(f"a token holds {held}, not what was signed")
-    token, generic, bare = zip(*told["hs256"], strict=True)
-    sign, plain, unavoidable = zip(*told["rs256"], strict=True)
-    faster = ratio_of([*zip(token, generic, strict=True)])
-    slower = ratio_of([*zip(bare, token, strict=True)])
+    token = Turns((token, generic) for token, generic, _ in told["hs256"])
+    overhead = Turns((bare, token) for token, _, bare in told["hs256"])
+    calls = Turns((bare, generic) for _, generic, bare in told["hs256"])
+    sign = Turns((sign, plain) for sign, plain, _ in told["rs256"])
+    work = Turns((unavoidable, sign) for sign, _, unavoidable in told["rs256"])
     less, more = told["allocated"]
-    signing = ratio_of([*zip(sign, plain, strict=True)])
-    overhead = ratio_of([*zip(unavoidable, sign, strict=True)])
     hs256, rs256 = "HS256 token, prepared key", "RS256 signature, 2048 bits"
     return [
         Figure(
             hs256,
             "a generic HMAC class, base64 by a chain of replace",
             "",
-            f"{times(faster)} as fast: {us(token)}, {us(generic)}",
+            f"{times(token.ratio)} as fast: {token.ours:.1f} us, {token.theirs:.1f} us",
             None,
             "written after micropython-lib's hmac and pyjwt, which are on no index. No target: 3 times is "
-            f"out of reach, as the bare calls come to {times(ratio_of([*zip(bare, generic, strict=True)]))}.",
+            f"out of reach, as the bare calls come to {times(calls.ratio)}.",
         ),
         Figure(
             hs256,
@@ -174,24 +173,24 @@ def in_turns(key: rsa.RSAPrivateKey, ours: Path) -> list[Figure]:
             hs256,
             "the bare calls: dumps, two SHA-256, base64",
             "within 1.5 times",
-            f"{slower:.2f} times: {us(token)}, {us(bare)}",
-            slower <= 1.5,
+            f"{overhead.ratio:.2f} times: {overhead.theirs:.1f} us, {overhead.ours:.1f} us",
+            overhead.ratio <= 1.5,
             "the calls alone, one after the other, that give the same token from padded keys.",
         ),
         Figure(
             rs256,
             "pow(m, d, n)",
             "4.2 times as fast",
-            f"{signing:.2f} times: {ms(sign)}, {ms(plain)}",
-            signing >= 4.2,
+            f"{sign.ratio:.2f} times: {sign.ours / 1000:.1f} ms, {sign.theirs / 1000:.1f} ms",
+            sign.ratio >= 4.2,
             "blinded and checked before it leaves; pow() is neither.",
         ),
         Figure(
             rs256,
             "the multiplications it cannot avoid",
             "within 1.3 times",
-            f"{overhead:.2f} times: {ms(sign)}, {ms(unavoidable)}",
-            overhead <= 1.3,
+            f"{work.ratio:.2f} times: {work.theirs / 1000:.1f} ms, {work.ours / 1000:.1f} ms",
+            work.ratio <= 1.3,
         ),
     ]
 
@@ -260,16 +259,17 @@ def beside(peer: Peer, given: dict, wrong: Callable[[str], str], ours: Path, fol
             (folder / "peers" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / "peers" / name).write_bytes(path.read_bytes())
     paths = [ours, folder / "peers"]
-    request = {"module": peer.module, "before": peer.before, "ready": "None", "call": peer.call}
+    work = {"given": given, "count": 20}
     try:
-        theirs = run("tokens_peer", {**request, "given": given, "count": 20}, paths)
+        theirs = run(
+            "tokens_peer", {"module": peer.module, "before": peer.before, "call": peer.call, **work}, paths
+        )
     except RuntimeError as e:
         return figure(f"wrong: {str(e).splitlines()[-1]}")
     if complaint := wrong(theirs["found"]):
         return figure(f"wrong: {complaint}")
     module, ready, call = OURS[peer.job]
-    request = {"module": module, "before": (), "ready": ready, "call": call}
-    here = run("tokens_peer", {**request, "given": given, "count": 20}, paths)
+    here = run("tokens_peer", {"module": module, "ready": ready, "call": call, **work}, paths)
     if complaint := wrong(here["found"]):
         raise ValueError(f"our {peer.job} is wrong: {complaint}")
     ratio = statistics.median(theirs["times"]) / statistics.median(here["times"])
@@ -289,27 +289,11 @@ def unlike_a_token(found: str, key: Any, alg: str) -> str:
 
 def imported(path: Path, module: str) -> int:
     """The bytes of heap that importing a module of the library takes."""
-    request = {
-        "module": module,
-        "before": ["muster.errors"],
-        "given": {},
-        "ready": "None",
-        "call": "None",
-        "count": 0,
-    }
-    return run("tokens_peer", request, [path])["size"]
+    return run("tokens_peer", {"module": module, "before": ["muster.errors"]}, [path])["size"]
 
 
 def pem(key: rsa.RSAPrivateKey) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def us(values: tuple[float, ...]) -> str:
-    return f"{statistics.median(values):.1f} us"
-
-
-def ms(values: tuple[float, ...]) -> str:
-    return f"{statistics.median(values) / 1000:.1f} ms"
 
 
 def kb(count: int) -> str:

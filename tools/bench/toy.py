@@ -7,7 +7,6 @@ import re
 import secrets
 import tempfile
 import time
-from pathlib import Path
 
 from tools.board import Board
 from tools.cloud import Cloud, Device
@@ -16,9 +15,9 @@ from tools.common.progress import Tell
 from tools.factory.product import board_image
 
 from .figure import Figure
+from .programs import PROGRAMS
 
 EXAMPLE = ROOT / "firmware" / "examples" / "toy.py"
-LIGHT = Path(__file__).parent / "vm" / "toy_boot.py"
 SILENT_S = 2
 TRIES = 2  # a busy computer makes any light wait now and then
 HEAP = 256 * 1024
@@ -56,7 +55,7 @@ def longest_stall(silent_s: float) -> int:
         cloud.misbehave(path="/v3/chat", delay=silent_s)
         account = {"bot_id": "7379462189365198898", "token": token, "base_url": cloud.url}
         more = {
-            "/boot.py": LIGHT.read_bytes() + (ROOT / "boot.py").read_bytes(),
+            "/boot.py": (PROGRAMS / "toy_boot.py").read_bytes() + (ROOT / "boot.py").read_bytes(),
             "/main.py": EXAMPLE.read_bytes(),
             "/coze.json": json.dumps(account).encode(),
         }

@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import re
 import socket
 import ssl
-import statistics
-import subprocess
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from muster.clouds.chinamobile import PRODUCTION
 
-from tools.common.certificates import keep_root, make_server
-from tools.common.paths import ROOT
+from tools.common import vm
 from tools.common.progress import Tell
-from tools.common.vm import find_micropython
 
-from .figure import Figure, ratio_of, times
-from .server import Server
+from .figure import Figure, Turns, times
+from .programs import PROGRAMS
+from .server import ACCEPTED, LoopbackServer
 
-PROGRAM = Path(__file__).parent / "vm" / "wire.py"
 ROUNDS = 60
 MOST_BYTES, AS_FAST = 560, 8
 PEER = "MicroPython's frozen requests"
 
-BODY = b'{"code":"200","message":"OK","success":true,"data":{"deviceId":"123456789","protocolTypeTime":"0"}}'
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
-    len(BODY),
-    BODY,
-)
-
 
 @dataclass
-class Request:
+class SeenRequest:
     """A request as it comes: its plain bytes, and the TLS records that carry them, with their headers."""
 
     plain: bytes = b""
@@ -58,17 +44,17 @@ class Request:
         return re.search(rb"^.* HTTP/1\.0\r\n|\r\nconnection: *close", self.plain, re.IGNORECASE) is not None
 
 
-class Counter(Server):
+class RecordCounter(LoopbackServer):
     """Counts the records of each request, and accepts every heartbeat."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(context, self._count)
-        self.requests: list[Request] = []
+    def __init__(self) -> None:
+        super().__init__(self._count, str(urlsplit(PRODUCTION).hostname))
+        self.requests: list[SeenRequest] = []
 
     def _count(self, client: socket.socket) -> None:
         came, answers = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = self.context.wrap_bio(came, answers, server_side=True)
-        greeted, request = False, Request()
+        greeted, request = False, SeenRequest()
         with client.makefile("rb") as stream:
             while record := _record(stream):
                 came.write(record)
@@ -82,13 +68,13 @@ class Counter(Server):
                         request.wire_bytes += len(record)
                 whole = request.body is not None
                 if whole:
-                    tls.write(ANSWER)
+                    tls.write(ACCEPTED)
                     self.requests.append(request)
                 client.sendall(answers.read())
                 if whole:
                     if request.last:
                         return
-                    request = Request()
+                    request = SeenRequest()
 
 
 def _record(stream) -> bytes:
@@ -97,25 +83,11 @@ def _record(stream) -> bytes:
     return header + stream.read(int.from_bytes(header[3:], "big")) if len(header) == 5 else b""
 
 
-def exchange(rounds: int) -> tuple[list[Request], dict]:
+def exchange(rounds: int) -> tuple[list[SeenRequest], dict]:
     """What the server saw of our first heartbeat and of the peer's, and what the VM told."""
-    micropython = find_micropython()
-    if micropython is None:
-        raise RuntimeError("there is no MicroPython for this computer.")
-    with tempfile.TemporaryDirectory(prefix="muster-wire-") as folder:
-        root = keep_root(Path(folder), "muster bench")
-        host = str(urlsplit(PRODUCTION).hostname)
-        with Counter(make_server(host, signer=root).context()) as server:
-            done = subprocess.run(
-                [*micropython.command, PROGRAM, str(server.port), Path(folder) / "ca.pem", str(rounds)],
-                env=dict(os.environ, MICROPYPATH=f"{ROOT / 'lib'}:.frozen"),
-                capture_output=True,
-                text=True,
-                timeout=60,
-            )
-            if done.returncode:
-                raise RuntimeError(f"{PROGRAM.name} failed: {done.stderr or done.stdout}")
-            return server.requests[:2], json.loads(done.stdout)
+    with RecordCounter() as server:
+        told = vm.ask(PROGRAMS / "wire.py", [server.port, server.ca, rounds])
+        return server.requests[:2], told
 
 
 def measure(tell: Tell) -> list[Figure]:
@@ -126,9 +98,7 @@ def measure(tell: Tell) -> list[Figure]:
     if ours.body != theirs.body or told["answers"][0] != told["answers"][1]:
         wrong = f"wrong: it sent {theirs.body!r} and was answered {told['answers'][1]}"
         return [Figure(name, PEER, "", wrong, None) for name in (what, again)]
-    pairs = [(ours_us, theirs_us) for ours_us, theirs_us in told["times"]]
-    ratio = ratio_of(pairs)
-    middle = [statistics.median(side) / 1000 for side in zip(*pairs, strict=True)]
+    turns = Turns(told["times"])
     return [
         Figure(
             what,
@@ -143,8 +113,8 @@ def measure(tell: Tell) -> list[Figure]:
             again,
             f"{PEER}, which shakes hands again",
             f"{AS_FAST} times as fast over loopback TLS",
-            f"{times(ratio)} as fast: {middle[0]:.2f} ms, {middle[1]:.1f} ms",
-            ratio >= AS_FAST,
-            f"{len(pairs)} rounds in turns, TCP_NODELAY on both sides; the peer verifies no certificate",
+            f"{times(turns.ratio)} as fast: {turns.ours / 1000:.2f} ms, {turns.theirs / 1000:.1f} ms",
+            turns.ratio >= AS_FAST,
+            f"{len(turns.pairs)} rounds in turns, TCP_NODELAY on both sides; the peer verifies nothing",
         ),
     ]

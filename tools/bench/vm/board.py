@@ -21,7 +21,7 @@ BLOCK = 4096
 PERIOD_S = 43200
 
 
-class Flash:
+class FlashInMemory:
     """A block device in memory. A program is one call of writeblocks, as LittleFS makes it."""
 
     def __init__(self, image):
@@ -107,7 +107,7 @@ def main():
         image = f.read()
     flashes = {}
     for way in ("agent", "rewrite", "rename"):
-        flashes[way] = Flash(image)
+        flashes[way] = FlashInMemory(image)
         vfs.mount(vfs.VfsLfs2(flashes[way]), "/" + way)
     clock = Clock()
     agent = Agent(how["config"], Platform(how["secret"]), FileStore("/agent/state/credentials"), clock)

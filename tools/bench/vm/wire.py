@@ -1,7 +1,7 @@
 """The document's example heartbeat, by muster.http and by MicroPython's frozen requests, over loopback.
 
-Arguments: the server's port, the path of its CA certificate, how many rounds are timed. Prints JSON: what
-each was answered, and for each round the microseconds that either took for its second heartbeat.
+Reads one line of JSON: the server's port, the path of its CA certificate, how many rounds are timed. Prints
+JSON: what each was answered, and for each round the microseconds that either took for its second heartbeat.
 """
 
 import json
@@ -14,7 +14,7 @@ from muster import http, log
 from muster.clouds import chinamobile
 from muster.net import connection
 
-PORT, CA, ROUNDS = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+PORT, CA, ROUNDS = json.loads(sys.stdin.readline())
 EXAMPLE = {
     "innerIp": ["10.229.111.172", "192.168.1.7"],
     "netSpeed": "0Mbps",
