@@ -18,6 +18,12 @@ def image(main=IDLE, boot="print('boot')\n", **files):
     return build({"/boot.py": boot.encode(), "/main.py": main.encode(), **files}, BLOCKS, 1763600000)
 
 
+def stop(board):
+    """Ctrl-C, up to the prompt."""
+    board.write(b"\x03")
+    board.wait_for(">>> ")
+
+
 def ask(board, expression):
     """The prompt's answer to expression."""
     board.write(f"print('<%s>' % str({expression}))\r".encode())

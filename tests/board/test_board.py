@@ -20,10 +20,11 @@ from tools.board import board as board_module
 from tools.common.vm import Interpreter, find_faketime
 from tools.factory.product import BLOCKS
 
+pytestmark = needs_micropython
+
 # Start-up
 
 
-@needs_micropython
 def test_it_boots_boot_py_first(tmp_path):
     main = "print('main', shared, __name__, __import__('sys').path)\n"
     with Board(tmp_path, image(main, boot="shared = 'from boot.py'\nprint('boot')\n")) as board:
@@ -32,7 +33,6 @@ def test_it_boots_boot_py_first(tmp_path):
         assert ask(board, "shared") == "from boot.py"
 
 
-@needs_micropython
 def test_an_exception_in_main_py_is_printed_and_leaves_a_prompt(tmp_path):
     with Board(tmp_path, image("def f():\n    1/0\nf()\n")) as board:
         board.wait_for(
@@ -41,7 +41,6 @@ def test_an_exception_in_main_py_is_printed_and_leaves_a_prompt(tmp_path):
         board.wait_for(">>> ")
 
 
-@needs_micropython
 def test_an_exception_in_boot_py_keeps_main_py_from_running(tmp_path):
     with Board(tmp_path, image("print('main')\n", boot="import nothing\n")) as board:
         board.wait_for(
@@ -51,7 +50,6 @@ def test_an_exception_in_boot_py_keeps_main_py_from_running(tmp_path):
         assert "main\n" not in board.output
 
 
-@needs_micropython
 def test_an_erased_flash_is_formatted_and_other_contents_are_not(tmp_path):
     with Board(tmp_path / "new", flash=0x220000) as board:
         board.wait_for("Performing initial setup")
@@ -68,7 +66,6 @@ def test_an_erased_flash_is_formatted_and_other_contents_are_not(tmp_path):
         assert board.image() == b"\x55" * BLOCKS * 4096
 
 
-@needs_micropython
 def test_the_host_is_out_of_reach(board):
     assert ask(board, "__import__('os').listdir('/')") == "['boot.py', 'main.py']"
     board.write(b"open('/etc/passwd')\r")
@@ -79,7 +76,6 @@ def test_the_host_is_out_of_reach(board):
     assert ask(board, "__import__('os').uname()[0]") == "esp32"
 
 
-@needs_micropython
 def test_the_heap_can_be_small(tmp_path):
     with Board(
         tmp_path, image("import gc\nprint('heap', gc.mem_free() + gc.mem_alloc())\n"), heap=160_000
@@ -87,7 +83,6 @@ def test_the_heap_can_be_small(tmp_path):
         assert 150_000 < int(board.wait_for(re.compile(r"heap (\d+)\n"))[1]) < 165_000
 
 
-@needs_micropython
 def test_a_vm_that_cannot_start_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(board_module, "find_micropython", lambda: Interpreter(["/bin/false"], "false"))
     board = Board(tmp_path, image())
@@ -98,7 +93,6 @@ def test_a_vm_that_cannot_start_is_said(tmp_path, monkeypatch):
 # The clock
 
 
-@needs_micropython
 @needs_faketime
 def test_in_a_folder_with_a_blank_its_clock_is_its_own_as_well(tmp_path, monkeypatch):
     library = shutil.copy(find_faketime(), tmp_path / "my clone.so")
@@ -124,7 +118,6 @@ print(machine.RTC().datetime()[:4])
         )
 
 
-@needs_micropython
 @needs_faketime
 def test_the_clock_runs_through_resets_and_forgets_without_power(board):
     board.write(b"import machine, time\r")
@@ -150,7 +143,6 @@ def test_the_clock_runs_through_resets_and_forgets_without_power(board):
     assert ask(board, "machine.RTC().memory()") == "b''"
 
 
-@needs_micropython
 @needs_faketime
 def test_mbedtls_sees_the_board_clock(tmp_path):
     ca = trustme.CA()
@@ -193,7 +185,6 @@ shake_hands()
 # Resets
 
 
-@needs_micropython
 def test_each_reset_has_its_cause(board):
     cause = "__import__('machine').reset_cause()"
     assert ask(board, cause) == "1"
@@ -216,7 +207,6 @@ def test_each_reset_has_its_cause(board):
     assert ask(board, cause) == "1"
 
 
-@needs_micropython
 def test_reset_is_the_last_thing_that_happens(tmp_path):
     main = """
 import machine
@@ -232,14 +222,12 @@ if machine.reset_cause() == 1:
         assert "no" not in board.output
 
 
-@needs_micropython
 def test_a_program_that_exits_is_a_soft_reset(tmp_path):
     main = "import sys, machine\nif machine.reset_cause() == 1:\n    sys.exit()\nprint('again')\n"
     with Board(tmp_path, image(main)) as board:
         board.wait_for("boot\nMPY: soft reboot\nboot\nagain\n")
 
 
-@needs_micropython
 def test_ctrl_c_stops_main_py_and_the_prompt_stays(tmp_path):
     with Board(tmp_path, image("n = 41\n" + IDLE)) as board:
         board.wait_for("main\n")
@@ -254,7 +242,6 @@ def test_ctrl_c_stops_main_py_and_the_prompt_stays(tmp_path):
         assert ask(board, "n") == "41"
 
 
-@needs_micropython
 def test_what_is_typed_ahead_is_not_lost(board):
     board.write(b"import time\rtime.sleep_ms(200)\r" + b"".join(b"print(%d * 1000)\r" % n for n in range(9)))
     for n in range(9):
@@ -264,7 +251,6 @@ def test_what_is_typed_ahead_is_not_lost(board):
 # The watchdog
 
 
-@needs_micropython
 def test_a_watchdog_that_is_not_fed_resets_the_board(tmp_path):
     main = """
 import machine, time
@@ -291,7 +277,6 @@ if machine.reset_cause() == machine.PWRON_RESET:
         assert board.output.count("cause") == 2, "a reset stops the watchdog"
 
 
-@needs_micropython
 def test_the_watchdog_survives_a_soft_reset_and_takes_a_new_timeout(board):
     board.write(b"import machine\rw = machine.WDT(timeout=60000)\r")
     board.wait_for(">>> ")

@@ -2,18 +2,17 @@
 
 import calendar
 import json
-import os
-import subprocess
 import time
 import urllib.request
 
 import pytest
 from muster.clock import RELEASED
+from programs import needs_faketime, needs_micropython
 
-from tools.common.paths import ROOT
-from tools.common.vm import find_faketime, find_micropython, preload
+from tools.common import vm
 
-LIB = ROOT / "lib"
+pytestmark = [needs_micropython, needs_faketime]
+
 Y2000 = calendar.timegm((2000, 1, 1, 0, 0, 0))
 
 # Sets the time as a board does, through machine.RTC; here that is libfaketime's file.
@@ -54,34 +53,13 @@ print(json.dumps({"first": first, "last": clock.now(), "told": told}))
 @pytest.fixture
 def cold(tmp_path):
     """A function that runs the program in a VM whose clock starts in 2000, against one of the servers."""
-    micropython, faketime = find_micropython(), find_faketime()
-    if micropython is None or faketime is None:
-        pytest.skip("needs MicroPython and libfaketime")
-    program, clock = tmp_path / "program.py", tmp_path / "time"
-    program.write_text(PROGRAM)
+    clock, environment = tmp_path / "time", vm.own_clock(vm.find_faketime(), tmp_path) | {"TZ": "UTC"}
 
     def run(server, rtc="works"):
         offset = Y2000 - int(time.time())
         clock.write_text(f"{offset:+d}")
-        done = subprocess.run(
-            [*micropython.command, program],
-            cwd=tmp_path,
-            input=json.dumps([server["url"], server["ca"], str(clock), offset, rtc]) + "\n",
-            env=dict(
-                os.environ,
-                MICROPYPATH=f"{LIB}:.frozen",
-                TZ="UTC",
-                LD_PRELOAD=preload(faketime, tmp_path),
-                FAKETIME_TIMESTAMP_FILE=str(clock),
-                FAKETIME_NO_CACHE="1",
-                FAKETIME_DONT_FAKE_MONOTONIC="1",
-            ),
-            capture_output=True,
-            text=True,
-            timeout=100,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        answer = json.loads(done.stdout)
+        request = [server["url"], server["ca"], str(clock), offset, rtc]
+        answer = vm.ask(PROGRAM, request, folder=tmp_path, environment=environment)
         assert 0 <= answer["first"] - Y2000 < 10
         return answer
 

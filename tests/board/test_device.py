@@ -1,19 +1,20 @@
 """The device as it ships: boot.py and main.py from a flash image, against the platform in a box."""
 
+import dataclasses
 import json
 import re
 import time
 
 import pytest
 from devices import DEVICE, REPORT, SECRET_INFO, hourly, settings
+from programs import ask, needs_micropython, stop
 
 from tools.board import Board, BoardError
 from tools.common.paths import ROOT
 from tools.common.records import newest
-from tools.common.vm import find_micropython
 from tools.factory.product import board_image
 
-pytestmark = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
+pytestmark = needs_micropython
 
 
 @pytest.fixture
@@ -50,21 +51,14 @@ def test_a_second_boot_fetches_nothing_and_reports_nothing_early(folder, cloud):
         board.wait_for("reported")
         board.reset()
         board.wait_for("muster: the next report is due in 60 min")
-        board.write(b"\x03")
-        board.wait_for(">>> ")
+        stop(board)
         # Its clock began in 2000 again. It asked the platform for the time, and found that it was early.
-        board.write(b"print(agent.status()['clock_trusted'], agent.status()['failures'])\r")
-        board.wait_for("\nTrue 0")
+        assert ask(board, "(agent.status()['clock_trusted'], agent.status()['failures'])") == "(True, 0)"
     assert len(cloud.calls(SECRET_INFO)) == 1 and len(cloud.calls(REPORT)) == 1
 
 
 def test_another_device_number_fetches_again(folder, cloud):
-    cloud.add_device(
-        product_id=DEVICE.product_id,
-        product_key=DEVICE.product_key,
-        device_no_type="SN",
-        device_no="AI-0002",
-    )
+    cloud.add_device(**dataclasses.asdict(dataclasses.replace(DEVICE, device_no="AI-0002")))
     with switch_on(folder, cloud, hourly(cloud)) as board:
         board.wait_for("reported")
         files = board.files()
@@ -116,11 +110,9 @@ def test_power_cut_during_any_flash_operation_of_enrolment_loses_nothing(folder,
 def test_ctrl_c_ends_at_a_prompt_that_stays(folder, cloud):
     with switch_on(folder, cloud, hourly(cloud)) as board:
         board.wait_for("reported")
-        board.write(b"\x03")
-        board.wait_for(">>> ")
-        board.write(b"print(agent.status()['enrolled'], agent.enrol())\r")
-        line = board.wait_for(re.compile(r"^True .*\n", re.M)).group()
-        assert "'deviceSecret': '***'" in line
+        stop(board)
+        said = ask(board, "(agent.status()['enrolled'], agent.enrol())")
+        assert said.startswith("(True, ") and "'deviceSecret': '***'" in said
         board.write(b"\x04")
         board.wait_for("soft reboot")
 
@@ -143,8 +135,7 @@ def test_a_missing_or_wrong_configuration_says_what_to_do_and_leaves_a_prompt(fo
         board.wait_for("not set up")
         board.wait_for(words)
         board.wait_for(">>> ")
-        board.write(b"print(6 * 7)\r")
-        board.wait_for("\n42")
+        assert ask(board, "6 * 7") == "42"
         says_what_is_logged(board)
     assert not cloud.calls()
 
@@ -161,8 +152,7 @@ def test_ctrl_c_while_it_joins_leaves_a_prompt_that_says_what_is_logged(folder, 
     image = board_image(config, [cloud.ca_pem], more={"/boot.py": boot.encode()})
     with Board(folder, image) as board:
         board.wait_for("joins")
-        board.write(b"\x03")
-        board.wait_for(">>> ")
+        stop(board)
         says_what_is_logged(board)
 
 
@@ -178,15 +168,12 @@ def test_it_joins_its_second_network_when_the_first_is_not_there(folder, cloud):
 def test_the_radio_is_as_the_configuration_says(folder, cloud):
     with switch_on(folder, cloud, hourly(cloud, pm="none", txpower=8)) as board:
         board.wait_for("reported")
-        board.write(b"\x03")
-        board.wait_for(">>> ")
+        stop(board)
         board.write(b"import network, sys\r")
-        board.write(b"print(network.WLAN().config('pm'), network.WLAN().config('txpower'))\r")
-        board.wait_for("\n0 8.0")
+        assert ask(board, "[network.WLAN().config(n) for n in ('pm', 'txpower')]") == "[0, 8.0]"
         # What boot.py and a step needed for a moment is gone.
         left = ("wifi", "config", "cmei", "heartbeat", "records", "http", "jsontext", "clouds.chinamobile")
-        board.write(b"print([n for n in %r if 'muster.' + n in sys.modules])\r" % (left,))
-        board.wait_for("\n[]")
+        assert ask(board, f"[n for n in {left} if 'muster.' + n in sys.modules]") == "[]"
 
 
 def test_a_network_that_comes_back_is_joined_again(folder, cloud):
@@ -204,8 +191,7 @@ def test_a_network_that_comes_back_is_joined_again(folder, cloud):
 def test_a_loop_that_hangs_is_ended_by_the_watchdog(folder, cloud):
     with switch_on(folder, cloud, hourly(cloud)) as board:
         board.wait_for("reported")
-        board.write(b"\x03")
-        board.wait_for(">>> ")
+        stop(board)
         board.write(b"board.watchdog(1)\rwhile True: pass\r\r")
         board.wait_for("watchdog", timeout=10)
         board.wait_for("watchdog got triggered", timeout=10)

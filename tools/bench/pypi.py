@@ -7,18 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps")
+
 
 def install(packages: Sequence[str], folder: Path) -> bool:
     """Installs packages into the folder, without what they depend on; False if they cannot be had."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--target",
-        str(folder),
-        *packages,
-    ]
-    return subprocess.run(command, capture_output=True).returncode == 0
+    return subprocess.run([*PIP, "--target", folder, *packages], capture_output=True).returncode == 0
