@@ -2,13 +2,13 @@
 
 import os
 import pty
-import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pexpect
 import pytest
 from programs import image, needs_micropython
 
@@ -48,26 +48,19 @@ def test_ctrl_c_spares_a_vm_whose_program_has_just_ended(monkeypatch):
 
 
 @needs_micropython
-def test_serve_runs_a_board_until_ctrl_c(tmp_path):
-    (tmp_path / "image").write_bytes(image())
-    program = f"""
-from pathlib import Path
-from tools.board import Board
-from tools.cli.board import serve
-here = Path({str(tmp_path)!r})
-serve(Board(here / "board", (here / "image").read_bytes()))
-"""
-    served = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+def test_the_command_runs_a_board_until_ctrl_c(tmp_path):
+    Board(tmp_path, image()).stop()
+    command = ["-m", "tools.cli", "board", "--data", str(tmp_path)]
+    terminal = pexpect.spawn(sys.executable, command, encoding="utf-8", timeout=20)
     try:
-        printed = "".join(iter(served.stdout.readline, "main\n"))
-        port = re.search(r"serial port: (\S+)", printed)[1]
-        assert Path(port).is_char_device()
-        served.send_signal(signal.SIGINT)
-        assert served.wait(10) == 0
+        terminal.expect(r"serial port: (\S+) ")
+        assert Path(terminal.match[1]).is_char_device()
+        terminal.expect_exact("main\r\n")
+        terminal.sendintr()
+        terminal.expect(pexpect.EOF)
     finally:
-        served.kill()
-        served.wait()
-        served.stdout.close()
+        terminal.close(force=True)
+    assert terminal.exitstatus == 0
 
 
 @needs_micropython
@@ -100,27 +93,21 @@ def test_each_folder_of_the_command_line_is_a_device_of_its_own(tmp_path):
 @needs_micropython
 @pytest.mark.parametrize("vm", ["micropython", "cpython"])
 def test_a_board_ends_with_its_supervisor_however_that_ends(tmp_path, vm):
-    (tmp_path / "image").write_bytes(image("import time\nprint('main')\nwhile True: time.sleep(0.05)\n"))
+    Board(tmp_path, image("import time\nprint('main')\nwhile True: time.sleep(0.05)\n"), vm=vm).stop()
     program = f"""
 import signal, time
-from pathlib import Path
 from tools.board import Board
 signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
-here = Path({str(tmp_path)!r})
-board = Board(here / "board", (here / "image").read_bytes(), vm={vm!r}).start()
+board = Board({str(tmp_path)!r}, vm={vm!r}).start()
 board.wait_for("main")
 print(board.pid, flush=True)
 time.sleep(60)
 """
-    supervisor = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    try:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as supervisor:
         pid = int(supervisor.stdout.readline())
-    finally:
         supervisor.kill()
-        supervisor.wait()
-        supervisor.stdout.close()
     until = time.monotonic() + 20
     while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
         time.sleep(0.02)
     assert not Path(f"/proc/{pid}").exists()
-    Board(tmp_path / "board", vm=vm).stop()  # which is free again
+    Board(tmp_path, vm=vm).stop()  # which is free again

@@ -17,17 +17,18 @@ import tty
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pexpect
 import pytest
 from devices import identity
 from mpremote.transport_serial import SerialTransport
+from programs import image as flash_image
+from programs import needs_micropython
 
 from tools.board import Board, console
-from tools.common.littlefs import build
 from tools.common.paths import ROOT
-from tools.common.vm import find_micropython
-from tools.factory.product import BLOCKS, board_image
+from tools.factory.product import board_image
 
-pytestmark = pytest.mark.skipif(find_micropython() is None, reason="needs MicroPython")
+pytestmark = needs_micropython
 
 MAIN = """
 import time
@@ -43,8 +44,7 @@ EVERY_BYTE = bytes(range(256))
 NOISE = random.Random(5).randbytes(50_000)
 
 
-def image(**files):
-    return build({"/boot.py": b"print('boot')\n", "/main.py": MAIN.encode(), **files}, BLOCKS, 1763600000)
+image = functools.partial(flash_image, MAIN)
 
 
 @pytest.fixture(scope="module")
@@ -79,38 +79,19 @@ def ampy(board, *words):
     return call(tool("ampy"), "--port", board.port, *map(str, words))
 
 
-class Typist:
-    """A command with a terminal of its own, and somebody who types at it."""
-
-    def __init__(self, *command):
-        self.ours, its = pty.openpty()
-        # As the command will set it itself, in its own time.
-        tty.setraw(its)
-        self.process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, start_new_session=True)
-        os.close(its)
-        self.unread = b""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        os.close(self.ours)
-
-    def type(self, text):
-        os.write(self.ours, text)
-
-    def expect(self, text, timeout=10):
-        """Reads up to text, and returns what came before it."""
-        until = time.monotonic() + timeout
-        while text not in self.unread:
-            readable, _, _ = select.select([self.ours], [], [], max(0, until - time.monotonic()))
-            assert readable, f"{text} did not come, but {self.unread}"
-            with contextlib.suppress(OSError):
-                self.unread += os.read(self.ours, 4096)
-        before, _, self.unread = self.unread.partition(text)
-        return before
+@contextlib.contextmanager
+def typist(board, *words):
+    """Somebody who types at mpremote, in a terminal that is raw from the start."""
+    command = [tool("mpremote"), "connect", board.port, *map(str, words)]
+    terminal = pexpect.spawn(command[0], command[1:], timeout=10, preexec_fn=lambda: tty.setraw(0))
+    terminal.delaybeforesend = None
+    try:
+        yield terminal
+        terminal.send(b"\x1d")  # which ends mpremote
+        terminal.expect(pexpect.EOF)
+    finally:
+        terminal.close(force=True)
+    assert terminal.exitstatus == 0
 
 
 # mpremote
@@ -189,16 +170,14 @@ def test_mpremote_mounts_a_folder(board, laptop):
 
 
 def test_mpremote_mounts_a_folder_for_the_prompt(board, laptop):
-    with Typist(tool("mpremote"), "connect", board.port, "mount", str(laptop), "repl") as typist:
-        typist.expect(b">>> ")
-        typist.type(b"import x\r")
-        typist.expect(b"x ['bytes', 'x.py']\r\nline\r\nread True\r\n>>> ")
-        typist.type(b"import time; print('start' + 'ed'); time.sleep(60)\r")
-        typist.expect(b"started\r\n")
-        typist.type(b"\x03")
-        typist.expect(b"KeyboardInterrupt")
-        typist.type(b"\x1d")
-        assert typist.process.wait(10) == 0
+    with typist(board, "mount", laptop, "repl") as terminal:
+        terminal.expect_exact(">>> ")
+        terminal.send("import x\r")
+        terminal.expect_exact("x ['bytes', 'x.py']\r\nline\r\nread True\r\n>>> ")
+        terminal.send("import time; print('start' + 'ed'); time.sleep(60)\r")
+        terminal.expect_exact("started\r\n")
+        terminal.send(b"\x03")
+        terminal.expect_exact("KeyboardInterrupt")
     assert (laptop / "copy").read_bytes() == 9 * EVERY_BYTE
 
 
@@ -215,19 +194,17 @@ def test_mpremote_resets_and_resumes(board):
 
 
 def test_mpremote_repl_is_the_boards_prompt(board):
-    with Typist(tool("mpremote"), "connect", board.port, "repl") as typist:
-        typist.expect(b"to exit this shell")
-        typist.type(b"\x03")
-        typist.expect(b"stopped\r\n")
-        typist.expect(b">>> ")
-        typist.type(b"6 * 7\r")
-        typist.expect(b"\r\n42\r\n>>> ")
-        typist.type(b"\x05for n in range(2):\r    print(n)\r\x04")
-        typist.expect(b"\r\n0\r\n1\r\n>>> ")
-        typist.type(b"\x04")
-        typist.expect(b"soft reboot\r\nboot\r\nmain\r\n")
-        typist.type(b"\x1d")
-        assert typist.process.wait(10) == 0
+    with typist(board, "repl") as terminal:
+        terminal.expect_exact("to exit this shell")
+        for typed, answers in (
+            (b"\x03", ["stopped\r\n", ">>> "]),
+            (b"6 * 7\r", ["\r\n42\r\n>>> "]),
+            (b"\x05for n in range(2):\r    print(n)\r\x04", ["\r\n0\r\n1\r\n>>> "]),
+            (b"\x04", ["soft reboot\r\nboot\r\nmain\r\n"]),
+        ):
+            terminal.send(typed)
+            for answer in answers:
+                terminal.expect_exact(answer)
     board.write(b"\x03")
     board.wait_for("stopped\n")
 
