@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(find_micropython() is None, reason="no MicroPyth
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    return board.Bench(tmp_path_factory.mktemp("bench"), baud=10_000_000)
+    return board.BoardBench(tmp_path_factory.mktemp("bench"), baud=10_000_000)
 
 
 def test_a_heartbeat_takes_flash_no_more_than_a_json_file_and_three_programs(bench):

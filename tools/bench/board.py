@@ -56,7 +56,7 @@ AT_ONCE = 1.6
 
 def measure(tell: Tell) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
-        bench = Bench(Path(folder))
+        bench = BoardBench(Path(folder))
         tell(f"board: {HEARTBEATS} heartbeats")
         figures = [flash_figure(bench.heartbeats(HEARTBEATS))]
         figures.append(written_figure(*bench.written(tell)))
@@ -160,7 +160,7 @@ def _ready(fd: int, seconds: float) -> int:
 Way = tuple[float, int]  # seconds, and bytes on the line
 
 
-class Bench:
+class BoardBench:
     """The product and what it is put onto boards from, in a folder. baud: of every line."""
 
     def __init__(self, folder: Path, baud: int = BAUD) -> None:

@@ -49,7 +49,7 @@ class FlashInMemory:
         return 0
 
 
-class Clock:
+class SetClock:
     seconds = 1795305600
 
     def now(self):
@@ -59,7 +59,7 @@ class Clock:
         return True
 
 
-class Answer:
+class CannedAnswer:
     status_code = 200
 
     def __init__(self, data):
@@ -73,7 +73,7 @@ class Answer:
         pass
 
 
-class Platform:
+class CannedPlatform:
     """A session that answers as China Mobile does."""
 
     def __init__(self, secret):
@@ -81,8 +81,8 @@ class Platform:
 
     def request(self, method, url, data=None, headers=None):
         if "secret" in url:
-            return Answer(self.secret)
-        return Answer({"deviceId": self.secret["deviceId"], "protocolTypeTime": 0})
+            return CannedAnswer(self.secret)
+        return CannedAnswer({"deviceId": self.secret["deviceId"], "protocolTypeTime": 0})
 
 
 def rewrite(path, record):
@@ -109,8 +109,8 @@ def main():
     for way in ("agent", "rewrite", "rename"):
         flashes[way] = FlashInMemory(image)
         vfs.mount(vfs.VfsLfs2(flashes[way]), "/" + way)
-    clock = Clock()
-    agent = Agent(how["config"], Platform(how["secret"]), FileStore("/agent/state/credentials"), clock)
+    clock = SetClock()
+    agent = Agent(how["config"], CannedPlatform(how["secret"]), FileStore("/agent/state/credentials"), clock)
     credentials = agent.enrol()
     for way in ("rewrite", "rename"):
         # The same neighbours in the same directory.

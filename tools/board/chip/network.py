@@ -50,9 +50,19 @@ def country(code=None):
 
 
 def ipconfig(param):
-    if param == "dns":
-        return WLAN().ifconfig()[3]
-    raise ValueError("unknown config param")
+    return _known({"dns": WLAN().ifconfig()[3]}, param)
+
+
+# What the radio keeps through a soft reset. wanted: [ssid, key] of connect(), until disconnect().
+_KEPT = {
+    "active": [False, False],
+    "wanted": None,
+    "since_ms": 0,
+    "reason": 0,
+    "connected": False,
+    "pm": 1,
+    "txpower": 80,  # in quarters of a dBm
+}
 
 
 class _Radio:
@@ -60,36 +70,20 @@ class _Radio:
 
     def __init__(self):
         stored = json.loads(_board.read("wifi") or b"{}")
-        self.active = stored.get("active", [False, False])
-        # What connect() asked for, until disconnect(): [ssid, key].
-        self.wanted = stored.get("wanted")
-        self.since_ms = stored.get("since_ms", 0)
-        self.reason = stored.get("reason", 0)
-        self.connected = stored.get("connected", False)
-        self.pm = stored.get("pm", WLAN.PM_PERFORMANCE)
-        self.txpower = stored.get("txpower", 80)  # in quarters of a dBm
+        for name in _KEPT:
+            setattr(self, name, stored.get(name, _KEPT[name]))
+        self.active = list(self.active)
 
     def save(self):
-        state = {
-            "active": self.active,
-            "wanted": self.wanted,
-            "since_ms": self.since_ms,
-            "reason": self.reason,
-            "connected": self.connected,
-            "pm": self.pm,
-            "txpower": self.txpower,
-        }
-        _board.write("wifi", json.dumps(state).encode())
+        _board.write("wifi", json.dumps({name: getattr(self, name) for name in _KEPT}).encode())
 
     def listen(self):
         """Brings the state up to date with the air: the events that the port hears of from ESP-IDF."""
         if self.wanted is None or not self.active[STA_IF]:
             return
         before = (self.connected, self.reason)
-        point = None
-        for network in _board.setting("air"):
-            if network["ssid"] == self.wanted[0]:
-                point = network
+        points = [network for network in _board.setting("air") if network["ssid"] == self.wanted[0]]
+        point = points[-1] if points else None
         if self.connected:
             if point is None:
                 self.connected = False
@@ -209,50 +203,30 @@ class WLAN:
         if param is None:
             return None
         ip, netmask, gateway, _ = self.ifconfig()
-        if param == "addr4":
-            return (ip, netmask)
-        if param == "gw4":
-            return gateway
-        if param == "has_dhcp4":
-            return self.isconnected()
-        if param == "dhcp4":
-            return True
-        raise ValueError("unknown config param")
+        known = {"addr4": (ip, netmask), "gw4": gateway, "has_dhcp4": self.isconnected(), "dhcp4": True}
+        return _known(known, param)
 
     def config(self, param=None, **settings):
         if param is None:
             for name in settings:
-                if name in ("hostname", "dhcp_hostname"):
-                    hostname(settings[name])
-                elif name == "pm":
-                    self._set_pm(settings[name])
-                elif name == "txpower":
-                    self._set_txpower(settings[name])
-                elif name not in (
-                    "reconnects",
-                    "ssid",
-                    "essid",
-                    "key",
-                    "security",
-                    "channel",
-                ):
-                    raise ValueError("unknown config param")
+                self._set(name, settings[name])
             return None
-        if param == "mac":
-            mac = bytearray(bytes.fromhex(_board.setting("mac")))
-            mac[5] = (mac[5] + self._id) & 0xFF
-            return bytes(mac)
-        if param in ("hostname", "dhcp_hostname"):
-            return hostname()
-        if param in ("ssid", "essid"):
-            return _radio.wanted[0] if self._id == STA_IF and _radio.wanted else ""
-        if param == "channel":
-            return 6
-        if param == "pm":
-            return _radio.pm
-        if param == "txpower":
-            return _radio.txpower / 4
-        raise ValueError("unknown config param")
+        mac = bytearray(bytes.fromhex(_board.setting("mac")))
+        mac[5] = (mac[5] + self._id) & 0xFF
+        ssid = _radio.wanted[0] if self._id == STA_IF and _radio.wanted else ""
+        known = {"mac": bytes(mac), "channel": 6, "pm": _radio.pm, "txpower": _radio.txpower / 4}
+        known.update({"ssid": ssid, "essid": ssid, "hostname": hostname(), "dhcp_hostname": hostname()})
+        return _known(known, param)
+
+    def _set(self, name, value):
+        if name in ("hostname", "dhcp_hostname"):
+            hostname(value)
+        elif name == "pm":
+            self._set_pm(value)
+        elif name == "txpower":
+            self._set_txpower(value)
+        elif name not in ("reconnects", "ssid", "essid", "key", "security", "channel"):
+            raise ValueError("unknown config param")
 
     def _set_pm(self, mode):
         if mode not in (self.PM_NONE, self.PM_PERFORMANCE, self.PM_POWERSAVE):
@@ -267,6 +241,12 @@ class WLAN:
             raise RuntimeError("Wifi Unknown Error 0x0102")
         _radio.txpower = int(dbm * 4)
         _radio.save()
+
+
+def _known(values, param):
+    if param not in values:
+        raise ValueError("unknown config param")
+    return values[param]
 
 
 def _text(value):
