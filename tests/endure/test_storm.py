@@ -1,23 +1,18 @@
 """The storm: python3 -m tools storm."""
 
 import io
+import json
 import os
-import pty
-import random
 import re
-import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
+import pexpect
 import pytest
 from click.testing import CliRunner
-from rich.console import Console
 
 from tools.board import Board
 from tools.cli import storm
-from tools.cli.verdict import SEED, Verdict
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
 
@@ -26,11 +21,16 @@ vm = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here"
 
 @vm
 def test_boards_come_back_after_a_storm(trial):
-    boards, seconds = (4, 180) if trial.full else (2, 6)
-    verdict = storm.weather(boards, seconds, trial.seed, lambda storm: None)
-    assert verdict.cases > 0
-    trial.cases, trial.failures = verdict.cases, verdict.failures
-    trial.losses, trial.note = verdict.losses, verdict.note
+    boards, minutes = (4, 3) if trial.full else (2, 0.1)
+    arguments = ("--boards", str(boards), "--minutes", str(minutes), "--seed", str(trial.seed), "--json")
+    done = CliRunner().invoke(storm.storm, arguments)
+    told = json.loads(done.stdout)
+    trial.cases, trial.failures, trial.losses = told["tried"], told["failures"], told["losses"]
+    trial.note = told["note"]
+    assert trial.cases and (told["boards"], told["seed"]) == (boards, trial.seed)
+    assert done.exit_code == (1 if trial.failures or trial.losses else 0)
+    # Without a terminal, the last picture ends with its line.
+    assert "┘\nstorm: " in done.stderr
 
 
 @vm
@@ -51,10 +51,11 @@ def test_what_goes_wrong_in_a_storm_is_told(monkeypatch):
     monkeypatch.setattr(storm, "Board", Forgetful)
     monkeypatch.setattr(storm, "BOARD_FAULTS", (storm.POWER,))
     monkeypatch.setattr(storm, "PATIENCE_S", 15)
-    verdict = storm.weather(2, 6, SEED, lambda storm: None)
-    assert verdict.losses
-    assert any("secret is lost" in failure for failure in verdict.failures)
-    assert any("secret was fetched" in failure for failure in verdict.failures)
+    seen = storm.Storm(2, 6, 1, lambda storm: None)
+    seen.rage()
+    assert seen.losses
+    assert any("secret is lost" in failure for failure in seen.failures)
+    assert any("secret was fetched" in failure for failure in seen.failures)
 
 
 def test_an_early_heartbeat_is_seen():
@@ -69,40 +70,34 @@ def test_an_early_heartbeat_is_seen():
 
 
 @vm
-@pytest.mark.parametrize(("moment", "later_s"), [(b"the boards enrol", 0), (b"s left", 1)])
+@pytest.mark.parametrize(("moment", "later_s"), [("the boards enrol", 0), ("s left", 1)])
 def test_ctrl_c_ends_it_politely(moment, later_s):
-    ours, its = pty.openpty()
-    program = "from tools.cli.storm import storm; storm(prog_name='storm')"
-    environment = os.environ | {"COLUMNS": "120"}
-    command = [sys.executable, "-c", program, "--boards", "1", "--seed", "1"]
-    with subprocess.Popen(command, stdout=its, stderr=its, cwd=ROOT, env=environment) as process:
-        os.close(its)
-        said, interrupted = b"", False
-        while True:
-            try:
-                said += os.read(ours, 65536)
-            except OSError:
-                break
-            if not interrupted and moment in said:
-                interrupted = True
-                time.sleep(later_s)
-                process.send_signal(signal.SIGINT)
-    os.close(ours)
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.decode())
-    assert process.returncode == 130, text
+    arguments = ["-m", "tools.cli", "storm", "--boards", "1"]
+    said = io.StringIO()
+    with pexpect.spawn(
+        sys.executable,
+        arguments,
+        cwd=ROOT,
+        env=os.environ,
+        encoding="utf-8",
+        dimensions=(24, 120),
+        timeout=60,
+    ) as terminal:
+        terminal.logfile_read = said
+        terminal.expect_exact(moment)
+        time.sleep(later_s)
+        terminal.sendintr()
+        terminal.expect(pexpect.EOF)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.getvalue())
+    assert terminal.exitstatus == 130, text
     assert "interrupted; faults of 1 board and" in text
     assert "Traceback" not in text and "Aborted" not in text and "secret" not in text
 
 
-def test_without_a_terminal_the_last_picture_ends_with_its_line(monkeypatch):
-    def weather(boards, seconds, seed, look):
-        look(storm.Storm(boards, seconds, random.Random(seed), Path(), lambda storm: None))
-        return Verdict("storm")
-
-    monkeypatch.setattr(storm, "weather", weather)
-    console = Console(file=io.StringIO())
-    storm.watch(1, 1, 1, console)
-    assert console.file.getvalue().endswith("┘\n")
+def test_what_a_storm_needs_is_told(monkeypatch):
+    monkeypatch.setattr(storm, "find_micropython", lambda: None)
+    done = CliRunner().invoke(storm.storm)
+    assert done.exit_code == 1 and "a storm needs MicroPython" in done.output
 
 
 @pytest.mark.parametrize(

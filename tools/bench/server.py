@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from tools.cloud.certificates import Certificates
+from tools.common.certificates import make_ca, make_server
 
 Self = TypeVar("Self", bound="LoopbackServer")
 
@@ -33,9 +33,11 @@ class LoopbackServer:
     def __init__(self, serve: Callable[[socket.socket], None], name: str = "127.0.0.1") -> None:
         self._serve = serve
         self._folder = tempfile.TemporaryDirectory(prefix="muster-bench-")
-        certificates = Certificates(Path(self._folder.name), [name])
-        self.ca, self.der = str(certificates.pem), certificates.der
-        self.context = certificates.contexts["good"]
+        root = make_ca("muster bench")
+        ca = Path(self._folder.name, "ca.pem")
+        ca.write_bytes(root.pem)
+        self.ca, self.der = str(ca), root.der
+        self.context = make_server(name, signer=root).context()
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]

@@ -1,9 +1,11 @@
-"""Boards and clouds under faults drawn by lot: something to watch, with a verdict at the end."""
+"""Boards and clouds under random faults: something to watch, with a verdict at the end."""
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import itertools
+import json
 import random
 import secrets
 import signal
@@ -23,11 +25,10 @@ from rich.table import Table
 
 from tools.board import Board
 from tools.cli.story import REPORT
-from tools.cli.verdict import SEED, Verdict
 from tools.cloud import Cloud, Device
-from tools.common.options import NumberRange
+from tools.common.options import NumberRange, as_json
 from tools.common.records import newest
-from tools.common.vm import choose_vm
+from tools.common.vm import find_micropython
 from tools.factory.product import board_image
 
 # Twelve hours are long to watch. The deadline keeps the next try after a failure near.
@@ -74,13 +75,15 @@ class Station:
     """One board, and what is known of it."""
 
     def __init__(self, folder: Path, device: Device, image: bytes, wifi: dict[str, Any]) -> None:
-        self.device = device
+        self.name = device.device_no
         mac = bytes.fromhex("240ac4") + secrets.token_bytes(3)
         self.board = Board(folder, image, air=[{**wifi, "join_s": 0.05}], mac=mac)
         self.fault = ""
         self.until = 0.0
         self.faults = 0
         self.secret: str | None = None
+        # When the platform accepted its heartbeats, Unix times.
+        self.answered: list[float] = []
         # (Unix time, T_next on flash): from then on the device knows no more than its flash.
         self.forgot: list[tuple[float, int]] = []
         self.wrong: list[str] = []
@@ -138,76 +141,98 @@ class Station:
         said = [line for line in self.board.output.splitlines() if line.startswith("muster: ")]
         return said[-1][8:] if said else ""
 
+    def judge(self, fetched: int, enrolling: bool, secrets: list[str]) -> None:
+        """Looks at what it has and has said in the end.
+
+        fetched: how often its secret was.  enrolling: it may have none yet.  secrets: the product's.
+        """
+        self.board.cut_power()
+        said = self.board.output
+        lost = self.secret is None or self.stored != self.secret
+        self.losses += lost and not enrolling
+        faults = {
+            f"its secret was fetched {fetched} times": fetched != 1 and not enrolling,
+            "its secret is not on its flash in the end": lost and not enrolling,
+            "a secret stands in its output": any(s in said for s in (*secrets, self.secret) if s),
+            "its output has a traceback": "Traceback" in said,
+            "its watchdog had to reset it": "watchdog got triggered" in said,
+        }
+        self.wrong += [what for what, so in faults.items() if so]
+        self.wrong += early(self.answered, self.forgot)
+
 
 @dataclass
 class Storm:
-    """Boards and clouds that things happen to.
+    """Boards and clouds that things happen to, and what came of it.
 
-    cloud: the clouds, which fail all at once;  look: called at every turn.
+    seconds: how long.  cloud: the clouds, which fail all at once.  look: called at every turn.
+    failures: a sentence each.  losses: secrets that were lost.  note: what a reader of these should know.
     """
 
     boards: int
     seconds: float
-    rng: random.Random
-    folder: Path
+    seed: int
     look: Callable[[Storm], None]
     stations: list[Station] = field(default_factory=list)
     cloud_fault: str = ""
     cloud_faults: int = 0
-    began: float = 0.0
     ends: float = 0.0
     state: str = "the boards enrol"
     interrupted: bool = False
-    calls: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    losses: int = 0
+    note: str = ""
 
-    def rage(self) -> Verdict:
+    @property
+    def tried(self) -> int:
+        """The faults so far."""
+        return self.cloud_faults + sum(station.faults for station in self.stations)
+
+    def rage(self) -> None:
         """The whole story: calm, storm, calm. Ctrl-C ends it with what was seen so far."""
-        verdict = Verdict("storm")
+        random.seed(self.seed)  # the box draws from here
+        self._rng = random.Random(self.seed)
         with contextlib.ExitStack() as stack:
-            self._stack = stack.enter_context(contextlib.ExitStack())
-            stack.callback(self._switch_off)
-            self._make()
+            self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="muster-storm-")))
+            self._cloud_stack = stack.enter_context(contextlib.ExitStack())
+            self._make(stack)
             stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, self._interrupt))
             try:
-                self._wait(ENROL_S, lambda station: self.reports(station) > 0)
+                self._wait(ENROL_S, lambda station: bool(station.answered))
                 for station in self.stations:
                     station.secret = station.stored
                 self._storm()
-                self._calm(verdict)
+                self._calm()
             except KeyboardInterrupt:
-                verdict.interrupted, verdict.note = True, "interrupted; "
+                self.note = "interrupted; "
                 if self.cloud_fault:
                     self._cloud_behaves()
-            self.calls = self.cloud.calls()
-            self._judge(verdict)
-        return verdict
+            self._judge()
 
     def _interrupt(self, *_: object) -> None:
         """Ends it at the next turn: within a power cut nobody knows what a board should have."""
         self.interrupted = True
 
-    def _make(self) -> None:
+    def _make(self, stack: contextlib.ExitStack) -> None:
         product, key = "1234567890123", secrets.token_hex(8)
-        devices = [Device(product, key, "SN", f"STORM-{n + 1}") for n in range(self.boards)]
+        self._devices = [Device(product, key, "SN", f"STORM-{n + 1}") for n in range(self.boards)]
         wifi = {"ssid": "storm", "key": secrets.token_hex(8)}
-        self.secrets = [key, wifi["key"]]
-        self._devices = devices
+        self._secrets = [key, wifi["key"]]
         self._start_cloud(0)
-        for device in devices:
-            image = board_image(self._config(device, wifi), [self.cloud.ca_pem])
-            self.stations.append(Station(self.folder / device.device_no, device, image, wifi))
-            self.stations[-1].board.start()
-
-    def _config(self, device: Device, wifi: dict[str, Any]) -> dict[str, Any]:
         often = {"period": PERIOD_S, "jitter": JITTER_S, "spread": 0, "deadline": DEADLINE_S}
-        return device.config(self.cloud.url, wifi=[wifi], **often)
+        for device in self._devices:
+            config = device.config(self._cloud.url, wifi=[wifi], **often)
+            image = board_image(config, [self._cloud.ca_pem])
+            station = Station(self._folder / device.device_no, device, image, wifi)
+            self.stations.append(station)
+            stack.enter_context(station.board)
 
     def _start_cloud(self, port: int) -> None:
-        cloud = Cloud(self._devices, data=self.folder / "cloud", port=port)
+        cloud = Cloud(self._devices, data=self._folder / "cloud", port=port, on_call=self._hear)
         give_up = time.monotonic() + 10
         while True:
             try:
-                self.cloud = self._stack.enter_context(cloud)
+                self._cloud = self._cloud_stack.enter_context(cloud)
                 return
             except click.ClickException:
                 # For a moment somebody's outgoing connection may have the port.
@@ -215,16 +240,16 @@ class Storm:
                     raise
                 time.sleep(0.1)
 
-    def _switch_off(self) -> None:
+    def _hear(self, call: dict[str, Any]) -> None:
         for station in self.stations:
-            station.board.stop()
+            if (call["path"], call["device"], call["code"]) == (REPORT, station.name, "200"):
+                bisect.insort(station.answered, call["time"])
 
     # What happens
 
     def _storm(self) -> None:
-        self.state, self.began = "storm", time.monotonic()
-        self.ends = self.began + self.seconds
-        rng = self.rng
+        self.state, self.ends = "storm", time.monotonic() + self.seconds
+        rng = self._rng
         strikes = time.monotonic() + rng.uniform(0, 1)
         turns = time.monotonic() + rng.uniform(1, 2)
         while time.monotonic() < self.ends:
@@ -244,35 +269,34 @@ class Storm:
             self._turn()
 
     def _cloud_fails(self) -> None:
-        self.cloud_fault = self.rng.choice((DOWN, *CLOUD_FAULTS))
+        self.cloud_fault = self._rng.choice((DOWN, *CLOUD_FAULTS))
         self.cloud_faults += 1
         if self.cloud_fault == DOWN:
-            self._port = int(self.cloud.url.rpartition(":")[2])
-            self.calls = self.cloud.calls()
-            self._stack.close()
+            self._port = int(self._cloud.url.rpartition(":")[2])
+            self._cloud_stack.close()
             # What it had answered may not have left.
             for station in self.stations:
                 station.forgot.append((time.time(), 0))
         else:
-            self.cloud.misbehave(**CLOUD_FAULTS[self.cloud_fault])
+            self._cloud.misbehave(**CLOUD_FAULTS[self.cloud_fault])
 
     def _cloud_behaves(self) -> None:
         if self.cloud_fault == DOWN:
             self._start_cloud(self._port)
-        self.cloud.behave()
+        self._cloud.behave()
         self.cloud_fault = ""
 
-    def _calm(self, verdict: Verdict) -> None:
+    def _calm(self) -> None:
         self.state = "calm: every board has to report again"
         for station in self.stations:
             if station.fault:
                 station.end()
         if self.cloud_fault:
             self._cloud_behaves()
-        before = {station.device.device_no: self.reports(station) for station in self.stations}
+        before = {station.name: len(station.answered) for station in self.stations}
 
         def back(station: Station) -> bool:
-            return self.reports(station) > before[station.device.device_no]
+            return len(station.answered) > before[station.name]
 
         silent = self._wait(PATIENCE_S, back)
         # After the deadline a device may pause for an hour at most. Whoever watches pulls the plug instead.
@@ -281,11 +305,12 @@ class Storm:
             station.off()
             station.on()
         if pausing:
-            names = ", ".join(station.device.device_no for station in pausing)
-            verdict.note = (
+            names = ", ".join(station.name for station in pausing)
+            self.note = (
                 f"{names} paused longer than {PATIENCE_S} s after failures and was switched off and on; "
             )
-        for station in self._wait(PATIENCE_S, back) if pausing else silent:
+            silent = self._wait(PATIENCE_S, back)
+        for station in silent:
             station.wrong.append(
                 f"it did not report again within {PATIENCE_S} s; its last: {station.last_words}"
             )
@@ -302,51 +327,18 @@ class Storm:
     def _turn(self) -> None:
         if self.interrupted:
             raise KeyboardInterrupt
-        if self.cloud_fault != DOWN:
-            self.calls = self.cloud.calls()
         self.look(self)
         time.sleep(LOOK_S)
 
-    # What is known
-
-    def answered(self, station: Station) -> list[float]:
-        """When the platform accepted its heartbeats, Unix times."""
-        no = station.device.device_no
-        return [
-            call["time"]
-            for call in self.calls
-            if call["path"] == REPORT and call["device"] == no and call["code"] == "200"
-        ]
-
-    def reports(self, station: Station) -> int:
-        return len(self.answered(station))
-
-    def _judge(self, verdict: Verdict) -> None:
-        known = {device["deviceNo"]: device for device in self.cloud.state()["devices"]}
+    def _judge(self) -> None:
+        fetched = {device["deviceNo"]: device["secretCount"] for device in self._cloud.state()["devices"]}
         for station in self.stations:
-            no = station.device.device_no
-            fetched = known[no]["secretCount"]
-            # Interrupted while it enrolled, it may have no secret yet.
             enrolling = self.interrupted and station.secret is None
-            if fetched != 1 and not enrolling:
-                station.wrong.append(f"its secret was fetched {fetched} times")
-            station.board.cut_power()
-            lost = station.secret is None or station.stored != station.secret
-            if lost and not enrolling:
-                station.losses += 1
-                station.wrong.append("its secret is not on its flash in the end")
-            hidden = [*self.secrets, station.secret]
-            if any(secret and secret in station.board.output for secret in hidden):
-                station.wrong.append("a secret stands in its output")
-            for text in ("Traceback", "watchdog got triggered"):
-                if text in station.board.output:
-                    station.wrong.append(f"its output has {text!r}")
-            station.wrong += early(self.answered(station), station.forgot)
-            verdict.failures += [f"{no}: {wrong}" for wrong in station.wrong]
-            verdict.losses += station.losses
-        verdict.cases = self.cloud_faults + sum(station.faults for station in self.stations)
-        heartbeats = number(sum(self.reports(station) for station in self.stations), "heartbeat")
-        verdict.note += f"faults of {number(self.boards, 'board')} and their clouds; {heartbeats}"
+            station.judge(fetched[station.name], enrolling, self._secrets)
+            self.failures += [f"{station.name}: {wrong}" for wrong in station.wrong]
+            self.losses += station.losses
+        heartbeats = number(sum(len(station.answered) for station in self.stations), "heartbeat")
+        self.note += f"faults of {number(self.boards, 'board')} and their clouds; {heartbeats}"
 
 
 def number(count: int, what: str) -> str:
@@ -371,54 +363,61 @@ def early(answered: list[float], forgot: list[tuple[float, int]]) -> list[str]:
 
 
 @click.command()
-@click.option("--boards", type=click.IntRange(1, 50), default=BOARDS, show_default=True)
+@click.option(
+    "--boards", type=click.IntRange(1, 50), default=BOARDS, show_default=True, help="How many boards."
+)
 @click.option(
     "--minutes", type=NumberRange(0.1, 1440), default=MINUTES, show_default=True, help="How long it lasts."
 )
 @click.option(
     "--seed",
     type=click.IntRange(1),
-    default=SEED,
+    default=1,
     show_default=True,
-    help="The same draws the same faults.",
+    help="Of the random faults: the same seed gives the same ones.",
 )
-def storm(boards: int, minutes: float, seed: int) -> None:
-    """Lets faults loose on virtual boards and their clouds, to watch.
+@as_json
+def storm(boards: int, minutes: float, seed: int, as_json: bool) -> None:
+    """Lets random faults happen to virtual boards and their clouds, to watch.
 
-    The power, the flash, the network, the clocks and the clouds fail at random; then all is calm, and every
-    board has to report again. Exit status 1 if one did not, 130 after Ctrl-C.
+    The power, the flash, the network, the clocks and the clouds fail. Then all is calm, and every board has
+    to report again. Exit status 1 if one did not, 130 after Ctrl-C.
+
+    \b
+    Example:
+      python3 -m tools storm --boards 8 --minutes 5
     """
-    console = Console(highlight=False, soft_wrap=True)
-    verdict = watch(boards, minutes, seed, console)
+    if find_micropython() is None:
+        raise click.ClickException(
+            "a storm needs MicroPython, and there is none for this computer: install one with VfsLfs2 as "
+            "`micropython` on PATH; on Windows, use WSL."
+        )
+    console = Console(highlight=False, soft_wrap=True, stderr=as_json)
+    storm = watch(boards, minutes, seed, console)
     console.print(
-        f"storm: {verdict.cases:,} tried, {len(verdict.failures)} failures, {verdict.losses} losses; "
-        f"{escape(verdict.note)}"
+        f"storm: {storm.tried:,} tried, {len(storm.failures)} failures, {storm.losses} losses; "
+        f"{escape(storm.note)}"
     )
-    for failure in verdict.failures:
+    for failure in storm.failures:
         console.print(f"[red]{escape(failure)}[/]")
-    sys.exit(130 if verdict.interrupted else 1 if verdict.failures or verdict.losses else 0)
+    if as_json:
+        results = ("tried", "failures", "losses", "note", "interrupted")
+        told = {"boards": boards, "minutes": minutes, "seed": seed}
+        click.echo(json.dumps(told | {name: getattr(storm, name) for name in results}))
+    sys.exit(130 if storm.interrupted else 1 if storm.failures or storm.losses else 0)
 
 
-def watch(boards: int, minutes: float, seed: int, console: Console) -> Verdict:
-    """The same as a table that lives."""
+def watch(boards: int, minutes: float, seed: int, console: Console) -> Storm:
+    """A storm that is over, and was shown as a table that lives."""
     console.print(
         f"{number(boards, 'board')} and the clouds in a box for {minutes:g} min, seed {seed}. Ctrl-C ends it."
     )
     with Live(console=console, auto_refresh=False) as live:
-        verdict = weather(boards, minutes * 60, seed, lambda storm: live.update(picture(storm), refresh=True))
+        storm = Storm(boards, minutes * 60, seed, lambda storm: live.update(picture(storm), refresh=True))
+        storm.rage()
     if not console.is_terminal:
         console.line()  # which Live leaves out there
-    return verdict
-
-
-def weather(boards: int, seconds: float, seed: int, look: Callable[[Storm], None]) -> Verdict:
-    if choose_vm() == "cpython":
-        return Verdict("storm", note="not tried: there is no MicroPython for this computer")
-    random.seed(seed)  # the box draws from here
-    with tempfile.TemporaryDirectory(prefix="muster-storm-") as folder:
-        verdict = Storm(boards, seconds, random.Random(seed), Path(folder), look).rage()
-    verdict.note = f"seed {seed}; {verdict.note}"
-    return verdict
+    return storm
 
 
 def picture(storm: Storm) -> Table:
@@ -430,12 +429,11 @@ def picture(storm: Storm) -> Table:
         table.add_column(heading, min_width=width, no_wrap=True)
     table.add_column("says", no_wrap=True, ratio=1)
     for station in storm.stations:
-        answered = storm.answered(station)
         table.add_row(
-            station.device.device_no,
+            station.name,
             f"[red]{station.fault}[/]" if station.fault else "[green]on[/]",
-            str(len(answered)),
-            f"{time.time() - answered[-1]:.0f} s ago" if answered else "",
+            str(len(station.answered)),
+            f"{time.time() - station.answered[-1]:.0f} s ago" if station.answered else "",
             str(station.faults),
             escape(station.last_words),
         )
