@@ -15,18 +15,18 @@ import threading
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
-from endure.authorities import Authorities
-from endure.servers import Proxy, Rude, Server, full_port
+from endure.authorities import Authorities, element
+from endure.servers import DrippingProxy, RudeServer, ScriptedServer, full_port
 
+from tools.common.certificates import make_ca, make_server
 from tools.common.paths import ROOT
 
 NTP_EPOCH = 2208988800  # Unix time 0 in seconds since 1900
 
 
-class _Tells(http.server.BaseHTTPRequestHandler):
+class SeenHandler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server.servers[self.path.removesuffix("/go")]
         if self.path.endswith("/go"):
@@ -44,7 +44,7 @@ class _Tells(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(scope="session")
 def tells():
     """The port that tells what each server saw, and lets it go on."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Tells) as told:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), SeenHandler) as told:
         told.servers = {}
         told.daemon_threads = True
         thread = threading.Thread(target=told.serve_forever, kwargs={"poll_interval": 0.05})
@@ -72,10 +72,10 @@ def repository():
 
 
 @contextlib.contextmanager
-def _running(tells, context=None, family=socket.AF_INET, **more):
+def running(tells, context=None, family=socket.AF_INET, **more):
     scheme = "https" if context else "http"
     host = "[::1]" if family == socket.AF_INET6 else "127.0.0.1"
-    with Server(context, family) as server:
+    with ScriptedServer(context, family) as server:
         path = f"/{server.port}"
         tells.servers[path] = server
         yield {
@@ -89,14 +89,14 @@ def _running(tells, context=None, family=socket.AF_INET, **more):
 @pytest.fixture
 def server(tells):
     """A plain HTTP server: its url, and where it tells what it saw."""
-    with _running(tells) as told:
+    with running(tells) as told:
         yield told
 
 
 @pytest.fixture
 def other_server(tells):
     """A second origin."""
-    with _running(tells) as told:
+    with running(tells) as told:
         yield told
 
 
@@ -106,7 +106,7 @@ def ipv6_server(tells):
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no IPv6")
-    with _running(tells, family=socket.AF_INET6) as told:
+    with running(tells, family=socket.AF_INET6) as told:
         yield told
 
 
@@ -138,7 +138,7 @@ def authorities(tmp_path_factory):
 
 
 def _tls(tells, authorities, kind):
-    return _running(
+    return running(
         tells,
         authorities.contexts[kind],
         ca=str(authorities.folder / "ca.pem"),
@@ -177,7 +177,7 @@ def odd_tls(tells, authorities):
     """{kind: HTTPS server} that MicroPython's TLS cannot speak to, and one, "good", that it can."""
     with contextlib.ExitStack() as stack:
         yield {
-            kind: stack.enter_context(_running(tells, context, ca=str(authorities.folder / "odd.pem")))
+            kind: stack.enter_context(running(tells, context, ca=str(authorities.folder / "odd.pem")))
             for kind, context in authorities.odd().items()
         }
 
@@ -186,14 +186,14 @@ def odd_tls(tells, authorities):
 def dripping_tls(tls):
     """A good HTTPS server behind a line of ten bytes a second."""
     port = int(tls["url"].rpartition(":")[2])
-    with Proxy(port, 0.1) as proxy:
+    with DrippingProxy(port, 0.1) as proxy:
         yield dict(tls, url=f"https://127.0.0.1:{proxy.port}")
 
 
 @pytest.fixture
 def warning_url():
     """The URL of a server that answers a ClientHello with warnings of TLS, one after another."""
-    with Rude() as server:
+    with RudeServer() as server:
         yield server.then(["hello"], ["endless", "\x15\x03\x03\x00\x02\x01\x5a"])
 
 
@@ -214,65 +214,36 @@ def roots(authorities):
 def unusable_roots(tmp_path_factory):
     """{kind: path} of roots, each good in itself, that mbedTLS does not take."""
     folder = tmp_path_factory.mktemp("unusable")
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a root")])
-    now = datetime.datetime.now(datetime.timezone.utc)
     only = x509.NameConstraints([x509.DNSName("example")], None)
     paths = {}
-    for kind, key, digest in (
-        ("constrained", ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()),
-        ("ed25519", ed25519.Ed25519PrivateKey.generate(), None),
+    for kind, root in (
+        ("constrained", make_ca("a root", path_length=None, extensions=[(only, True)])),
+        ("ed25519", make_ca("a root", path_length=None, key=ed25519.Ed25519PrivateKey.generate())),
     ):
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now)
-            .not_valid_after(now + datetime.timedelta(days=365))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        )
-        if kind == "constrained":
-            builder = builder.add_extension(only, critical=True)
         path = folder / f"{kind}.der"
-        path.write_bytes(builder.sign(key, digest).public_bytes(Encoding.DER))
+        path.write_bytes(root.der)
         paths[kind] = str(path)
     return paths
-
-
-def _seconds(date):
-    return int(date.timestamp())
 
 
 @pytest.fixture(scope="session")
 def dated():
     """[[DER in hex, notBefore, notAfter]], the dates read by other people's code."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "n" * 60)])
     found = []
-    for first, last in (
+    for dates in (
         ((2026, 11, 12, 1, 2, 3), (2027, 11, 12, 23, 59, 59)),
         ((1970, 1, 1, 0, 0, 0), (2049, 12, 31, 23, 59, 59)),  # UTCTime's last
         ((2000, 2, 29, 12, 0, 0), (2050, 1, 1, 0, 0, 0)),  # GeneralizedTime's first
         ((2051, 3, 1, 0, 0, 0), (2106, 2, 7, 6, 28, 16)),  # past 32 bits
     ):
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(datetime.datetime(*first))
-            .not_valid_after(datetime.datetime(*last))
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("n" * 60)]), critical=False)
-            .sign(key, hashes.SHA256())
-        )
+        first, last = (datetime.datetime(*date) for date in dates)
+        certificate = make_server("n" * 60, dates=(first, last)).chain[0]
         found += [certificate, _version_1(certificate)]
     return [
         [
             certificate.public_bytes(Encoding.DER).hex(),
-            _seconds(certificate.not_valid_before_utc),
-            _seconds(certificate.not_valid_after_utc),
+            int(certificate.not_valid_before_utc.timestamp()),
+            int(certificate.not_valid_after_utc.timestamp()),
         ]
         for certificate in found
     ]
@@ -284,15 +255,11 @@ def _version_1(certificate):
     tbs = certificate.tbs_certificate_bytes
     body = tbs[4:]  # after 30 82 and two octets of length
     assert tbs[1] == 0x82 and body.startswith(version)
-    extensions = body.rindex(b"\xa3", 0, body.index(bytes.fromhex("0603551d11")))
+    extensions = body.rindex(b"\xa3", 0, body.index(bytes.fromhex("0603551d")))
     body = body[len(version) : extensions]
     whole = certificate.public_bytes(Encoding.DER)
     tail = whole[4 + len(tbs) :]
-    return x509.load_der_x509_certificate(_sequence(_sequence(body) + tail))
-
-
-def _sequence(body):
-    return b"\x30\x82" + len(body).to_bytes(2, "big") + body
+    return x509.load_der_x509_certificate(element(0x30, element(0x30, body) + tail))
 
 
 @pytest.fixture

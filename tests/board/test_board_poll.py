@@ -4,7 +4,7 @@ import json
 
 import pytest
 from programs import ask, needs_micropython
-from server_fixtures import _running
+from server_fixtures import running
 
 from tools.board import Board
 from tools.factory.product import board_image
@@ -69,7 +69,7 @@ def test_what_ends_is_seen_at_once(board, tells, authorities, dead_url, kind):
         f"127.0.0.1: port {port} cannot be reached ([Errno 111] ECONNREFUSED: refused)"
     )
     context = authorities.contexts["good"] if kind == "https" else None
-    with _running(tells, context) as server:
+    with running(tells, context) as server:
         for end, start in ((end, start) for end in ("close", "reset") for start in ("", "HTTP/1.1 200")):
             said = ask(board, f"call('{server['url']}/{hexed(start, [end])}'{more})")
             assert said.startswith("127.0.0.1: the answer broke off (") and "late" not in said, said

@@ -1,216 +1,138 @@
 """A root of our own, and servers' certificates under it: good ones, and every kind that must be refused."""
 
-import datetime
-import ipaddress
+import dataclasses
 import ssl
 import warnings
 from pathlib import Path
 
-import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
-from tools.cloud.certificates import DAY, make_root
+from tools.common.certificates import DAY, Certificate, make_ca, make_server, usage, utc_now
 
 HOST = "127.0.0.1"
-_USAGES = (
-    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
-)  # fmt: skip
+CLIENT = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH])
+MAIL = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.EMAIL_PROTECTION])
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
+PSS = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
 
 
 class Authorities:
     """The root, in a folder as ca.pem and in every other form; and the contexts of servers by kind."""
 
     def __init__(self, folder: Path) -> None:
-        now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
-        root, other, foreign = make_root("tests"), make_root("more tests"), make_root("strangers")
-        self.ends = int((now + 355 * DAY).timestamp())
-        self.starts = int((now - 10 * DAY).timestamp())
-        self.future = int((now + 30 * DAY).timestamp())
-        pem, other_pem = root.cert_pem.bytes(), other.cert_pem.bytes()
+        now = utc_now().replace(microsecond=0)
+        root, other, foreign = make_ca("tests"), make_ca("more tests"), make_ca("strangers")
         (folder / "roots").mkdir()
         for name, data in (
-            ("ca.pem", pem),
-            ("other.pem", other_pem),
-            ("both.pem", b"the second one\n" + other_pem + b"\nand ours\r\n" + pem.replace(b"\n", b"\r\n")),
-            ("ca.der", ssl.PEM_cert_to_DER_cert(pem.decode())),
-            ("roots/a.der", ssl.PEM_cert_to_DER_cert(other_pem.decode())),
-            ("roots/b.pem", pem),
+            ("ca.pem", root.pem),
+            ("other.pem", other.pem),
+            (
+                "both.pem",
+                b"the second one\n" + other.pem + b"\nand ours\r\n" + root.pem.replace(b"\n", b"\r\n"),
+            ),
+            ("ca.der", root.der),
+            ("roots/a.der", other.der),
+            ("roots/b.pem", root.pem),
         ):
             (folder / name).write_bytes(data)
         self.folder = folder
         self._root = root
-        self.past, self.good = (now - 100 * DAY, now - DAY), (now - 10 * DAY, now + 355 * DAY)
-        self.later = (now + 30 * DAY, now + 395 * DAY)
-        self.contexts = {
-            kind: _context(root_of_it.issue_cert(name, not_before=first, not_after=last))
-            for kind, root_of_it, name, (first, last) in (
-                ("good", root, HOST, self.good),
-                ("named", root, "localhost", self.good),
-                ("expired", root, HOST, self.past),
-                ("future", root, HOST, self.later),
-                ("foreign", foreign, HOST, self.good),
-                ("misnamed", root, "other.example", self.good),
-                ("foreign future", foreign, HOST, self.later),
-                ("misnamed future", root, "other.example", self.later),
-            )
+        self._dates = dates = now - 10 * DAY, now + 355 * DAY
+        past, future = (now - 100 * DAY, now - DAY), (now + 30 * DAY, now + 395 * DAY)
+        self.starts, self.ends = (int(date.timestamp()) for date in dates)
+        leaves = {
+            "good": self.issue(HOST),
+            "named": self.issue("localhost"),
+            "expired": self.issue(HOST, dates=past),
+            "future": self.issue(HOST, dates=future),
+            "foreign": self.issue(HOST, signer=foreign),
+            "misnamed": self.issue("other.example"),
+            "foreign future": self.issue(HOST, signer=foreign, dates=future),
+            "misnamed future": self.issue("other.example", dates=future),
+            "self-signed": make_server(HOST, dates=dates),
+            "client's future": self.issue(HOST, dates=future, extensions=[(CLIENT, True)]),
         }
-        client = x509.ExtendedKeyUsageOID.CLIENT_AUTH
-        self.contexts["self-signed"] = self._served(Made(HOST, self.good))
-        self.contexts["client's future"] = self._served(Made(HOST, self.later, self._signer(), use=client))
+        self.contexts = {kind: leaf.context() for kind, leaf in leaves.items()}
+
+    def issue(self, *names: str, **more) -> Certificate:
+        """A server's, by the root and for these days, if nothing else is asked for."""
+        return make_server(*names, **{"signer": self._root, "dates": self._dates, **more})
 
     def wrong(self) -> dict[str, ssl.SSLContext]:
         """More certificates that must be refused: weak, for another use, or of a chain that is none."""
-        root, good = self._signer(), self.good
-        client = x509.ExtendedKeyUsageOID.CLIENT_AUTH
-        mail = x509.ExtendedKeyUsageOID.EMAIL_PROTECTION
-        between = Made("an authority", good, root, authority=True)
-        # The root's path length is 0: an authority under it is one too many.
-        leafs = {
-            "a client's": Made(HOST, good, root, use=client),
-            "for mail": Made(HOST, good, root, use=mail),
-            "for signing certificates only": Made(HOST, good, root, usages=("key_cert_sign",)),
-            "RSA of 1024 bits": Made(HOST, good, root, key=rsa.generate_private_key(65537, 1024)),
-            "SHA-1": Made(HOST, good, root, sha1=True),
-            "a curve of 192 bits": Made(HOST, good, root, key=ec.generate_private_key(ec.SECP192R1())),
-            "under a leaf": Made(HOST, good, Made("a leaf", good, root)),
-            "under an authority too many": Made(HOST, good, between),
-            "with an unknown critical extension": Made(HOST, good, root, unknown=True),
-            "for the name as a prefix": Made("127.0.0.1.example", good, root),
-            "for every name": Made("*", good, root),
-            "for the name before a NUL": Made("127.0.0.1\0.example", good, root),
-            "without a name": Made("", good, root),
-            "with another's signature": Made(HOST, good, root, forged=True),
+        leaves = {
+            "a client's": self.issue(HOST, extensions=[(CLIENT, True)]),
+            "for mail": self.issue(HOST, extensions=[(MAIL, True)]),
+            "for signing certificates only": self.issue(HOST, extensions=[(usage("key_cert_sign"), True)]),
+            "RSA of 1024 bits": self.issue(HOST, key=rsa.generate_private_key(65537, 1024)),
+            "SHA-1": _signed_with_sha1(self.issue(HOST), self._root.key),
+            "a curve of 192 bits": self.issue(HOST, key=ec.generate_private_key(ec.SECP192R1())),
+            "under a leaf": self.issue(HOST, signer=self.issue("a leaf")),
+            # The root's path length is 0: an authority under it is one too many.
+            "under an authority too many": self.issue(HOST, signer=self._authority("one", self._root)),
+            "with an unknown critical extension": self.issue(HOST, extensions=[(UNKNOWN, True)]),
+            "for the name as a prefix": self.issue("127.0.0.1.example"),
+            "for every name": self.issue("*"),
+            "for the name before a NUL": self.issue("127.0.0.1\0.example"),
+            "without a name": self.issue(),
+            "with another's signature": self.issue(HOST, signing_key=ec.generate_private_key(ec.SECP256R1())),
         }
-        contexts = {kind: self._served(leaf) for kind, leaf in leafs.items()}
-        contexts["good, but with TLS 1.1"] = old = self.made_by_hand()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
-        return contexts
-
-    def made_by_hand(self) -> ssl.SSLContext:
-        """A good certificate, made as the wrong ones are, but for what is wrong with them."""
-        return self._served(Made(HOST, self.good, self._signer()))
+        contexts = {kind: leaf.context(weak=True) for kind, leaf in leaves.items()}
+        return {**contexts, "good, but with TLS 1.1": _of_tls_1_1(self.issue(HOST))}
 
     def odd(self) -> dict[str, ssl.SSLContext]:
         """What other clients may take, and mbedTLS does not; the root is in odd.pem."""
-        root = Made("an odd root", self.good, key=rsa.generate_private_key(65537, 2048), authority=True)
-        (self.folder / "odd.pem").write_bytes(root.chain[0].public_bytes(Encoding.PEM))
-        one = Made("one", self.good, root, authority=True)
-        shuffled = Made(HOST, self.good, Made("two", self.good, one, authority=True))
-        shuffled.chain[1:3] = shuffled.chain[2:0:-1]
-        client = x509.ExtendedKeyUsageOID.CLIENT_AUTH
-        contexts = {
-            "good": self._served(Made(HOST, self.good, one)),
-            "a client's": self._served(Made(HOST, self.good, root, use=client)),
-            "RSA-PSS": self._served(Made(HOST, self.good, root, pss=True)),
-            "out of order": self._served(shuffled),
-            "TLS 1.3 only": self._served(Made(HOST, self.good, root)),
-            "TLS 1.1 only": self._served(Made(HOST, self.good, root)),
-            "asks": self._served(Made(HOST, self.good, root)),
-            "asks in TLS 1.2": self._served(Made(HOST, self.good, root)),
+        root = self._authority("an odd root", None, key=rsa.generate_private_key(65537, 2048))
+        (self.folder / "odd.pem").write_bytes(root.pem)
+        one = self._authority("one", root)
+        whole = self.issue(HOST, signer=self._authority("two", one))
+        leaf, two, *above = whole.chain
+        leaves = {
+            "good": self.issue(HOST, signer=one),
+            "a client's": self.issue(HOST, signer=root, extensions=[(CLIENT, True)]),
+            "RSA-PSS": self.issue(HOST, signer=root, rsa_padding=PSS),
+            "out of order": dataclasses.replace(whole, chain=(leaf, above[0], two, *above[1:])),
+            "TLS 1.3 only": self.issue(HOST, signer=root),
+            "asks": self.issue(HOST, signer=root),
+            "asks in TLS 1.2": self.issue(HOST, signer=root),
         }
+        contexts = {kind: leaf.context(weak=True) for kind, leaf in leaves.items()}
         contexts["TLS 1.3 only"].minimum_version = ssl.TLSVersion.TLSv1_3
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            contexts["TLS 1.1 only"].minimum_version = ssl.TLSVersion.TLSv1
-            contexts["TLS 1.1 only"].maximum_version = ssl.TLSVersion.TLSv1_1
         contexts["asks"].verify_mode = contexts["asks in TLS 1.2"].verify_mode = ssl.CERT_REQUIRED
         contexts["asks in TLS 1.2"].maximum_version = ssl.TLSVersion.TLSv1_2
-        return contexts
+        return {**contexts, "TLS 1.1 only": _of_tls_1_1(self.issue(HOST, signer=root))}
 
-    def _signer(self) -> "Made":
-        made = Made.__new__(Made)
-        made.chain = [x509.load_pem_x509_certificate(self._root.cert_pem.bytes())]
-        made.key = load_pem_private_key(self._root.private_key_pem.bytes(), None)
-        return made
-
-    def _served(self, leaf: "Made") -> ssl.SSLContext:
-        pem = self.folder / "served.pem"
-        pem.write_bytes(leaf.pem())
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.set_ciphers("ALL:@SECLEVEL=0")  # else our own OpenSSL would not show the weak ones
-        context.load_cert_chain(pem)
-        return context
+    def _authority(self, name: str, signer: Certificate | None, **more) -> Certificate:
+        return make_ca(name, signer, self._dates, path_length=None, **more)
 
 
-class Made:
-    """A certificate that trustme would not make, its chain and its key; signed by itself if by nobody."""
-
-    def __init__(
-        self, host, dates, signer=None, key=None, sha1=False, use=None, usages=(), authority=False,
-        unknown=False, forged=False, pss=False,
-    ):  # fmt: skip
-        self.key = key or ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host or "nobody")])
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(signer.chain[0].subject if signer else name)
-            .public_key(self.key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(dates[0])
-            .not_valid_after(dates[1])
-        )
-        if host:
-            try:
-                named = x509.IPAddress(ipaddress.ip_address(host))
-            except ValueError:
-                named = x509.DNSName(host)
-            builder = builder.add_extension(x509.SubjectAlternativeName([named]), critical=False)
-        if authority:
-            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        if use:
-            builder = builder.add_extension(x509.ExtendedKeyUsage([use]), critical=True)
-        if usages:
-            flags = {usage: usage in usages for usage in _USAGES}
-            builder = builder.add_extension(x509.KeyUsage(**flags), critical=True)
-        if unknown:
-            oid = x509.ObjectIdentifier("1.2.3.4.5")
-            builder = builder.add_extension(x509.UnrecognizedExtension(oid, b"\x05\x00"), critical=True)
-        signing = signer.key if signer and not forged else self.key
-        pads = padding.PSS(padding.MGF1(hashes.SHA256()), 32) if pss else None
-        made = builder.sign(signing, hashes.SHA256(), rsa_padding=pads)
-        if sha1:
-            made = _signed_with_sha1(made, signing)
-        self.chain = [made, *(signer.chain if signer else ())]
-
-    def pem(self) -> bytes:
-        key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        # A server keeps its root to itself.
-        shown = self.chain[:1] + [c for c in self.chain[1:] if c.issuer != c.subject]
-        return key + b"".join(c.public_bytes(Encoding.PEM) for c in shown)
+def _of_tls_1_1(leaf: Certificate) -> ssl.SSLContext:
+    context = leaf.context(weak=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    return context
 
 
-def _signed_with_sha1(certificate, key):
+def _signed_with_sha1(leaf: Certificate, key: ec.EllipticCurvePrivateKey) -> Certificate:
     """What cryptography itself refuses to make."""
     with_sha256, with_sha1 = (
         bytes.fromhex("300a06082a8648ce3d040302"),
         bytes.fromhex("300906072a8648ce3d0401"),
     )
-    body = certificate.tbs_certificate_bytes
+    made, *above = leaf.chain
+    body = made.tbs_certificate_bytes
     body = body[2 + (body[1] & 3) * (body[1] >> 7) :]  # after its tag and its length
-    body = _element(0x30, body.replace(with_sha256, with_sha1))
-    signature = _element(0x03, b"\0" + key.sign(body, ec.ECDSA(hashes.SHA1())))
-    return x509.load_der_x509_certificate(_element(0x30, body + with_sha1 + signature))
+    body = element(0x30, body.replace(with_sha256, with_sha1))
+    signature = element(0x03, b"\0" + key.sign(body, ec.ECDSA(hashes.SHA1())))
+    spoiled = x509.load_der_x509_certificate(element(0x30, body + with_sha1 + signature))
+    return dataclasses.replace(leaf, chain=(spoiled, *above))
 
 
-def _element(tag: int, content: bytes) -> bytes:
+def element(tag: int, content: bytes) -> bytes:
+    """As DER has it."""
     size = len(content)
     octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
     return bytes([tag, size] if size < 128 else [tag, 0x80 | len(octets), *octets]) + content
-
-
-def _context(leaf: trustme.LeafCert) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    leaf.configure_cert(context)
-    return context

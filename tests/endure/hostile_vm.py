@@ -94,9 +94,10 @@ def main():
         http.close()
         found = case = line = None
         gc.collect()
-        told = {"kind": kind, "text": text, "took": took, "files": len(os.listdir("/proc/self/fd"))}
-        told["memory"] = gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0
-        print(json.dumps(told))
+        came = {"kind": kind, "text": text, "took": took, "files": len(os.listdir("/proc/self/fd"))}
+        came["memory"] = gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0
+        print(json.dumps(came))
 
 
-main()
+if __name__ == "__main__":
+    main()

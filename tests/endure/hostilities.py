@@ -1,4 +1,4 @@
-"""What is done to a device by the servers that it calls: every case of hostile, group by group.
+"""What is done to a device by the servers that it calls, group by group.
 
 A group is a function that adds its cases to a stage.
 """
@@ -14,10 +14,10 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
-from endure.authorities import Authorities
-from endure.servers import Line, Rude, Server, full_port
+from endure.authorities import HOST, Authorities
+from endure.hostile_vm import DEVICE_SECRET, PRODUCT_KEY, SECRETS, TOKEN
+from endure.servers import BadLine, RudeServer, ScriptedServer, full_port
 
-SECRETS = PRODUCT_KEY, DEVICE_SECRET, TOKEN = ("s3cr3t-pr0ductk3y", "s3cr3t-d3v1c3", "s3cr3t-t0ken")
 # What each call tells the cloud, which may say it back.
 SENT = {
     "secret_info": (PRODUCT_KEY,),
@@ -95,8 +95,8 @@ class Case:
     names: list | int | None = None
 
 
-class Told(Server):
-    """A server whose answers were told to it beforehand, each at a path of its own."""
+class PreparedServer(ScriptedServer):
+    """A server whose answers are prepared, each at a path of its own."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         super().__init__(context)
@@ -125,12 +125,12 @@ class Stage:
 
     def __post_init__(self) -> None:
         good = self.authorities.contexts["good"]
-        self.plain, self.tls = self._open(Told()), self._open(Told(good))
-        self.other, self.other_tls = self._open(Told()), self._open(Told(good))
-        self.by_hand = self._open(Told(self.authorities.made_by_hand()))
-        self.rude = self._open(Rude())
-        self.line = self.stack.enter_context(Line(self.tls.port, self.dice))
-        self.bad: dict[str, Told] = {}
+        self.plain, self.tls = self._open(PreparedServer()), self._open(PreparedServer(good))
+        self.other, self.other_tls = self._open(PreparedServer()), self._open(PreparedServer(good))
+        self.weak = self._open(PreparedServer(self.authorities.issue(HOST).context(weak=True)))
+        self.rude = self._open(RudeServer())
+        self.line = self.stack.enter_context(BadLine(self.tls.port, self.dice))
+        self.bad: dict[str, PreparedServer] = {}
 
     def _open(self, server):
         return self.stack.enter_context(server)
@@ -146,8 +146,8 @@ class Stage:
         """All of them in the full form, and one in the short one."""
         return list(all_of_them) if self.full else [self.dice.choice(all_of_them)]
 
-    def servers(self) -> list[Server]:
-        return [self.plain, self.tls, self.other, self.other_tls, self.by_hand, self.rude, *self.bad.values()]
+    def servers(self) -> list[ScriptedServer]:
+        return [self.plain, self.tls, self.other, self.other_tls, self.weak, self.rude, *self.bad.values()]
 
 
 def good(stage: Stage) -> None:
@@ -155,7 +155,7 @@ def good(stage: Stage) -> None:
     for call, data in GOOD:
         stage.add("nothing", call, stage.tls.at(_text(data)), frozenset({"data"}))
         stage.add("nothing", call, stage.plain.at(_text(data)), frozenset({"data"}))
-    stage.add("nothing", "report", stage.by_hand.at(_text(answer(REPORTED))), frozenset({"data"}))
+    stage.add("nothing", "report", stage.weak.at(_text(answer(REPORTED))), frozenset({"data"}))
 
 
 def cut(stage: Stage) -> None:
@@ -233,18 +233,7 @@ def framing(stage: Stage) -> None:
     for size in ("-1", "-0", "+5", "1e3", "0x10", "5 6", "5, 6", "9" * 20, "18446744073709551617", "", "²"):
         url = stage.tls.at(OK + f"content-length: {size}\r\n\r\n" + reported, ["silent"])
         stage.add(f"the length {size!r}", "report", url, FAILS)
-    for size in (
-        "-1",
-        "fffffffffffffffff",
-        "100000000",
-        "7fffffff",
-        "ffffffff",
-        "80000000",
-        "0x5",
-        "g",
-        "",
-        "-0",
-    ):
+    for size in ("-1", "f" * 17, "100000000", "7fffffff", "ffffffff", "80000000", "0x5", "g", "", "-0"):
         url = stage.tls.at(CHUNKED + f"{size}\r\n" + reported, ["cut"])
         stage.add(f"a chunk of the size {size!r}", "report", url, FAILS)
 
@@ -314,7 +303,7 @@ def certificates(stage: Stage) -> None:
     contexts = {**stage.authorities.contexts, **stage.authorities.wrong()}
     for kind, context in contexts.items():
         if kind not in ("good", "named"):
-            server = stage.bad[kind] = stage._open(Told(context))
+            server = stage.bad[kind] = stage._open(PreparedServer(context))
             for call in ("secret_info", "report", "chat", "stream", "get") if stage.full else ("report",):
                 stage.add(f"a certificate: {kind}", call, server.at(_text(answer(INFO))), FAILS)
 
@@ -414,6 +403,4 @@ def bombs(stage: Stage) -> None:
             stage.add(f"{name} without end", call, stage.plain.at(head, ["endless", text]))
 
 
-GROUPS = (
-    good, cut, line, noise, framing, slowness, handshakes, certificates, names, redirects, bombs, good,
-)  # fmt: skip
+GROUPS = (cut, line, noise, framing, slowness, handshakes, certificates, names, redirects, bombs)

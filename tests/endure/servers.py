@@ -37,37 +37,50 @@ import threading
 from collections.abc import Iterator
 
 
-class Server:
-    """A server on a port of its own; TLS if it is given a context."""
+class Listener:
+    """A port of its own, and a thread that serves it while in `with`."""
 
-    def __init__(self, context=None, family=socket.AF_INET):
-        self._context = context
-        self._seen = []
-        self._asked = {}
-        self._streams = []
+    def __init__(self, family=socket.AF_INET):
+        host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+        self._listener = socket.create_server((host, 0), family=family)
         self._stop = threading.Event()
-        self._go = threading.Semaphore(0)
-        self._listener = socket.create_server(
-            ("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family
-        )
-        # A small window, so that a client's writes are taken in part, and have to wait.
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self.port = self._listener.getsockname()[1]
 
     def __enter__(self):
-        self._threads[0].start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_):
         self._stop.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
+        self._listener.close()
+
+
+class ScriptedServer(Listener):
+    """Answers as the URL says; over TLS if it is given a context."""
+
+    def __init__(self, context=None, family=socket.AF_INET):
+        super().__init__(family)
+        # A small window, so that a client's writes are taken in part, and have to wait.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._context = context
+        self._seen = []
+        self._asked = {}
+        self._streams = []
+        self._threads = []
+        self._go = threading.Semaphore(0)
+
+    def __exit__(self, *_):
         self._go.release(len(self._streams) + 1)
-        for s in (self._listener, *self._streams):
+        for stream in self._streams:
             with contextlib.suppress(OSError):
-                s.shutdown(socket.SHUT_RDWR)
+                stream.shutdown(socket.SHUT_RDWR)
+        super().__exit__()
         for thread in self._threads:
             thread.join(5)
-        self._listener.close()
 
     def seen(self):
         return self._seen
@@ -75,7 +88,7 @@ class Server:
     def go(self):
         self._go.release()
 
-    def _accept(self):
+    def _run(self):
         with contextlib.suppress(OSError):
             while True:
                 stream, _ = self._listener.accept()
@@ -153,14 +166,14 @@ class Server:
         """The steps of the answer to a request."""
         path = head.split(" ")[1].partition("?")[0]
         try:
-            attempts = json.loads(bytes.fromhex(path.rpartition("/")[2]))
+            answers = json.loads(bytes.fromhex(path.rpartition("/")[2]))
         except ValueError:
             sha256 = hashlib.sha256(body.encode("latin-1")).hexdigest()
             echo = json.dumps({"head": head, "body": body[:9999], "sha256": sha256})
             status = f"HTTP/1.1 200 OK\r\nContent-Length: {len(echo)}\r\n\r\n"
             return [status, "" if head.startswith("HEAD ") else echo]
         n = self._asked[path] = self._asked.get(path, 0) + 1
-        return attempts[min(n, len(attempts)) - 1]
+        return answers[min(n, len(answers)) - 1]
 
     def _step(self, stream, seen, step):
         if isinstance(step, str):
@@ -209,7 +222,7 @@ class Server:
             raise AssertionError(step)
 
 
-class Rude(Server):
+class RudeServer(ScriptedServer):
     """Waits for no request: each connection in turn gets the next steps, and then the next."""
 
     def __init__(self) -> None:
@@ -234,27 +247,13 @@ class Rude(Server):
             super()._step(stream, seen, step)
 
 
-class Proxy:
+class DrippingProxy(Listener):
     """Hands on what a server says a byte at a time, and what its client says at once."""
 
     def __init__(self, port, pause):
+        super().__init__()
         self._port = port
         self._pause = pause
-        self._stop = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.port = self._listener.getsockname()[1]
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
-        self._listener.close()
 
     def _run(self):
         with contextlib.suppress(OSError):
@@ -271,7 +270,7 @@ class Proxy:
                             sink.sendall(data)
 
 
-class Line:
+class BadLine(Listener):
     """A bad line to a good server: each connection in turn meets with the next trouble.
 
     A trouble is (what, where): after so many bytes from the server the line is cut ("FIN", "RST"), has
@@ -279,29 +278,16 @@ class Line:
     """
 
     def __init__(self, port: int, dice: random.Random) -> None:
+        super().__init__()
         self._upstream = port
         self._dice = dice
         self._troubles: list[tuple[str, int]] = []
-        self._stop = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._run, daemon=True)
         self.passed = 0
         self.left_open = 0
 
-    def __enter__(self) -> Line:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
-        self._listener.close()
-
     def then(self, what: str, where: int) -> str:
         self._troubles.append((what, where))
-        return f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"https://127.0.0.1:{self.port}"
 
     def _run(self) -> None:
         for what, where in self._next():

@@ -4,36 +4,41 @@ import contextlib
 import random
 import socket
 import sys
-import threading
 import urllib.request
-from types import SimpleNamespace
 
 import pytest
-from endure import hostile
-from endure.authorities import Authorities
-from endure.hostilities import FAILS, OK, REFUSED, Stage
+from endure import hostile, hostilities
 
-from tools.cli.verdict import SEED
 from tools.common.vm import find_micropython
-
-CASES = 386
-
-
-def test_no_hostile_server_gets_more_than_an_error():
-    verdict = hostile.run(full=False, tell=print)
-    assert not verdict.failures, "\n".join(verdict.failures)
-    assert verdict.cases == CASES * (2 if find_micropython() else 1)
-    assert verdict.losses == 0 and f"seed {SEED}" in verdict.note
 
 
 @pytest.fixture
-def stage(tmp_path):
+def stage(trial, authorities):
     with contextlib.ExitStack() as stack:
-        stage = Stage(False, random.Random(1), stack, Authorities(tmp_path))
-        stage.add("nothing", "report", "", frozenset({"data"}))
-        stage.add("something", "report", "", FAILS, timeout=1)
-        yield stage
+        yield hostilities.Stage(trial.full, random.Random(trial.seed), stack, authorities)
 
+
+@pytest.fixture(params=["CPython", "MicroPython"])
+def command(request):
+    """Of a device."""
+    if request.param == "CPython":
+        return [sys.executable, hostile.hostile_vm.__file__]
+    micropython = find_micropython()
+    if micropython is None:
+        pytest.skip("no MicroPython here")
+    return [*micropython.command, "-X", f"heapsize={hostile.HEAP}", hostile.hostile_vm.__file__]
+
+
+@pytest.mark.parametrize("group", hostilities.GROUPS, ids=lambda group: group.__name__)
+def test_no_hostile_server_gets_more_than_an_error(trial, stage, command, group, tmp_path):
+    for cases in (hostilities.good, group, hostilities.good):
+        cases(stage)
+    came, end = hostile.live(command, stage, tmp_path)
+    trial.cases = len(came)
+    trial.failures += [*hostile.problems(stage, came, end), *hostile.left_behind(stage)]
+
+
+# Whether what is wrong would be seen
 
 FINE = {"kind": "data", "text": "", "took": 1, "files": 3, "memory": 100}
 ERROR = {"kind": "TransportError", "text": "no", "took": 1, "files": 3, "memory": 100}
@@ -55,46 +60,30 @@ ERROR = {"kind": "TransportError", "text": "no", "took": 1, "files": 3, "memory"
     ],
 )
 def test_the_judge_misses_nothing(stage, came, problem):
-    found = list(hostile._problems(stage, [FINE, {**ERROR, **came}]))
+    stage.add("nothing", "report", "", frozenset({"data"}))
+    stage.add("something", "report", "", hostilities.FAILS, timeout=1)
+    found = list(hostile.problems(stage, [FINE, {**ERROR, **came}]))
     assert len(found) == (problem is not None)
     assert problem is None or (problem in found[0] and "report: something" in found[0])
 
 
 def test_who_was_told_what_he_must_not_know_is_named(stage):
     url = stage.other.at("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    assert list(hostile._left_behind(stage)) == []
+    assert list(hostile.left_behind(stage)) == []
     urllib.request.urlopen(url).close()
-    assert "redirected to was told something" in next(hostile._left_behind(stage))
+    assert "redirected to was told something" in next(hostile.left_behind(stage))
 
 
-def test_a_connection_that_is_left_open_is_named(stage, monkeypatch):
-    monkeypatch.setattr(hostile, "LEAVING_S", 0.1)
-    port = stage.plain.port
-    with socket.create_connection(("127.0.0.1", port)) as s:
+def test_a_connection_that_is_left_open_is_named(stage):
+    with socket.create_connection(("127.0.0.1", stage.plain.port)) as s:
         s.sendall(b"GET / HTTP/1.1\r\n")
         while not stage.plain.seen():
             pass
-        assert list(hostile._left_behind(stage)) == ["a connection was left open"]
+        assert list(hostile.left_behind(stage, leaving_s=0.1)) == ["a connection was left open"]
 
 
-def test_a_device_that_hangs_is_named(stage, monkeypatch):
-    monkeypatch.setattr(hostile, "RUN_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(hostile, "GROUPS", (lambda s: s.add("never", "get", s.tls.at(OK), REFUSED),))
+def test_a_device_that_hangs_is_named(stage, tmp_path):
+    stage.add("never", "get", stage.tls.at(hostilities.OK))
     sleep = [sys.executable, "-c", "import time; time.sleep(9)"]
-    cases, failures = hostile._device("it", sleep, False, 1, print, threading.Event())
-    assert cases == 0 and failures == ["it: ended in never: it hangs"]
-
-
-def test_ctrl_c_does_not_wait_for_the_devices(monkeypatch, tmp_path):
-    client = tmp_path / "client.py"
-    client.write_text("import time; time.sleep(1000)")
-    monkeypatch.setattr(hostile, "CLIENT", client)
-    monkeypatch.setattr(hostile, "GROUPS", ())
-    monkeypatch.setattr(hostile, "find_micropython", lambda: SimpleNamespace(command=[sys.executable]))
-
-    def interrupted(text):
-        if text.endswith("on CPython"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        hostile.run(full=False, tell=interrupted)
+    came, end = hostile.live(sleep, stage, tmp_path, timeout_s=0.5)
+    assert came == [] and list(hostile.problems(stage, came, end)) == ["ended in never: it hangs"]

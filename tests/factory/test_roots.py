@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from endure.servers import Proxy, Server
+from endure.servers import DrippingProxy, ScriptedServer
 
 from tools.cli.main import main
 from tools.cloud.certificates import DAY, make_root
@@ -119,7 +119,7 @@ def store(chains, tmp_path):
 def show(chains):
     """show(kind) runs a server with that chain until the test ends."""
     with contextlib.ExitStack() as stack:
-        yield lambda kind: stack.enter_context(Server(chains.contexts[kind]))
+        yield lambda kind: stack.enter_context(ScriptedServer(chains.contexts[kind]))
 
 
 def closed_port():
@@ -164,7 +164,7 @@ def test_a_root_that_is_to_be_shown_is_not_written(store, show, tmp_path):
 
 def test_an_ipv6_address(store, tmp_path, chains):
     try:
-        server = Server(chains.contexts["good"], socket.AF_INET6)
+        server = ScriptedServer(chains.contexts["good"], socket.AF_INET6)
     except OSError:
         pytest.skip("this machine has no IPv6")
     with server:
@@ -248,7 +248,7 @@ def test_a_port_that_says_nothing_is_left_in_time():
 
 
 def test_a_server_that_drips_is_left_in_time(store, show):
-    with Proxy(show("good").port, 0.05) as dripping:
+    with DrippingProxy(show("good").port, 0.05) as dripping:
         done = run(f"127.0.0.1:{dripping.port}", "--timeout", "0.5", "--store", store)
     assert done.exit_code == 1 and "did not answer within 0.5 s" in done.stderr
 
@@ -393,7 +393,7 @@ for name in os.listdir({str(FOLDER)!r}):
     ],
 )
 def test_refusals_are_told_as_the_library_tells_them(kind, told, authorities, tmp_path):
-    with Server(authorities.odd()[kind]) as server:
+    with ScriptedServer(authorities.odd()[kind]) as server:
         place = f"127.0.0.1:{server.port}"
         done = run(place, "--store", authorities.folder / "odd.pem", "-o", tmp_path)
     assert done.exit_code == 1 and told.format(place) in done.stderr, done.stderr
