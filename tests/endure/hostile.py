@@ -54,7 +54,7 @@ def live(command: list, stage: Stage, folder: Path, timeout_s: float = RUN_TIMEO
 
 def problems(stage: Stage, came: list[dict], end: str = "") -> Iterator[str]:
     """What must not have come of the cases."""
-    files = memory = None
+    files = memory = 0
     for case, found in zip(stage.cases, came, strict=False):
         where = f"{case.call}: {case.name[:200]}: "
         if found["kind"] not in case.expected:

@@ -58,6 +58,9 @@ class Listener:
         self._thread.join(5)
         self._listener.close()
 
+    def _run(self):
+        raise NotImplementedError
+
 
 class ScriptedServer(Listener):
     """Answers as the URL says; over TLS if it is given a context."""

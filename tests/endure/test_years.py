@@ -1,25 +1,70 @@
 """Device-years in virtual time, and whether the judge of them would notice."""
 
+import json
+import os
+from collections import Counter
 from types import SimpleNamespace
 
+import pytest
 from endure import years
 from endure.world import HOUR, SECOND
 
-
-def test_years():
-    told = []
-    verdict = years.run(full=False, tell=told.append)
-    assert not verdict.failures, "\n".join(verdict.failures)
-    assert verdict.cases == 6 and verdict.losses == 0
-    assert told[-1].startswith("6 of 6 device-years")
+FULL = 2000  # device-years; another seed has other devices
+SHARES, SHORT = 40, 6
 
 
-def test_leaping_over_the_pauses_changes_nothing():
-    # Crystals that are not exact make a second's difference, so these worlds have exact ones.
-    with years.processes() as pool:
-        by_leaps, by_seconds = (
-            pool.submit(years.live, (7, 26), 1.5, leaps).result() for leaps in (True, False)
+def pytest_generate_tests(metafunc):
+    if "share" in metafunc.fixturenames:
+        metafunc.parametrize("share", range(SHARES if metafunc.config.getoption("full") else 1))
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    with years.elsewhere() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """A folder for all processes that run these tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "years"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def test_years(trial, elsewhere, shared, share):
+    shares, devices = (SHARES, FULL // SHARES) if trial.full else (1, SHORT)
+    first = FULL * (trial.seed - 1) + share * devices
+    judges = elsewhere.submit(years.live, range(first, first + devices)).result()
+    trial.cases = len(judges)
+    trial.failures += [failure for judge in judges for failure in judge.failures]
+    trial.losses = sum(judge.counts["secret"] for judge in judges)
+    lived = [[judge.counts, judge.highest, judge.delays] for judge in judges]
+    written = shared / f"{share}.written"
+    written.write_text(json.dumps(lived))
+    written.rename(written.with_suffix(".json"))
+    # Whether delays are spread shows in many of them: each share judges those before it too.
+    done = [json.loads(path.read_text()) for path in shared.glob("*.json")]
+    counts, most, delays = Counter(), Counter(), []
+    for counts_of_one, most_of_one, delays_of_one in (life for lives in done for life in lives):
+        counts.update(counts_of_one)
+        most |= Counter(most_of_one)
+        delays += delays_of_one
+    trial.failures += years.uneven(delays)
+    if len(done) == shares:
+        trial.note = (
+            f"{counts['reports']} reports, {years.excused(counts)} of them early with an excuse; at most "
+            f"{most['requests']} requests in an hour and {most['writes']} flash writes in a year; "
+            f"{counts['secrets']} secrets fetched"
         )
+
+
+def test_leaping_over_the_pauses_changes_nothing(elsewhere):
+    # Crystals that are not exact make a second's difference, so these worlds have exact ones.
+    by_leaps, by_seconds = (
+        elsewhere.submit(years.live, (7, 26), 1.5, leaps).result() for leaps in (True, False)
+    )
     for leaping, waiting in zip(by_leaps, by_seconds, strict=True):
         assert len(leaping.history) > 2 and leaping.history == waiting.history
         assert leaping.counts == waiting.counts
@@ -27,9 +72,9 @@ def test_leaping_over_the_pauses_changes_nothing():
 
 def test_a_world_is_the_same_each_time_and_no_other(monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with years.processes() as pool:
-        histories = [pool.submit(years.live, [seed], 20).result()[0].history for seed in (3, 3, 4)]
-        assert not list(tmp_path.iterdir()), "ended from outside, the processes would leave this behind"
+    with years.elsewhere() as process:
+        histories = [process.submit(years.live, [seed], 20).result()[0].history for seed in (3, 3, 4)]
+        assert not list(tmp_path.iterdir()), "ended from outside, the process would leave this behind"
     assert histories[0] == histories[1] != histories[2]
 
 

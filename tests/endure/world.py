@@ -25,12 +25,9 @@ import tempfile
 import time
 import types
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from tools.common.paths import ROOT
-
-LIB = ROOT / "lib"
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 Y2000 = 946684800
@@ -41,7 +38,7 @@ LOST = 0.001  # share of requests, and of answers, that vanish
 NO_MEMORY = 0.0005  # and of exchanges for which a board's heap does not suffice
 PATIENCE = 4 * HOUR  # three failed tries close to the deadline, until Wi-Fi is joined anew
 RELEASED = 1795305600
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "wifi": [{"ssid": "home", "key": "password"}],
     "productId": "1234567890123",
     "productKey": "k3yk3yk3y",
@@ -52,6 +49,10 @@ CONFIG = {
 }
 
 world: World  # the one that is being lived in
+muster: Any  # what install() makes: the library, its classes with this world around them, and a file
+Session: Any
+Watched: Any
+BUILT: Any
 
 
 class PowerCut(BaseException):
@@ -246,7 +247,8 @@ class World:
         self.on_at, self.reset_at = self.now, 0
         self.rtc_base = Y2000 * 1000
         self.pause: int | None = None
-        self.wlan = Wlan()
+        self.watchdog = 0
+        self.wlan: Wlan = Wlan()
 
     def live(self) -> None:
         """Boots and runs the agent, again and again, until the time is over."""
@@ -582,7 +584,7 @@ class Loop:
         self.socket.wait(self.ms)
 
 
-def install(library: str | Path = LIB) -> None:
+def install() -> None:
     """Puts the chip's modules in place and imports the library on top of them, once and for good."""
     global muster, Session, Watched, BUILT
     assert "muster" not in sys.modules, "the library was imported before this world was there"
@@ -612,7 +614,7 @@ def install(library: str | Path = LIB) -> None:
     BUILT = tempfile.TemporaryFile()  # noqa: SIM115
     os.utime(BUILT.fileno(), (RELEASED - Y2000, RELEASED - Y2000))  # os.stat() counts from 2000 there
 
-    sys.path.insert(0, str(library))
+    sys.path.insert(0, str(ROOT / "lib"))
     from muster import agent, board, clock, config, errors, flow, log, ntp, nvs, store, wifi  # noqa: F401
     from muster.clouds import chinamobile, refusals  # noqa: F401
     from muster.net import aio, wait  # noqa: F401

@@ -66,16 +66,12 @@ from __future__ import annotations
 import math
 import multiprocessing
 import statistics
-import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
-from endure.world import DAY, HOUR, LIB, SECOND, World, install
-
-from tools.cli.verdict import SEED, Verdict
+from endure.world import DAY, HOUR, SECOND, World, install
 
 YEAR = 365
 DEADLINE = 24 * HOUR
@@ -92,8 +88,6 @@ MIDNIGHT = 60 * SECOND  # nearer to it than this nobody quarrels about the day
 BEIJING = 8 * HOUR
 JOINING = 5 * SECOND  # from a boot to a clock that is right, on average
 TOLD = 3  # failures of one world that are reported
-MOST, WRITES = "most requests in an hour", "most writes"
-SHARE = 3
 
 
 @dataclass
@@ -116,6 +110,7 @@ class Judge:
         self.seed = seed
         self.failures: list[str] = []
         self.counts: Counter[str] = Counter()
+        self.highest: Counter[str] = Counter()  # of what the highest count matters
         self.delays: list[tuple[int, int]] = []  # and what they may be at most
         self.delay: tuple[int, int] | None = None  # one of a boot that may end before its most is over
         self.history: list[int] = []  # when a report was accepted
@@ -273,7 +268,7 @@ class Judge:
         self.counts["requests"] += 1
         most = MOST_REQUESTS + MOST_REQUESTS_OF_A_BOOT * len(self.boots)
         if len(self.boots) == 0:
-            self.counts[MOST] = max(self.counts[MOST], len(self.requests))
+            self.highest["requests"] = max(self.highest["requests"], len(self.requests))
         if len(self.requests) > most:
             self.fail("burst", f"{len(self.requests)} requests within an hour with {len(self.boots)} boots")
 
@@ -290,6 +285,7 @@ class Judge:
     def accepted(self) -> None:
         now = self.world.now
         self.history.append(now)
+        self.counts["reports"] += 1
         self.look_whether_late()
         if self.expected and now > self.expected:
             ago = (now - self.expected + FIRST_USE) // SECOND
@@ -376,12 +372,17 @@ class Judge:
         if writes > bound:
             self.fail("flash", f"{writes} writes for {bound} answers")
         if self.world.policy == "interval":
-            early = sum(count for what, count in self.counts.items() if what.startswith("excused"))
-            self.counts[WRITES] = writes - early
+            early = excused(self.counts)
+            self.highest["writes"] = writes - early
             # Four more for an identity's secret and its first three reports.
             years = (self.world.now - self.world.born) / (YEAR * DAY)
             if writes - early > MOST_WRITES * years + 4 * self.counts["secrets received"]:
                 self.fail("flash", f"{writes} writes, {early} of them for reports that had to be early")
+
+
+def excused(counts: Counter[str]) -> int:
+    """How many reports were early, with an excuse."""
+    return sum(count for what, count in counts.items() if what.startswith("excused"))
 
 
 def day(ms: int) -> int:
@@ -401,47 +402,9 @@ def live(seeds: Iterable[int], days: float = YEAR, leaps: bool = True) -> list[J
     return judges
 
 
-def processes(library: Path = LIB) -> ProcessPoolExecutor:
-    """Two, each with a virtual time of its own."""
-    spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(2, spawn, initializer=install, initargs=(library,))
-
-
-def run(full: bool, tell: Callable[[str], None], seed: int = SEED, library: Path = LIB) -> Verdict:
-    """2,000 device-years, or 6; another seed has 2,000 other devices."""
-    verdict = Verdict("years", cases=2000 if full else 6)
-    first = 2000 * (seed - 1)
-    seeds = range(first, first + verdict.cases)
-    counts: Counter[str] = Counter()
-    delays: list[tuple[int, int]] = []
-    began = time.monotonic()
-    lived = reports = 0
-    with processes(library) as pool:
-        try:
-            shares = [pool.submit(live, seeds[at : at + SHARE]) for at in seeds[::SHARE]]
-            for share in as_completed(shares):
-                for judge in share.result():
-                    verdict.failures += judge.failures
-                    reports += len(judge.history)
-                    delays += judge.delays
-                    most = max(counts[MOST], judge.counts[MOST]), max(counts[WRITES], judge.counts[WRITES])
-                    counts += judge.counts
-                    counts[MOST], counts[WRITES] = most
-                    lived += 1
-                rate = lived / (time.monotonic() - began)
-                tell(f"{lived} of {verdict.cases} device-years, {rate:.1f} a second")
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    verdict.losses = counts["secret"]
-    verdict.failures += uneven(delays)
-    excused = sum(count for what, count in counts.items() if what.startswith("excused"))
-    verdict.note = (
-        f"seed {seed}, devices {seeds[0]} to {seeds[-1]}; "
-        f"{reports} reports, {excused} of them early with an excuse; at most {counts[MOST]} requests in an "
-        f"hour and {counts[WRITES]} flash writes in a year; {counts['secrets']} secrets fetched"
-    )
-    return verdict
+def elsewhere() -> ProcessPoolExecutor:
+    """A process that has a virtual time of its own, for live()."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=install)
 
 
 def uneven(delays: list[tuple[int, int]]) -> list[str]:
