@@ -65,16 +65,17 @@ def main(what: str, *options: str) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["muster"]):
-        from endure import fuzz_vm, profiles, strategies  # noqa: F401
+        from endure import profiles, strategies  # noqa: F401
+        from endure.vm import readers
     from hypothesis import given
     from muster import log
 
-    log.level = fuzz_vm.SILENT
+    log.level = readers.SILENT
 
     @given(strategies.STRATEGIES[what])
     def read(arguments: tuple) -> None:
         try:
-            fuzz_vm.read(what.partition(":")[0], arguments)
+            readers.read(what.partition(":")[0], arguments)
         except Exception as e:
             print(f"{FAILED}{json.dumps(arguments)}: {type(e).__name__}: {e}", flush=True)
             raise

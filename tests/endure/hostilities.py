@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from endure.authorities import HOST, Authorities
-from endure.hostile_vm import DEVICE_SECRET, PRODUCT_KEY, SECRETS, TOKEN
 from endure.servers import BadLine, RudeServer, ScriptedServer, full_port
+from endure.vm.hostile import DEVICE_SECRET, PRODUCT_KEY, SECRETS, TOKEN
 
 # What each call tells the cloud, which may say it back.
 SENT = {

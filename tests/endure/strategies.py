@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from endure.fuzz_vm import CALLS, KEY, NOW, SECRETS, TOKEN
+from endure.vm.readers import CALLS, KEY, NOW, SECRETS, TOKEN
 from hypothesis import strategies as st
 from muster import jwt
 from pem_keys import KEY as PRIVATE_PEM

@@ -15,8 +15,9 @@ import jwt as pyjwt
 import pytest
 from baidubce.auth.bce_credentials import BceCredentials
 from baidubce.auth.bce_v1_signer import sign
-from endure import fuzz_vm, guided, profiles, strategies  # noqa: F401 - the profiles come before what is given
-from endure.fuzz_vm import KEY, NOW, TOKEN
+from endure import guided, profiles, strategies  # noqa: F401 - the profiles come before what is given
+from endure.vm import readers
+from endure.vm.readers import KEY, NOW, TOKEN
 from hypothesis import given
 from hypothesis import strategies as st
 from muster import jwt, log
@@ -33,7 +34,7 @@ class Twin:
     """A MicroPython that reads what it is given; started anew when it has ended."""
 
     def __init__(self, command, folder):
-        self.command = [*command, "-X", f"heapsize={HEAP}", fuzz_vm.__file__]
+        self.command = [*command, "-X", f"heapsize={HEAP}", readers.__file__]
         self.folder = folder
         self.process = None
 
@@ -91,14 +92,14 @@ def twin(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def quiet_in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(log, "level", fuzz_vm.SILENT)
+    monkeypatch.setattr(log, "level", readers.SILENT)
 
 
 def read_on_both(reader, arguments, twin):
     """How many machines have read it."""
-    found = fuzz_vm.read(reader, arguments)
+    found = readers.read(reader, arguments)
     there = twin.read(reader, arguments) if twin else None
-    if there and reader in fuzz_vm.SAME:
+    if there and reader in readers.SAME:
         assert there == [json.loads(json.dumps(found))], "MicroPython does not come to the same"
     return 1 + (there is not None)
 
@@ -112,7 +113,7 @@ def test_nothing_that_can_be_read_does_harm(trial, twin, what, data):
 
 def http_answer(raw, sizes=(1 << 16,), method="GET"):
     """As the reader has it: a list, or the text of a TransportError."""
-    return fuzz_vm.read("http_answer", (strategies.latin(raw), sizes, method))
+    return readers.read("http_answer", (strategies.latin(raw), sizes, method))
 
 
 @given(strategies.HTTP, strategies.SIZES, strategies.METHODS)
@@ -176,7 +177,7 @@ def test_claims_signed_and_read(trial, claims):
 @given(strategies.TOKENS)
 def test_tokens_that_pyjwt_reads_too(trial, token):
     trial.cases += 1
-    ours = fuzz_vm.read("jwt_decode", (token, NOW))
+    ours = readers.read("jwt_decode", (token, NOW))
     if isinstance(ours, dict):
         unchecked = {f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")}
         assert pyjwt.decode(token, KEY, ["HS256"], options=unchecked) == ours
@@ -230,7 +231,7 @@ def test_what_the_machines_do_not_agree_on_is_told(twin, monkeypatch):
     with pytest.raises(pytest.fail.Exception, match="the VM ended"):
         twin.process.kill()
         twin.read("http_answer", arguments)
-    monkeypatch.setitem(fuzz_vm.READERS, "http_answer", (lambda *_: "other", ()))
+    monkeypatch.setitem(readers.READERS, "http_answer", (lambda *_: "other", ()))
     with pytest.raises(AssertionError, match="does not come to the same"):
         read_on_both("http_answer", arguments, twin)
 
@@ -238,13 +239,13 @@ def test_what_the_machines_do_not_agree_on_is_told(twin, monkeypatch):
 @pytest.mark.parametrize("wrong", [{"productKey": [KEY]}, {"wifi": [{"ssid": "home", "key": [TOKEN]}]}])
 def test_a_secret_in_a_message_is_seen(monkeypatch, wrong):
     raw = {**strategies.CONFIGURATION, **wrong}
-    assert fuzz_vm.read("configuration", (raw,)) == "ConfigError"
-    monkeypatch.setattr(fuzz_vm.config, "_shown", lambda name, value: str(value))
+    assert readers.read("configuration", (raw,)) == "ConfigError"
+    monkeypatch.setattr(readers.config, "_shown", lambda name, value: str(value))
     with pytest.raises(AssertionError):
-        fuzz_vm.read("configuration", (raw,))
+        readers.read("configuration", (raw,))
 
 
 def test_an_undocumented_exception_is_a_failure(monkeypatch):
-    monkeypatch.setattr(fuzz_vm.sse, "next_event", lambda before: 1 / 0)
+    monkeypatch.setattr(readers.sse, "next_event", lambda before: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        fuzz_vm.read("events", (["data: x"],))
+        readers.read("events", (["data: x"],))
