@@ -1,15 +1,17 @@
 """The command line as a person types it."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 
 import click
+import muster
 import pytest
 from click.testing import CliRunner
 
-from tools import __main__ as start
 from tools.cli import main as cli
 from tools.common.paths import ROOT
 
@@ -25,13 +27,69 @@ def test_help():
     done = tools("--help")
     assert done.returncode == 0 and not done.stderr
     assert done.stdout.startswith("Usage: python3 -m tools [OPTIONS] COMMAND")
+    assert "..." not in done.stdout.split("\n\n", 2)[2]  # no sentence is cut off
+
+
+def test_version():
+    assert tools("--version").stdout == f"muster {muster.__version__}\n"
+    assert (
+        re.search('^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.M)[1] == muster.__version__
+    )
+
+
+def test_every_command_has_a_file_of_its_name():
+    files = {path.stem for path in (ROOT / "tools/cli").glob("[a-z]*.py")} - {"main", "moving", "verdict"}
+    assert files == set(cli.main.list_commands(None))
 
 
 @pytest.mark.parametrize("command", cli.main.list_commands(None))
-def test_help_of_a_command(command):
+def test_help_of_a_command_has_a_sentence_and_an_example(command):
     done = CliRunner().invoke(cli.main, [command, "--help"], prog_name="python3 -m tools")
     assert done.exit_code == 0 and not done.stderr
-    assert done.stdout.startswith(f"Usage: python3 -m tools {command} ")
+    usage, sentence, *_ = done.stdout.split("\n\n")
+    assert usage.startswith(f"Usage: python3 -m tools {command} ") and sentence.rstrip().endswith(".")
+    assert re.search(f"(python3 -m tools|muster) {command}\\b", done.stdout[len(usage) :])
+
+
+def test_commands_load_nothing_heavy_before_they_run():
+    # So that help and completion are quick.
+    code = "import sys, tools.cli.main as cli\nbefore = {*sys.modules}\nfor name in cli.main.list_commands(None):\n"
+    code += (
+        " cli.main.get_command(None, name); print(name, *{m.split('.')[0] for m in {*sys.modules} - before})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    light = {"click", "rich", "tools", "muster", *sys.stdlib_module_names}
+    loaded = {command: {*names} - light for command, *names in map(str.split, done.stdout.splitlines())}
+    assert not {command: heavy for command, heavy in loaded.items() if heavy}
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("muster sto", ["storm"]),
+        ("muster image --bo", ["--board"]),
+        ("muster image --board ESP32_GENERIC_S", ["ESP32_GENERIC_S2", "ESP32_GENERIC_S3"]),
+        ("muster completion ", ["bash", "zsh", "fish"]),
+    ],
+)
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+def test_bash_completes_the_command(tmp_path, typed, found):
+    (tmp_path / "muster").write_text(
+        f'#!/bin/sh\nMUSTER_PROGRAM=muster exec {sys.executable} -m tools.cli "$@"\n'
+    )
+    (tmp_path / "muster").chmod(0o755)
+    words = typed.split(" ")
+    script = f"""
+        eval "$(muster completion bash)"
+        [[ $(complete -p muster) =~ -F\\ ([^ ]+) ]] && function=${{BASH_REMATCH[1]}}
+        COMP_WORDS=({typed} {'""' if not words[-1] else ""})
+        COMP_CWORD={len(words) - 1}
+        $function muster
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == found, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -120,23 +178,6 @@ def test_ctrl_c_at_a_question_is_status_130(monkeypatch, answer, status):
     with pytest.raises(SystemExit) as ended:
         cli.Sentences(commands={"delete": delete}).main(["delete"])
     assert ended.value.code == status
-
-
-def test_a_finished_venv_needs_no_lock_and_another_that_cannot_be_made_is_a_sentence(tmp_path, monkeypatch):
-    def create(venv):
-        start.interpreter(venv).parent.mkdir(parents=True)
-        start.interpreter(venv).touch()
-
-    monkeypatch.setattr(start, "ROOT", tmp_path)
-    monkeypatch.setattr(start, "create", create)
-    monkeypatch.setattr(start, "install", lambda venv: None)
-    python = start.ready()
-    (tmp_path / ".venv.lock").unlink()
-    (tmp_path / ".venv.lock").mkdir()  # which nobody can write, not even root
-    assert start.ready() == python == start.interpreter(tmp_path / ".venv")
-    (tmp_path / ".venv" / "muster-requirements").write_text("others")
-    with pytest.raises(SystemExit, match=r"\.venv\.lock cannot be written .* let the owner of that folder"):
-        start.ready()
 
 
 def test_the_command_line_leaves_the_library_to_the_commands():

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tools.bench.pypi import install
+from tools.common.extras import fetch
 from tools.common.progress import Tell
 
 from .figure import Figure, Turns, times
@@ -248,7 +248,7 @@ def beside(peer: Peer, given: dict, wrong: Callable[[str], str], ours: Path, fol
     def figure(found: str) -> Figure:
         return Figure(peer.job, peer.package, "", found, None, peer.note)
 
-    if not install([peer.package, *peer.needs], folder / "pip"):
+    if not fetch([peer.package, *peer.needs], folder / "pip"):
         return figure("could not be installed")
     for path in (folder / "pip").rglob("*.py"):
         name = path.relative_to(folder / "pip")

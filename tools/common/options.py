@@ -6,7 +6,8 @@ An option that a command may be called without says in the command's own words w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,7 +30,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 class NumberRange(click.FloatRange):
     """click's, without nan: nothing is less or more than it, so that it would be in every range."""
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
@@ -59,6 +60,26 @@ class BoardName(click.ParamType):
         from tools.common.boards import board_types
 
         return [CompletionItem(name) for name in board_types() if name.startswith(incomplete)]
+
+
+class CommandGroup(click.Group):
+    """click's, whose help has the first sentence of each command's own help, and cuts none off."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.write_commands("Commands", self.list_commands(ctx), ctx, formatter)
+
+    def write_commands(
+        self, title: str, names: Iterable[str], ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        commands = {name: self.get_command(ctx, name) for name in names}
+        with formatter.section(title):
+            formatter.write_dl(
+                [(name, first_sentence(command.help or "")) for name, command in commands.items() if command]
+            )
+
+
+def first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
 
 
 def config(without: str | None = None) -> Decorator[Command]:
