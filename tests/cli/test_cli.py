@@ -53,10 +53,12 @@ def test_help_of_a_command_has_a_sentence_and_an_example(command):
 
 def test_commands_load_nothing_heavy_before_they_run():
     # So that help and completion are quick.
-    code = "import sys, tools.cli.main as cli\nbefore = {*sys.modules}\nfor name in cli.main.list_commands(None):\n"
-    code += (
-        " cli.main.get_command(None, name); print(name, *{m.split('.')[0] for m in {*sys.modules} - before})"
-    )
+    code = """import sys, tools.cli.main as cli
+before = {*sys.modules}
+for name in cli.main.list_commands(None):
+    cli.main.get_command(None, name)
+    print(name, *{module.split(".")[0] for module in {*sys.modules} - before})
+"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     light = {"click", "rich", "tools", "muster", *sys.stdlib_module_names}
     loaded = {command: {*names} - light for command, *names in map(str.split, done.stdout.splitlines())}

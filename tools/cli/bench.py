@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tools.bench.figure import Figure
+from tools.common.extras import need
 from tools.common.progress import steps
 
 # Each a module of tools.bench with measure(tell), which returns its figures.
@@ -34,6 +35,7 @@ def bench(only: tuple[str, ...], as_json: bool) -> None:
     measured in the same run. Exit status 1 if a topic could not be measured, 130 after Ctrl-C; a missed
     target is a result. What it takes from PyPI is left out where that is out of reach.
     """
+    need("test")
     figures, failures, interrupted = measure([topic for topic in TOPICS if not only or topic in only])
     if as_json:
         click.echo(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from tools.common.extras import need
 from tools.common.progress import steps
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def simulate(
             f"it ends after {start + hours:g} hours, and the {24 * days} that are simulated must be longer.",
             param_hint="--outage",
         )
+    need("draw")
     from tools.simulate.load import SCENES, STRATEGIES, Outage, curves, parts, processors
 
     cut = Outage(days, round(start * _HOUR_S), round((start + hours) * _HOUR_S), share)
