@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from endure.servers import Rude
+from endure.servers import RudeServer
 from scripts import say
 
 from tools.common import vm
@@ -51,7 +51,7 @@ PHASES = {
 @pytest.fixture
 def dripping_url():
     """The URL of a server that takes minutes for its part of a handshake."""
-    with Rude() as server:
+    with RudeServer() as server:
         for _ in range(TRIES):
             url = server.then(["hello"], ["drip", SERVER_HELLO, PAUSE_S])
         yield url

@@ -93,13 +93,10 @@ def posts() -> Figure:
 
 
 def growth(cloud: Cloud, device: Device, folder: Path) -> Figure:
-    program = Program(cloud, device, folder)
-    try:
+    with Program(cloud, device, folder) as program:
         program.do("kept", 1)  # being asked leaves something in the heap, once
-        first, _ = program.do("kept", 9)
-        last, _ = program.do("kept", HEARTBEATS - 10)
-    finally:
-        program.end()
+        first = program.do("kept", 9)
+        last = program.do("kept", HEARTBEATS - 10)
     if last["errors"]:
         raise RuntimeError(f"heartbeats failed: {last['errors']}")
     grown = last["heap"] - first["heap"]
