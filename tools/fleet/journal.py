@@ -15,9 +15,8 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tools.common.paths import state_folder
 
@@ -65,8 +64,7 @@ def default(scope: str) -> Path:
     return state_folder() / "fleet" / f"{name[:80]}.journal"
 
 
-@dataclass(frozen=True)
-class BatchDevice:
+class BatchDevice(NamedTuple):
     """A device of the batch: its line in the input, its name in the journal, what is known of it."""
 
     line: int
@@ -74,8 +72,7 @@ class BatchDevice:
     known: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class DeviceOutcome:
+class DeviceOutcome(NamedTuple):
     """What became of a device. `strange`: for a reason that may have nothing to do with it."""
 
     device: BatchDevice
