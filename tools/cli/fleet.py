@@ -18,7 +18,7 @@ from rich.table import Table
 from tools.common.options import NumberRange
 from tools.fleet import output
 from tools.fleet import profile as profiles
-from tools.fleet.journal import DONE, FAILED, NOT_SENT, SENT, UNCONFIRMED
+from tools.fleet.journal import DONE, FAILED, NOT_SENT, SENT, UNCONFIRMED, UNDONE
 
 if TYPE_CHECKING:
     from tools.fleet.batch import Batch
@@ -246,7 +246,7 @@ def carry_out(
         with steps(console, batch.todo) as (tell, settled):
             run = batch.send(jobs, rate, tell, settled)
         if failures:
-            output.write("csv", batch.columns, batch.outcomes(SENT, FAILED, UNCONFIRMED), failures)
+            output.write("csv", batch.columns, batch.outcomes(*UNDONE), failures)
         if form:
             output.write(form, [*batch.columns, *batch.operation.gives], batch.outcomes(), sys.stdout)
         left = _summarise(batch, run, sys.stderr if form else sys.stdout)
@@ -306,10 +306,10 @@ def _summarise(batch: Batch, run: Dispatcher, out: TextIO) -> bool:
     console.print(table)
     if done:
         console.print(f"{done:,} in {run.seconds:.1f} s, {done / run.seconds:,.0f} a second")
-    failed = [_short(one, batch) for one in islice(batch.outcomes(SENT, FAILED, UNCONFIRMED), SHOWN)]
+    failed = [_short(one, batch) for one in islice(batch.outcomes(*UNDONE), SHOWN)]
     if failed:
         output.write(None, ["line", "device", "why"], failed, out)
-        more = counts[SENT] + counts[FAILED] + counts[UNCONFIRMED] - len(failed)
+        more = sum(counts[state] for state in UNDONE) - len(failed)
         if more:
             console.print(f"{more:,} more: --failed FILE writes all.")
     return counts.total() > counts[DONE]

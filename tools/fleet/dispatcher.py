@@ -99,8 +99,8 @@ class Dispatcher:
                 self._settled()
             if failed:
                 if not failed.doubt:
-                    told = {outcome.device.line for outcome in outcomes}
-                    self._journal.forget(device for device in devices if device.line not in told)
+                    named = {outcome.device.line for outcome in outcomes}
+                    self._journal.forget(device for device in devices if device.line not in named)
                 self._end(str(failed))
             self._watch(outcomes)
 

@@ -23,6 +23,7 @@ from tools.common.paths import state_folder
 # States. NOT_SENT is never written: the journal has nothing about such a device.
 NOT_SENT, SENT, DONE, FAILED, UNCONFIRMED = "not sent", "sent", "done", "failed", "unconfirmed"
 UNKNOWN = (SENT, UNCONFIRMED)  # the cloud may have done what was asked
+UNDONE = (SENT, FAILED, UNCONFIRMED)  # sent, and not known to be done
 
 _OURS = 0x6D757374  # "must", in SQLite's field for whose file it is
 
