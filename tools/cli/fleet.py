@@ -213,10 +213,7 @@ def bind(connector_id: str, key: str, user_id: str | None, batch: int | None, **
 
 def carry_out(
     command: str,
-    file: Path,
-    profile: Path | None,
     form: str | None,
-    journal: Path | None,
     jobs: int,
     rate: float | None,
     failed: Path | None,
@@ -228,14 +225,14 @@ def carry_out(
 
     Args:
         ask: is asked before anything is sent; takes the number of devices, and whose they are.
-        how: more for batch.opened.
+        how: the rest of batch.opened's arguments.
     """
     from tools.common.progress import steps
     from tools.fleet.batch import opened
 
     with contextlib.ExitStack() as stack:
         with called_wrongly():
-            batch = stack.enter_context(opened(command, file, profile, journal, dry_run, **how))
+            batch = stack.enter_context(opened(command, dry_run=dry_run, **how))
         if dry_run:
             _rehearse(batch, form)
             return
@@ -331,18 +328,9 @@ _reveal = click.option("--reveal", is_flag=True, help="Shows each sk.")
 @click.option(
     "--page-size", type=click.IntRange(1, 1000), default=100, show_default=True, help="Devices on a page."
 )
-def list_(
-    profile: Path | None,
-    form: str | None,
-    reveal: bool,
-    state: str | None,
-    order: str | None,
-    page: int | None,
-    page_size: int,
-) -> None:
+def list_(profile: Path | None, form: str | None, reveal: bool, **which: Any) -> None:
     """Lists the product's devices at Baidu."""
-    found = _inventory(profile).devices(state, order, page, page_size)
-    if not _write(found, form, reveal) and not form:
+    if not _write(_inventory(profile).devices(**which), form, reveal) and not form:
         click.echo("There are no devices to show.")
 
 

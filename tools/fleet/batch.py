@@ -86,7 +86,7 @@ def opened(
     command: str,
     file: Path,
     profile: Path | None,
-    path: Path | None,
+    journal: Path | None,
     dry_run: bool,
     together: bool = False,
     **parameters: Any,
@@ -95,7 +95,7 @@ def opened(
 
     Args:
         file: "-" is standard input.
-        path: the journal's, by default the account's.
+        journal: its file, by default the account's.
         dry_run: leaves no journal behind.
         together: all devices are sent again as long as one of them is not done.
         parameters: of the operation.
@@ -105,14 +105,14 @@ def opened(
     """
     operation = OPERATIONS[command]
     whose = account(operation.cloud, profile, parameters.get("channel"))
-    path = path or journals.default(whose.scope)
-    with journals.in_words(path), contextlib.closing(Journal()) as journal:
-        _read(file, operation, journal)
-        journal.open(path if path.exists() or not dry_run else None, whose.scope, command)
-        counts = journal.counts()
+    path = journal or journals.default(whose.scope)
+    with journals.in_words(path), contextlib.closing(Journal()) as kept:
+        _read(file, operation, kept)
+        kept.open(path if path.exists() or not dry_run else None, whose.scope, command)
+        counts = kept.counts()
         left = counts.total() - counts[DONE]
         again = together and left > 0
-        yield Batch(whose, operation, parameters, journal, path, counts.total() if again else left, again)
+        yield Batch(whose, operation, parameters, kept, path, counts.total() if again else left, again)
 
 
 def _read(file: Path, operation: type[Operation], journal: Journal) -> None:

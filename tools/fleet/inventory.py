@@ -22,7 +22,7 @@ class Inventory:
         self._cloud = account.client(session=session)
 
     def devices(
-        self, state: str | None, order: str | None, page: int | None, size: int
+        self, state: str | None, order: str | None, page: int | None, page_size: int
     ) -> Iterator[dict[str, Any]]:
         """Those on a page, or on all pages.
 
@@ -30,7 +30,7 @@ class Inventory:
         """
         seen = 0
         for number in [page] if page else itertools.count(1):
-            found = self._call(self._cloud.list, state, order, number, size)
+            found = self._call(self._cloud.list, state, order, number, page_size)
             yield from found["result"]
             seen += len(found["result"])
             total = found.get("totalCount")
