@@ -15,6 +15,7 @@ from pathlib import Path
 from select import POLLIN, POLLOUT
 from types import TracebackType
 
+from tools.board import resets
 from tools.board.console import Console
 from tools.board.flash import Flash, FlashFolder
 from tools.board.folder import BoardError, BoardFolder
@@ -29,28 +30,6 @@ CHIP, VM = HERE / "chip", HERE / "vm"
 AIR: tuple[dict, ...] = ({"ssid": "muster-lab", "key": "password", "join_s": 0.05},)
 COLD = 946684800  # 2000-01-01, where an ESP32's clock begins
 
-PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
-
-# What each kind of reset clears.
-LOST_WITH_THE_POWER = ("time", "rtc", "wifi", "wdt", "exit")
-LOST_IN_A_RESET = ("wifi", "wdt", "exit")
-LOST_IN_A_SOFT_RESET = ("exit",)
-
-WDT_MESSAGE = (
-    b"\r\nE task_wdt: Task watchdog got triggered. "
-    b"The following tasks/users did not reset the watchdog in time:\r\nE task_wdt:  - mpy_machine_wdt\r\n"
-)
-
-# What the chip's ROM prints first.
-ROM_MESSAGE = {
-    PWRON_RESET: b"rst:0x1 (POWERON_RESET)\r\n",
-    HARD_RESET: b"\r\nrst:0xc (SW_CPU_RESET)\r\n",
-    WDT_RESET: b"\r\nrst:0xc (SW_CPU_RESET)\r\n",
-    DEEPSLEEP_RESET: b"\r\nrst:0x5 (DEEPSLEEP_RESET)\r\n",
-    SOFT_RESET: b"MPY: soft reboot\r\n",
-}
-
-NO_FIRMWARE_MESSAGE = b"invalid header: 0xffffffff\r\nwaiting for download\r\n"
 # How esptool greets the ROM. A real chip's reset lines have put it there before; here the greeting does.
 SYNC = b"\xc0\x00\x08\x24\x00"
 
@@ -160,7 +139,7 @@ class Board:
         if self.running:
             raise BoardError("the board is already on.")
         sweep()
-        self._folder.forget(*LOST_WITH_THE_POWER)
+        self._folder.forget(*resets.LOST_WITH_THE_POWER)
         self._folder.write("operations", bytes(4))
         if self._faketime is not None or self.rtc is not None:
             offset = (COLD if self.rtc is None else self.rtc) - time.time()
@@ -296,26 +275,24 @@ class Board:
             self._print(f"\r\nthe board cannot go on: {error}\r\n".encode())
 
     def _supervise(self) -> None:
-        cause, into_raw_repl = PWRON_RESET, False
+        cause, into_raw_repl = resets.PWRON_RESET, False
         while self._powered:
             self._come_out_of_reset(cause)
             if self._greeting or not self.flash.bootable:
                 self._run_rom()
-                cause, into_raw_repl = PWRON_RESET, False
+                cause, into_raw_repl = resets.PWRON_RESET, False
             else:
                 cause = self._run_vm(into_raw_repl)
-                into_raw_repl = cause == SOFT_RESET and self._console.raw_repl
+                into_raw_repl = cause == resets.SOFT_RESET and self._console.raw_repl
 
     def _come_out_of_reset(self, cause: int) -> None:
-        if cause == SOFT_RESET:
-            self._folder.forget(*LOST_IN_A_SOFT_RESET)
-        else:
-            self._folder.forget(*LOST_IN_A_RESET)
+        self._folder.forget(*resets.LOST[cause])
+        if cause != resets.SOFT_RESET:
             self._fed = None
         self._folder.write("cause", str(cause))
-        self._print(ROM_MESSAGE[cause])
+        self._print(resets.ROM_MESSAGE[cause])
         if not self.flash.bootable:
-            self._print(NO_FIRMWARE_MESSAGE)
+            self._print(resets.NO_FIRMWARE_MESSAGE)
 
     def _run_rom(self) -> None:
         """The chip's ROM has the port, until the one who held it lets go."""
@@ -337,7 +314,7 @@ class Board:
         environment = self._environment(main=not into_raw_repl)
         with self._lock:
             if not self._powered:
-                return PWRON_RESET
+                return resets.PWRON_RESET
             processor = self._processor = Processor(self._vm_command, environment, self.directory, signals)
             self._console.attach(processor.terminal, processor.pid, into_raw_repl)
         try:
@@ -347,8 +324,8 @@ class Board:
                 self._console.detach()
             status = processor.bury()
         if bitten:
-            return WDT_RESET
-        return HARD_RESET if self._greeting or not self._powered else self._cause_of_end(status)
+            return resets.WDT_RESET
+        return resets.HARD_RESET if self._greeting or not self._powered else self._cause_of_end(status)
 
     def _environment(self, main: bool) -> dict[str, str]:
         region = self.flash.region
@@ -394,7 +371,7 @@ class Board:
                     return False
                 self._console.hear(data)
             if self._hungry():
-                self._print(WDT_MESSAGE)
+                self._print(resets.WDT_MESSAGE)
                 processor.kill()
                 return True
 
@@ -412,13 +389,13 @@ class Board:
                 heap = f", with a heap of {self.heap // 1024:,} KB" if self.heap else ""
                 self._print(f"\r\nthe VM ended with status {status} before it had started{heap}\r\n".encode())
                 self._powered = False
-            return SOFT_RESET if status in (0, 1, -signal.SIGINT) else HARD_RESET
+            return resets.SOFT_RESET if status in (0, 1, -signal.SIGINT) else resets.HARD_RESET
         if why[0] == "cut":
             self._powered = False
         elif why[0] == "deepsleep":
             self._sleep(int(why[1]) / 1000)
-            return DEEPSLEEP_RESET
-        return SOFT_RESET if why[0] == "soft" else HARD_RESET
+            return resets.DEEPSLEEP_RESET
+        return resets.SOFT_RESET if why[0] == "soft" else resets.HARD_RESET
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -43,13 +43,19 @@ def machines() -> list[str]:
 
 def choose_vm(wanted: str | None = None) -> str:
     """What a board runs in: "micropython" where there is one and nothing else is wanted, else "cpython"."""
-    have = find_micropython() is not None
-    if wanted == "micropython" and not have:
+    if wanted == "micropython":
+        _needed()
+    return wanted or ("micropython" if find_micropython() else "cpython")
+
+
+def _needed() -> Interpreter:
+    micropython = find_micropython()
+    if micropython is None:
         raise RuntimeError(
-            "no MicroPython was found for this computer: install one with VfsLfs2 as `micropython` "
-            'on PATH, or use vm="cpython".'
+            "no MicroPython was found for this computer: install one with VfsLfs2 as `micropython` on PATH. "
+            'A board runs without it too: vm="cpython".'
         )
-    return wanted or ("micropython" if have else "cpython")
+    return micropython
 
 
 def run(
@@ -103,12 +109,7 @@ def command(
     words += map(str, arguments)
     if machine == CPYTHON:
         return [sys.executable, *words]
-    micropython = find_micropython()
-    if micropython is None:
-        raise RuntimeError(
-            "no MicroPython was found for this computer: install one with VfsLfs2 as `micropython` on PATH."
-        )
-    return [*micropython.command, *(["-X", f"heapsize={heap}"] if heap else []), *words]
+    return [*_needed().command, *(["-X", f"heapsize={heap}"] if heap else []), *words]
 
 
 def variables(paths: Sequence[Path | str] = LIBRARY) -> dict[str, str]:
