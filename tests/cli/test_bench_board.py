@@ -7,6 +7,7 @@ import tty
 import pytest
 
 from tools.bench import board
+from tools.bench.line import SlowLine
 from tools.common.vm import find_micropython
 
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
@@ -41,7 +42,7 @@ def test_a_line_carries_and_counts_every_byte_both_ways_and_for_each_who_opens_i
     sent = [bytes(range(256)) * 5, b"\x04\x03\x11\x13", b"last"]
     ours, its = pty.openpty()
     tty.setraw(its)
-    with board.SlowLine(os.ttyname(its), baud=10_000_000) as line:
+    with SlowLine(os.ttyname(its), baud=10_000_000) as line:
         for data in sent:
             held = os.open(line.port, os.O_RDWR | os.O_NOCTTY)
             os.write(held, data)

@@ -5,15 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pty
-import select
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import tty
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,10 +22,10 @@ from tools.common.progress import Tell
 from tools.factory.product import BLOCKS, board_files, board_image
 
 from .figure import Figure, Turns, times
+from .line import SlowLine
 from .programs import PROGRAMS
 
 BAUD = 460800
-BITS = 10  # of a byte on the line: start and stop with it
 ROOTS = ("DigiCert_Global_Root_G2", "GlobalSign_Root_CA_-_R3", "CFCA_EV_ROOT")
 DEVICE = Device("1234567890123", "k3yk3yk3yk3yk3y", "SN", "AI-0001")
 CONFIG = DEVICE.config("https://127.0.0.1:9")
@@ -92,69 +88,6 @@ def flash_figure(told: Mapping[str, Sequence[Sequence[int]]]) -> Figure:
 
 
 # Onto a board
-
-
-class SlowLine:
-    """A serial line of so many bits a second to a virtual board, which itself takes bytes at once.
-
-    port: its end for programs.  bytes: how many went over it, both ways. Who closes their end, closes the
-    board's too, by which its chip's ROM knows that esptool has gone.
-    """
-
-    def __init__(self, board: str, baud: int) -> None:
-        self.bytes = 0
-        self._board, self._byte_s = board, BITS / baud
-        self._ours, its = pty.openpty()
-        tty.setraw(its)
-        self.port = os.ttyname(its)
-        os.close(its)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._relay, name=f"line {board}", daemon=True)
-
-    def __enter__(self) -> SlowLine:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        os.close(self._ours)
-
-    def _relay(self) -> None:
-        while not self._ended.is_set():
-            if _ready(self._ours, 0.05) & select.POLLIN:
-                its = os.open(self._board, os.O_RDWR | os.O_NOCTTY)
-                try:
-                    self._connect(its)
-                finally:
-                    os.close(its)
-            else:
-                time.sleep(0.002)  # nobody has it open, which poll() tells without waiting
-
-    def _connect(self, its: int) -> None:
-        other = {self._ours: its, its: self._ours}
-        free = dict.fromkeys(other, 0.0)  # when each direction has carried all that it was given
-        while not self._ended.is_set():
-            now = time.monotonic()
-            poll = select.poll()
-            for fd in other:
-                poll.register(fd, select.POLLIN if free[fd] <= now else 0)
-            busy = [then - now for then in free.values() if then > now]
-            for fd, event in poll.poll(1000 * min([0.05, *busy])):
-                if event & select.POLLIN:
-                    data = os.read(fd, 256)
-                    self.bytes += len(data)
-                    free[fd] = max(free[fd], now - 0.002) + len(data) * self._byte_s
-                    while data:
-                        data = data[os.write(other[fd], data) :]
-                elif event & select.POLLHUP and fd == self._ours:
-                    return
-
-
-def _ready(fd: int, seconds: float) -> int:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return dict(poll.poll(1000 * seconds)).get(fd, 0)
 
 
 Way = tuple[float, int]  # seconds, and bytes on the line

@@ -10,10 +10,10 @@ try:
     import pty  # noqa: F401
     import termios  # noqa: F401
     from select import poll  # noqa: F401
-except ImportError as missing:
+except ImportError:
     raise RuntimeError(
-        f"a virtual board needs Linux or macOS ({missing}): on Windows, run this command in WSL, "
-        "the Windows Subsystem for Linux."
+        "a virtual board needs a pseudo-terminal, which this computer does not have: on Windows, run this "
+        "command in WSL, the Windows Subsystem for Linux."
     ) from None
 
 from tools.board.board import Board, BoardError

@@ -75,12 +75,12 @@ class SerialPort:
             os.close(self._open.pop())
 
 
-def wait(wanted: Mapping[int, int]) -> dict[int, int]:
-    """Which of these events have come within LOOK_S, by file descriptor; POLLHUP is told unasked."""
+def wait(wanted: Mapping[int, int], seconds: float = LOOK_S) -> dict[int, int]:
+    """Which of these events have come in so many seconds, by file descriptor; POLLHUP is told unasked."""
     poll = select.poll()
     for fd, events in wanted.items():
         poll.register(fd, events)
-    return dict(poll.poll(LOOK_S * 1000))
+    return dict(poll.poll(seconds * 1000))
 
 
 def read(fd: int) -> bytes:
