@@ -225,7 +225,7 @@ def tools(*command: str) -> float:
 
 
 def run(command: Sequence[str]) -> None:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'lib'}"}
+    environment = vm.variables((ROOT, ROOT / "lib"))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command[2:])} failed: {done.stdout[-500:]}{done.stderr[-500:]}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import multiprocessing
-import os
 import re
 import signal
 import subprocess
@@ -20,6 +19,7 @@ import requests
 from muster.clouds.baidu import Baidu
 
 from tools.cloud import Cloud
+from tools.common import vm
 from tools.common.paths import ROOT
 from tools.common.progress import Tell
 
@@ -103,7 +103,7 @@ class ImportingOperator:
             csv.writer(file).writerows([("ak", "sk"), *devices(f"{self._batches}-", count)])
         command = [sys.executable, "-m", "tools.cli", "fleet", "import"]
         command += ["--profile", str(self._profile), "--journal", f"{batch}.journal", str(batch)]
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'lib'}"}
+        environment = vm.variables((ROOT, ROOT / "lib"))
         with tempfile.TemporaryFile() as said:
             started = time.monotonic()
             running = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
