@@ -38,9 +38,9 @@ def test_a_program_is_asked_and_its_last_line_is_the_answer(program, on):
 
 @pytest.mark.parametrize("on", HERE)
 def test_a_program_that_fails_is_told_with_what_it_printed(program, on):
-    file = program("print('before')\nraise OSError('no roof')")
+    file = program("print('before')\nraise OSError('no space')")
     assert vm.run(file, machine=on).returncode == 1
-    with pytest.raises(RuntimeError, match=r"(?s)^program.py ended with status 1: before.*no roof"):
+    with pytest.raises(RuntimeError, match=r"(?s)^program.py ended with status 1: before.*no space"):
         vm.ask(file, None, machine=on)
     with pytest.raises(RuntimeError, match=r"^the program ended with status 3: "):
         vm.ask("import sys; sys.exit(3)", None, machine=on)
@@ -76,9 +76,8 @@ def test_the_heap_is_as_large_as_is_said():
 
 @needs_micropython
 def test_what_is_no_utf_8_comes_back():
-    done = vm.run(
-        "import json, sys; print(json.loads(sys.stdin.readline()))", stdin=json.dumps("\ud83d") + "\n"
-    )
+    program = "import json, sys; print(json.loads(sys.stdin.readline()))"
+    done = vm.run(program, stdin=json.dumps("\ud83d") + "\n")
     assert ascii(done.stdout) == r"'\ud83d\n'"
 
 
