@@ -46,8 +46,16 @@ class Database:
         with self.transaction() as db:
             return [dict(row) for row in db.execute(sql, values)]
 
-    def one(self, sql: str, *values: Any) -> dict[str, Any] | None:
-        return next(iter(self.run(sql, *values)), None)
+    def find(self, table: str, **known: Any) -> dict[str, Any] | None:
+        """The first row with these values, if there is one."""
+        where = " AND ".join(f"{column} = ?" for column in known)
+        return next(iter(self.run(f"SELECT * FROM {table} WHERE {where}", *known.values())), None)
+
+    def put(self, table: str, **values: Any) -> dict[str, Any]:
+        """The row that is made, or that replaces the one with its key."""
+        columns, places = ", ".join(values), ", ".join("?" * len(values))
+        insert = f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({places}) RETURNING *"
+        return self.run(insert, *values.values())[0]
 
     def each(self, sql: str) -> Iterator[dict[str, Any]]:
         """Rows by their id, a thousand at a time; the statement takes the last id and how many."""

@@ -38,8 +38,7 @@ class State:
 
     def call_arrived(self, path: str) -> int:
         """Notes a call as soon as its header is there, before a byte of its body is read."""
-        insert = "INSERT INTO calls (time, path) VALUES (?, ?) RETURNING id"
-        return int(self._db.run(insert, round(self.now(), 3), path)[0]["id"])
+        return int(self._db.put("calls", time=round(self.now(), 3), path=path)["id"])
 
     def call_ended(self, call: int, **known: Any) -> dict[str, Any]:
         """Completes a call with any of received (bytes of its body), device, status, code and reason."""

@@ -49,23 +49,19 @@ class Vendors:
     def add_account(self, fc: str, pk: str, quota: int) -> dict[str, Any]:
         if self.owner(fc) is not None:
             raise ValueError(f"fc {fc!r} has an account already")
-        return self._db.run(
-            "INSERT INTO baidu_accounts (access_key_id, secret_access_key, account_uuid, fc, fc_name, pk,"
-            " dev_sku, quota) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
-            *(secrets.token_hex(16) for _ in range(3)),
-            fc,
-            f"vendor {fc}",
-            pk,
-            f"SKU-{pk}",
-            quota,
-        )[0]
+        made = ("access_key_id", "secret_access_key", "account_uuid")
+        return self._db.put(
+            "baidu_accounts",
+            **{name: secrets.token_hex(16) for name in made},
+            **{"fc": fc, "fc_name": f"vendor {fc}", "pk": pk, "dev_sku": f"SKU-{pk}", "quota": quota},
+        )
 
     def account(self, access_key_id: str) -> dict[str, Any] | None:
-        return self._db.one("SELECT * FROM baidu_accounts WHERE access_key_id = ?", access_key_id)
+        return self._db.find("baidu_accounts", access_key_id=access_key_id)
 
     def owner(self, fc: str) -> str | None:
         """The access key's id of a vendor's account."""
-        row = self._db.one("SELECT access_key_id FROM baidu_accounts WHERE fc = ?", fc)
+        row = self._db.find("baidu_accounts", fc=fc)
         return str(row["access_key_id"]) if row else None
 
     def import_devices(self, account: dict[str, Any], pairs: list[tuple[str, str]]) -> int:
@@ -100,7 +96,7 @@ class Vendors:
         return BaiduCode.OK
 
     def device(self, account: dict[str, Any], ak: str) -> dict[str, Any] | None:
-        return self._db.one(f"{DEVICE} WHERE fc = ? AND ak = ?", account["fc"], ak)
+        return next(iter(self._db.run(f"{DEVICE} WHERE fc = ? AND ak = ?", account["fc"], ak)), None)
 
     def delete(self, device: dict[str, Any]) -> None:
         """ "删除设备后已消耗的设备管理额度不返还": what was spent stays spent."""

@@ -20,14 +20,6 @@ from ..strict import JSON, Strict, Text, form
 ERROR = "500"  # the document's only code for what is refused
 
 
-def _ip(value: str) -> str:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        raise ValueError(f"must be an IP address, not {value!r}") from None
-    return value
-
-
 def _imei(value: str) -> str:
     if value and not re.fullmatch(r"[0-9]{15}", value):
         raise ValueError(f'must be 15 digits or "", not {value!r}')
@@ -46,7 +38,8 @@ def _cmei(value: str) -> str:
     return value
 
 
-Ip = Annotated[str, AfterValidator(_ip)]
+# ip_address() says what is no address.
+Ip = Annotated[str, AfterValidator(lambda text: ipaddress.ip_address(text) and text)]
 DeviceIp = Annotated[Ip | None, Header(alias="X-AI-IP")]
 
 

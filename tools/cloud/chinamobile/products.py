@@ -51,23 +51,19 @@ class Products:
                 )
 
     def product(self, product_id: str) -> dict[str, Any] | None:
-        return self._db.one("SELECT * FROM products WHERE product_id = ?", product_id)
+        return self._db.find("products", product_id=product_id)
 
     def device(self, product_id: str, device_no: str) -> dict[str, Any] | None:
-        return self._db.one(
-            "SELECT * FROM devices WHERE product_id = ? AND device_no = ?", product_id, device_no
-        )
+        return self._db.find("devices", product_id=product_id, device_no=device_no)
 
     def device_with_id(self, product_id: str, device_id: str) -> dict[str, Any] | None:
-        return self._db.one(
-            "SELECT * FROM devices WHERE product_id = ? AND device_id = ?", product_id, device_id
-        )
+        return self._db.find("devices", product_id=product_id, device_id=device_id)
 
     def add_ai_token(self, token: str, product_id: str) -> None:
-        self._db.run("INSERT OR REPLACE INTO ai_tokens VALUES (?, ?)", token, product_id)
+        self._db.put("ai_tokens", token=token, product_id=product_id)
 
     def ai_token(self, token: str | None) -> dict[str, Any] | None:
-        return self._db.one("SELECT * FROM ai_tokens WHERE token = ?", token)
+        return self._db.find("ai_tokens", token=token)
 
     def ai_tokens(self) -> list[tuple[str, str]]:
         """Pairs of a product's id and an AI token of it; a product without one is given one."""

@@ -49,20 +49,20 @@ class Workspace:
         db.create(SCHEMA)
 
     def add_app(self, client_id: str, key_id: str, public_key: str, may_bind: bool) -> None:
-        insert = "INSERT OR REPLACE INTO coze_apps VALUES (?, ?, ?, ?)"
-        self._db.run(insert, key_id, client_id, public_key, may_bind)
+        keys = {"client_id": client_id, "key_id": key_id, "public_key": public_key}
+        self._db.put("coze_apps", **keys, may_bind=may_bind)
 
     def app(self, key_id: str) -> dict[str, Any] | None:
-        return self._db.one("SELECT * FROM coze_apps WHERE key_id = ?", key_id)
+        return self._db.find("coze_apps", key_id=key_id)
 
     def spent(self, client_id: str, jti: str, jwt: str) -> str | None:
         """Notes that a JWT is used, or says why it must not be."""
         digest = hashlib.sha256(jwt.encode()).hexdigest()
-        known = self._db.one("SELECT digest FROM coze_jwts WHERE client_id = ? AND jti = ?", client_id, jti)
+        known = self._db.find("coze_jwts", client_id=client_id, jti=jti)
         if known:
             same = known["digest"] == digest
             return "it has bought a token before" if same else "its jti was in another JWT before"
-        self._db.run("INSERT INTO coze_jwts VALUES (?, ?, ?)", client_id, jti, digest)
+        self._db.put("coze_jwts", client_id=client_id, jti=jti, digest=digest)
         return None
 
     def add_token(
@@ -73,11 +73,11 @@ class Workspace:
         device_id: str | None = None,
         custom_consumer: str | None = None,
     ) -> None:
-        insert = "INSERT OR REPLACE INTO coze_tokens VALUES (?, ?, ?, ?, ?)"
-        self._db.run(insert, token, expires, device_id, custom_consumer, may_bind)
+        device = {"device_id": device_id, "custom_consumer": custom_consumer}
+        self._db.put("coze_tokens", token=token, expires=expires, may_bind=may_bind, **device)
 
     def token(self, token: str) -> dict[str, Any] | None:
-        return self._db.one("SELECT * FROM coze_tokens WHERE token = ?", token)
+        return self._db.find("coze_tokens", token=token)
 
     def bill(self, device_id: str | None, custom_consumer: str | None, path: str) -> None:
         self._db.run(
@@ -92,12 +92,11 @@ class Workspace:
     def interrupted(self, workflow_id: str, kind: int) -> str:
         """Notes that a workflow waits for an answer, and gives the event's id."""
         event_id = f"{number()}/{number()}"
-        self._db.run("INSERT INTO coze_interrupts VALUES (?, ?, ?, 0)", event_id, workflow_id, kind)
+        self._db.put("coze_interrupts", event_id=event_id, workflow_id=workflow_id, type=kind)
         return event_id
 
     def interrupt(self, workflow_id: str, event_id: str) -> dict[str, Any] | None:
-        known = "SELECT * FROM coze_interrupts WHERE workflow_id = ? AND event_id = ?"
-        return self._db.one(known, workflow_id, event_id)
+        return self._db.find("coze_interrupts", workflow_id=workflow_id, event_id=event_id)
 
     def resumed(self, event_id: str) -> None:
         self._db.run("UPDATE coze_interrupts SET resumed = 1 WHERE event_id = ?", event_id)
@@ -106,18 +105,19 @@ class Workspace:
         self, begun: dict[str, Any], ended: dict[str, Any], messages: list[dict[str, Any]], pause: float = 0
     ) -> None:
         """Keeps a chat whose outcome is known already and may be seen after a pause in seconds."""
-        self._db.run(
-            "INSERT OR REPLACE INTO coze_chats VALUES (?, ?, ?, ?, ?, ?)",
-            begun["id"],
-            begun["conversation_id"],
-            *map(json.dumps, (begun, ended, messages)),
-            self._db.now() + pause,
+        self._db.put(
+            "coze_chats",
+            chat_id=begun["id"],
+            conversation_id=begun["conversation_id"],
+            begun=json.dumps(begun),
+            ended=json.dumps(ended),
+            messages=json.dumps(messages),
+            ready=self._db.now() + pause,
         )
 
     def chat(self, conversation_id: str, chat_id: str) -> dict[str, Any] | None:
         """A chat and its messages, of which there are none before it has ended."""
-        known = "SELECT * FROM coze_chats WHERE conversation_id = ? AND chat_id = ?"
-        row = self._db.one(known, conversation_id, chat_id)
+        row = self._db.find("coze_chats", conversation_id=conversation_id, chat_id=chat_id)
         if row is None:
             return None
         if self._db.now() < row["ready"]:
@@ -125,15 +125,10 @@ class Workspace:
         return {"chat": json.loads(row["ended"]), "messages": json.loads(row["messages"])}
 
     def add_channel(self, connector_id: str, key: str | None) -> None:
-        self._db.run(
-            "INSERT INTO coze_channels VALUES (?, ?)"
-            " ON CONFLICT (connector_id) DO UPDATE SET key = excluded.key",
-            connector_id,
-            key,
-        )
+        self._db.put("coze_channels", connector_id=connector_id, key=key)
 
     def channel(self, connector_id: str) -> dict[str, Any] | None:
-        return self._db.one("SELECT * FROM coze_channels WHERE connector_id = ?", connector_id)
+        return self._db.find("coze_channels", connector_id=connector_id)
 
     def bind(self, connector_id: str, devices: Iterable[tuple[str, str]], user_id: str | None) -> None:
         """Adds pairs of label and value to a channel; a value that is there gets the new label."""

@@ -40,34 +40,25 @@ class Tenant:
         db.create(SCHEMA)
 
     def add_app(self, scopes: Iterable[str], token_s: int, per_second: int) -> dict[str, Any]:
-        made = "cli_" + secrets.token_hex(8), secrets.token_hex(16)
-        insert = "INSERT INTO feishu_apps VALUES (?, ?, ?, ?, ?) RETURNING *"
-        return self._db.run(insert, *made, " ".join(scopes), token_s, per_second)[0]
+        made = {"app_id": "cli_" + secrets.token_hex(8), "app_secret": secrets.token_hex(16)}
+        limits = {"token_s": token_s, "per_second": per_second}
+        return self._db.put("feishu_apps", **made, scopes=" ".join(scopes), **limits)
 
     def app(self, app_id: str) -> dict[str, Any] | None:
-        return self._db.one("SELECT * FROM feishu_apps WHERE app_id = ?", app_id)
+        return self._db.find("feishu_apps", app_id=app_id)
 
     def app_with_token(self, token: str) -> dict[str, Any] | None:
-        return self._db.one(
-            "SELECT feishu_apps.* FROM feishu_apps JOIN feishu_tokens USING (app_id)"
-            " WHERE token = ? AND expires > ?",
-            token,
-            self._db.now(),
-        )
+        known = self._db.find("feishu_tokens", token=token)
+        return self.app(known["app_id"]) if known and known["expires"] > self._db.now() else None
 
     def token_for(self, app: dict[str, Any]) -> tuple[str, int]:
         """An app's token and the seconds that are left of it; one that it has while that is half an hour."""
         now = self._db.now()
-        known = self._db.one(
-            "SELECT token, expires FROM feishu_tokens WHERE app_id = ? AND expires >= ?",
-            app["app_id"],
-            now + KEPT_S,
-        )
-        if known:
+        kept = "SELECT token, expires FROM feishu_tokens WHERE app_id = ? AND expires >= ?"
+        for known in self._db.run(kept, app["app_id"], now + KEPT_S):
             return known["token"], math.floor(known["expires"] - now)
         token = "t-" + secrets.token_hex(20)
-        expires = now + app["token_s"]
-        self._db.run("INSERT INTO feishu_tokens VALUES (?, ?, ?)", token, app["app_id"], expires)
+        self._db.put("feishu_tokens", token=token, app_id=app["app_id"], expires=now + app["token_s"])
         return token, app["token_s"]
 
     def count(self, app: dict[str, Any]) -> bool:
