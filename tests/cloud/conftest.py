@@ -3,7 +3,7 @@
 import time
 
 import pytest
-import requests
+from wire import trusting
 
 from tools.cloud import Cloud
 
@@ -45,7 +45,11 @@ def clock(cloud, box_clock):
 
 @pytest.fixture
 def session(cloud):
-    """A session of requests that trusts the box, and nothing that the environment says."""
-    with requests.Session() as session:
-        session.trust_env, session.verify = False, str(cloud.ca_pem)
+    with trusting(cloud) as session:
         yield session
+
+
+@pytest.fixture
+def get(cloud, session):
+    """The text at one of the box's own paths."""
+    return lambda path: session.get(cloud.url + path, timeout=10).text

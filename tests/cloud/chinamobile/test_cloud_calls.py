@@ -1,11 +1,11 @@
 """China Mobile in the box: the document's two calls, judged by requests, and what the box remembers."""
 
+import json
 import time
 
 import pytest
-import requests
 from toys import ASK, CMEI, IMEI, KEY, PARAMS, PHONE, PRODUCT, REPORT, SECRET_INFO, TOY, last, refused, shown
-from wire import connect, request, wait_until
+from wire import connect, request, trusting, wait_until
 
 from tools.cloud import Cloud, Device
 from tools.cloud.page import render
@@ -28,13 +28,8 @@ def test_secret_info_answers_as_documented(post):
 def test_secret_is_the_same_every_time_and_another_for_each_device(post):
     first, second = (post(SECRET_INFO, ASK).json()["data"] for _ in range(2))
     assert first == second
-    phone = {
-        "deviceNoType": "IMEI",
-        "deviceNo": IMEI,
-        "productId": PHONE.product_id,
-        "productKey": PHONE.product_key,
-    }
-    other = post(SECRET_INFO, phone).json()["data"]
+    phone = {"productId": PHONE.product_id, "productKey": PHONE.product_key}
+    other = post(SECRET_INFO, {"deviceNoType": "IMEI", "deviceNo": IMEI, **phone}).json()["data"]
     assert other["deviceId"] != first["deviceId"] and other["deviceSecret"] != first["deviceSecret"]
 
 
@@ -46,22 +41,18 @@ def test_report_answers_as_documented(post, body):
     assert sorted(told["data"]) == ["deviceId", "protocolTypeTime"]
 
 
-@pytest.mark.parametrize("field", ASK)
+REPORTED = ("deviceId", "deviceSecret", "productId", "productKey", "params")
+
+
+@pytest.mark.parametrize(
+    "path, field", [*((SECRET_INFO, field) for field in ASK), *((REPORT, field) for field in REPORTED)]
+)
 @pytest.mark.parametrize("wrong", [None, 1, "", [], "gone"])
-def test_secret_info_needs_every_field(post, field, wrong):
-    asked = {**ASK, field: wrong}
+def test_every_field_is_needed(post, body, path, field, wrong):
+    asked = {**(ASK if path == SECRET_INFO else body), field: wrong}
     if wrong == "gone":
         del asked[field]
-    refused(post(SECRET_INFO, asked), f"{field} is missing" if wrong == "gone" else field)
-
-
-@pytest.mark.parametrize("field", ["deviceId", "deviceSecret", "productId", "productKey", "params"])
-@pytest.mark.parametrize("wrong", [None, 1, "", [], "gone"])
-def test_report_needs_every_field(post, body, field, wrong):
-    body[field] = wrong
-    if wrong == "gone":
-        del body[field]
-    refused(post(REPORT, body), f"{field} is missing" if wrong == "gone" else field)
+    refused(post(path, asked), f"{field} is missing" if wrong == "gone" else field)
 
 
 @pytest.mark.parametrize("field", PARAMS)
@@ -72,28 +63,15 @@ def test_report_needs_every_one_of_the_params(post, body, field):
 
 @pytest.mark.parametrize(
     "field, wrong",
-    [(field, 7) for field in PARAMS]
-    + [(field, None) for field in PARAMS]
-    + [(field, "") for field in PARAMS if field not in ("imei", "cmei", "mac")]
-    + [
-        ("innerIp", []),
-        ("innerIp", "10.0.0.1"),
-        ("innerIp", ["10.0.0.256"]),
-        ("innerIp", ["10.0.0.1", 7]),
-        ("netSpeed", "fast"),
-        ("netSpeed", "0 Mbps"),
-        ("sdkVersion", "http_1.0"),
-        ("sdkVersion", "ai_"),
-        ("imei", "49015420323751"),
-        ("imei", "490154203237519"),
-        ("imei", "49015420323751a"),
-        ("imei", CMEI),
-        ("cmei", IMEI),
-        ("cmei", "11123456000001"),
-        ("cmei", "11" + 13 * "\uff11"),
-        ("mac", "50:5A:65:51:82:13"),
-        ("mac", "50-5A-65-51-82"),
-        ("mac", "50-5A-65-51-82-1G"),
+    [
+        *((field, wrong) for field in PARAMS for wrong in (7, None)),
+        *((field, "") for field in PARAMS if field not in ("imei", "cmei", "mac")),
+        *(("innerIp", wrong) for wrong in ([], "10.0.0.1", ["10.0.0.256"], ["10.0.0.1", 7])),
+        *(("netSpeed", wrong) for wrong in ("fast", "0 Mbps")),
+        *(("sdkVersion", wrong) for wrong in ("http_1.0", "ai_")),
+        *(("imei", wrong) for wrong in ("49015420323751", "490154203237519", "49015420323751a", CMEI)),
+        *(("cmei", wrong) for wrong in (IMEI, "11123456000001", "11" + 13 * "\uff11")),
+        *(("mac", wrong) for wrong in ("50:5A:65:51:82:13", "50-5A-65-51-82", "50-5A-65-51-82-1G")),
     ],
 )
 def test_params_of_a_wrong_type_or_form_are_refused(post, body, field, wrong):
@@ -126,37 +104,28 @@ def test_an_unknown_field_is_named(post, body):
 
 
 @pytest.mark.parametrize(
-    "changed, words",
+    "path, changed, words",
     [
-        ({"deviceNoType": "MAC"}, "deviceNoType"),
-        ({"deviceNoType": "IMEI"}, "SN, not IMEI"),
-        ({"deviceNo": "TOY-0002"}, "TOY-0002"),
-        ({"deviceNo": IMEI, "deviceNoType": "IMEI"}, "设备不存在"),
-        ({"productId": "5"}, "产品不存在"),
-        ({"productKey": "guessed"}, "productKey"),
-        ({"productId": KEY, "productKey": PRODUCT}, "产品不存在"),
+        (SECRET_INFO, {"deviceNoType": "MAC"}, "deviceNoType"),
+        (SECRET_INFO, {"deviceNoType": "IMEI"}, "SN, not IMEI"),
+        (SECRET_INFO, {"deviceNo": "TOY-0002"}, "TOY-0002"),
+        (SECRET_INFO, {"deviceNo": IMEI, "deviceNoType": "IMEI"}, "设备不存在"),
+        (SECRET_INFO, {"productId": "5"}, "产品不存在"),
+        (SECRET_INFO, {"productKey": "guessed"}, "productKey"),
+        (SECRET_INFO, {"productId": KEY, "productKey": PRODUCT}, "产品不存在"),
+        (REPORT, {"deviceId": "5"}, "deviceId"),
+        (REPORT, {"deviceSecret": "guessed"}, "deviceSecret"),
+        (REPORT, {"productKey": "guessed"}, "productKey"),
+        (REPORT, {"productId": "5"}, "productId"),
+        (REPORT, {"productId": PHONE.product_id, "productKey": PHONE.product_key}, "deviceId"),
     ],
 )
-def test_secret_info_refuses_what_does_not_match(cloud, post, changed, words):
-    refused(post(SECRET_INFO, {**ASK, **changed}), words)
+def test_what_does_not_match_is_refused(cloud, post, body, path, changed, words):
+    before = shown(cloud, "TOY-0001")["reportCount"]
+    refused(post(path, {**(ASK if path == SECRET_INFO else body), **changed}), words)
+    assert shown(cloud, "TOY-0001")["reportCount"] == before
     assert last(cloud)["code"] == "500" and words in last(cloud)["reason"]
     assert KEY not in str(last(cloud))
-
-
-@pytest.mark.parametrize(
-    "changed, words",
-    [
-        ({"deviceId": "5"}, "deviceId"),
-        ({"deviceSecret": "guessed"}, "deviceSecret"),
-        ({"productKey": "guessed"}, "productKey"),
-        ({"productId": "5"}, "productId"),
-        ({"productId": PHONE.product_id, "productKey": PHONE.product_key}, "deviceId"),
-    ],
-)
-def test_report_refuses_what_does_not_match(cloud, post, body, changed, words):
-    before = shown(cloud, "TOY-0001")["reportCount"]
-    refused(post(REPORT, {**body, **changed}), words)
-    assert shown(cloud, "TOY-0001")["reportCount"] == before
 
 
 @pytest.mark.parametrize(
@@ -186,8 +155,8 @@ def test_x_ai_ip_is_an_address(post):
 
 
 @pytest.mark.parametrize("method, path, status", [("GET", REPORT, 405), ("POST", "/v2/customer/device", 404)])
-def test_another_method_or_path_is_refused_in_the_same_shape(cloud, method, path, status):
-    answer = requests.request(method, cloud.url + path, verify=str(cloud.ca_pem), timeout=10)
+def test_another_method_or_path_is_refused_in_the_same_shape(cloud, session, method, path, status):
+    answer = session.request(method, cloud.url + path, timeout=10)
     assert answer.status_code == status
     assert answer.json()["code"] == "500" and answer.json()["success"] is False
     assert last(cloud)["path"] == path and last(cloud)["status"] == status
@@ -215,9 +184,9 @@ def test_a_request_that_ends_early_is_logged_with_the_bytes_that_came(cloud):
     assert last(cloud)["received"] == 13 and "ended in the middle" in last(cloud)["reason"]
 
 
-def test_state_shows_devices_calls_and_counts(cloud, post, body):
+def test_state_shows_devices_calls_and_counts(cloud, get, post, body):
     post(REPORT, body)
-    told = requests.get(cloud.url + "/state", verify=str(cloud.ca_pem), timeout=10).json()
+    told = json.loads(get("/state"))
     device = next(device for device in told["devices"] if device["deviceNo"] == "TOY-0001")
     assert device["params"] == PARAMS and device["deviceId"] == body["deviceId"]
     assert device["secretCount"] >= 1 and device["reportCount"] >= 1
@@ -237,10 +206,10 @@ def test_an_empty_number_is_warned_about(cloud, post, body):
     assert shown(cloud, "TOY-0001")["warning"].startswith("cmei is empty")
 
 
-def test_secrets_are_shown_nowhere(cloud, post, body):
+def test_secrets_are_shown_nowhere(get, post, body):
     post(REPORT, body)
     for path in ("/", "/state"):
-        text = requests.get(cloud.url + path, verify=str(cloud.ca_pem), timeout=10).text
+        text = get(path)
         assert "TOY-0001" in text
         for secret in (KEY, PHONE.product_key, body["deviceSecret"]):
             assert secret not in text
@@ -268,8 +237,7 @@ def test_a_device_is_overdue_24_hours_after_it_was_last_heard():
 
 def test_page_escapes_what_comes_from_outside():
     nasty = '<script>alert("x")</script>'
-    with Cloud(devices=[Device(nasty, KEY, "SN", nasty)]) as cloud, requests.Session() as session:
-        session.trust_env, session.verify = False, str(cloud.ca_pem)
+    with Cloud(devices=[Device(nasty, KEY, "SN", nasty)]) as cloud, trusting(cloud) as session:
         asked = {"deviceNoType": "SN", "deviceNo": nasty, "productId": nasty, "productKey": KEY}
         data = session.post(cloud.url + SECRET_INFO, json=asked, timeout=10).json()["data"]
         known = {name: data[name] for name in ("deviceId", "deviceSecret", "productId")}
@@ -285,27 +253,18 @@ def test_page_escapes_what_comes_from_outside():
     assert "http://" not in page.text and "https://" not in page.text, "no external resources"
 
 
-def test_page_shows_a_device_and_its_calls(cloud, post, body):
+def test_page_shows_a_device_and_its_calls(get, post, body):
     post(REPORT, body)
-    page = requests.get(cloud.url + "/", verify=str(cloud.ca_pem), timeout=10).text
-    for part in (
-        "TOY-0001",
-        PRODUCT,
-        "reporting",
-        "0.0.5.2",
-        "WiFi",
-        "192.168.1.7",
-        REPORT,
-        "NEVER-SEEN",
-        "not seen",
-    ):
+    page = get("/")
+    for part in ("TOY-0001", PRODUCT, "reporting", "0.0.5.2", "WiFi", "192.168.1.7", REPORT):
         assert part in page
+    assert "NEVER-SEEN" in page and "not seen" in page
 
 
 def test_a_second_start_has_the_same_ca_devices_and_heartbeats(tmp_path):
     def run(devices):
-        with Cloud(devices=devices, data=tmp_path / "box") as cloud:
-            answer = requests.post(cloud.url + SECRET_INFO, json=ASK, verify=str(cloud.ca_pem), timeout=10)
+        with Cloud(devices=devices, data=tmp_path / "box") as cloud, trusting(cloud) as session:
+            answer = session.post(cloud.url + SECRET_INFO, json=ASK, timeout=10)
             return answer.json()["data"], cloud.ca_der, cloud.calls(), shown(cloud, "TOY-0001")
 
     data, der, calls, device = run([TOY])
