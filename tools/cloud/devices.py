@@ -53,7 +53,7 @@ def read_devices(path: str | PathLike[str]) -> list[Device]:
     """Reads the devices in a CSV file.
 
     Args:
-        path: see `tools.rows` for what is taken; the columns are productId, productKey, deviceNoType,
+        path: see `tools.common.rows` for what is taken; the columns are productId, productKey, deviceNoType,
             deviceNo and, if wanted, cellular.
 
     Raises:

@@ -32,9 +32,11 @@ class State:
         self._db = Database(path, now)
         self._db.create(SCHEMA)
         self.now = now
-        self.close = self._db.close
         self.products, self.coze = Products(self._db), Workspace(self._db)
         self.baidu, self.feishu = Vendors(self._db), Tenant(self._db)
+
+    def close(self) -> None:
+        self._db.close()
 
     def call_arrived(self, path: str) -> int:
         """Notes a call as soon as its header is there, before a byte of its body is read."""

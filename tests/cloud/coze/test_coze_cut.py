@@ -38,7 +38,7 @@ def test_a_stream_is_logged(cloud, post):
 @pytest.mark.parametrize("path", [CHAT, SPEECH, ROOMS])
 def test_an_answer_is_cut_in_the_middle(cloud, post, path, connection, after):
     if connection != "truncate" and after is None:
-        return  # before the first byte: test_cloud.py has it
+        return  # before the first byte: test_cloud_misbehaviour.py has it
     after = 20 if after == 1000 and path == ROOMS else after
     cloud.misbehave(connection=connection, after=after)
     with connect(cloud) as tls:

@@ -4,7 +4,6 @@ import json
 import time
 
 import pytest
-import requests
 from coze_calls import (
     AI_TOKEN,
     BODIES,
@@ -70,8 +69,8 @@ def test_only_json_with_known_fields_is_accepted(post, path):
         ("POST", "/open_api/knowledge/document/list", 404),
     ],
 )
-def test_another_method_or_path_is_refused_in_coze_s_shape(cloud, method, path, status):
-    answer = requests.request(method, cloud.url + path, verify=str(cloud.ca_pem), timeout=10)
+def test_another_method_or_path_is_refused_in_coze_s_shape(cloud, session, method, path, status):
+    answer = session.request(method, cloud.url + path, timeout=10)
     refused(answer, 4200, path, status=status)
     assert ("POST" in answer.headers.get("Allow", "")) == (status == 405)
 
@@ -92,9 +91,7 @@ def test_what_coze_s_sdks_send_beside_the_documented_fields_is_accepted(post):
     "path, changed, word",
     [
         (SPEECH, {"response_format": "flac"}, "response_format"),
-        (SPEECH, {"speed": 0.1}, "speed"),
-        (SPEECH, {"speed": 3.5}, "speed"),
-        (SPEECH, {"speed": "1"}, "speed"),
+        *((SPEECH, {"speed": wrong}, "speed") for wrong in (0.1, 3.5, "1")),
         (SPEECH, {"sample_rate": 11025}, "sample_rate"),
         (SPEECH, {"input": "好" * 341 + "ab"}, "1025 bytes"),
         (ROOMS, {"uid": 5}, "uid"),
@@ -105,11 +102,8 @@ def test_what_coze_s_sdks_send_beside_the_documented_fields_is_accepted(post):
         (CHAT, {"additional_messages": [{**USER, "content": {}}]}, "additional_messages.0.content"),
         (CHAT, {"additional_messages": [{**USER, "content_type": None}]}, "content_type"),
         (CHAT, {"additional_messages": [{"content": "x", "content_type": "text"}]}, "role is missing"),
-        (WORKFLOW_CHAT, {"bot_id": "1", "app_id": "2"}, "both"),
-        (RUN, {"bot_id": "1", "app_id": "2"}, "both"),
-        (RUN, {"parameters": "[]"}, "parameters"),
-        (RUN, {"parameters": "{"}, "parameters"),
-        (RUN, {"parameters": 5}, "parameters"),
+        *((path, {"bot_id": "1", "app_id": "2"}, "both") for path in (WORKFLOW_CHAT, RUN)),
+        *((RUN, {"parameters": wrong}, "parameters") for wrong in ("[]", "{", 5)),
         (RUN, {"is_async": 1}, "is_async"),
         (RUN, {"ext": {"latitude": 39.9}}, "ext.latitude"),
         (STREAM_RUN, {"is_async": True}, "is_async is not a field"),
@@ -174,15 +168,13 @@ def test_a_header_that_is_no_device_info_is_refused(post, usage, header):
     assert usage() == {}
 
 
-def test_page_and_state_show_usage_and_no_secrets(cloud, post, buy, sign, app):
+def test_page_and_state_show_usage_and_no_secrets(get, post, buy, sign, app):
     signed = sign(session_context={"device_info": {"device_id": "<b>SN-9</b>"}})
     token = buy(signed).json()["access_token"]
     accepted(post(CHAT, BODIES[CHAT], token=token))
-    get = {"verify": str(cloud.ca_pem), "timeout": 10}
-    page, state = requests.get(cloud.url, **get).text, requests.get(cloud.url + "/state", **get).text
-    assert (
-        "&lt;b&gt;SN-9&lt;/b&gt;" in page and "<b>SN-9</b>" in json.loads(state)["coze"]["usage"][0].values()
-    )
+    page, state = get("/"), get("/state")
+    assert "&lt;b&gt;SN-9&lt;/b&gt;" in page
+    assert "<b>SN-9</b>" in json.loads(state)["coze"]["usage"][0].values()
     assert "Coze usage" in page and CHAT in page
     for secret in (token, signed, PAT, AI_TOKEN, app["private_key"].split("\n")[1]):
         assert secret not in page + state

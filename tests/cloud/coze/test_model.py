@@ -5,11 +5,8 @@ import json
 import pytest
 from coze_calls import AI_TOKEN, MB, MODEL, PRODUCT
 
-QUESTION = {
-    "model": "jiutian-lan",
-    "messages": [{"role": "user", "content": "北京的天气？"}],
-    "stream": True,
-}
+ASKED = {"role": "user", "content": "北京的天气？"}
+QUESTION = {"model": "jiutian-lan", "messages": [ASKED], "stream": True}
 
 
 @pytest.fixture
@@ -20,11 +17,8 @@ def device_id(cloud):
 @pytest.fixture
 def complete(post, device_id):
     def complete(body=QUESTION, token=AI_TOKEN, **headers):
-        given = {
-            "X-AI-VID": PRODUCT,
-            "X-AI-UID": device_id,
-            **{n.replace("_", "-"): v for n, v in headers.items()},
-        }
+        changed = {name.replace("_", "-"): value for name, value in headers.items()}
+        given = {"X-AI-VID": PRODUCT, "X-AI-UID": device_id, **changed}
         return post(MODEL, body, token=token, headers=given)
 
     return complete
@@ -66,9 +60,7 @@ def test_model_answers_at_once(complete):
         ({"messages": [{"role": "user", "content": ""}]}, "messages.0.content"),
         ({"stream": "gone"}, "stream is missing"),
         ({"stream": 1}, "stream"),
-        ({"temperature": 0}, "temperature"),
-        ({"temperature": 1.1}, "temperature"),
-        ({"top_p": 0}, "top_p"),
+        *(({name: wrong}, name) for name in ("temperature", "top_p") for wrong in (0, 1.1)),
         ({"top_p": 1.5}, "top_p"),
         ({"temperature": 0.5, "top_p": 0.5}, "both"),
         ({"seed": 1}, "seed is not a field"),
