@@ -8,7 +8,7 @@ from wire import trusting
 from tools.cloud import Cloud
 
 
-class Clock:
+class BoxClock:
     """The box's clock: the computer's, until a test holds it and turns it on."""
 
     held = None
@@ -19,7 +19,7 @@ class Clock:
 
 @pytest.fixture(scope="module")
 def box_clock():
-    return Clock()
+    return BoxClock()
 
 
 @pytest.fixture(scope="module")

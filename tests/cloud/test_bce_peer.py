@@ -80,7 +80,7 @@ def test_signatures_at_the_ends_of_days_months_and_years(told):
     told("test_baidu", "same_as_told", cases=[[request, peer(*request)] for request in requests])
 
 
-class Judge(http.server.BaseHTTPRequestHandler):
+class SigningJudge(http.server.BaseHTTPRequestHandler):
     """Signs what has come over the wire with the SDK, and answers as the document does."""
 
     protocol_version = "HTTP/1.1"
@@ -119,7 +119,7 @@ class Judge(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def judge():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Judge) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), SigningJudge) as server:
         server.daemon_threads = True
         server.block_on_close = False
         server.calls = []

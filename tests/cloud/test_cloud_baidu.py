@@ -33,7 +33,7 @@ def digest(key, text):
     return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
-class Caller:
+class SigningCaller:
     """A vendor's operator. What a call changes is changed before it is signed, but for `forged` headers."""
 
     def __init__(self, cloud, account, session):
@@ -86,7 +86,7 @@ class Caller:
 @pytest.fixture
 def operator(cloud, session):
     """Makes a vendor of the test's own."""
-    return lambda quota=10: Caller(
+    return lambda quota=10: SigningCaller(
         cloud, cloud.add_baidu_account(secrets.token_hex(3), "u2wdh3wm", quota), session
     )
 
@@ -561,9 +561,9 @@ def test_a_share_of_the_next_calls(cloud, call):
 def test_a_second_start_has_the_same_devices(tmp_path):
     with Cloud(data=tmp_path) as cloud, trusting(cloud) as session:
         known = cloud.add_baidu_account("f", "p", 5)
-        Caller(cloud, known, session).load("A,1")
+        SigningCaller(cloud, known, session).load("A,1")
     with Cloud(data=tmp_path) as cloud, trusting(cloud) as session:
-        call = Caller(cloud, known, session)
+        call = SigningCaller(cloud, known, session)
         numbered(call.load("A,1"), 7)
         assert call.get("A")["sk"] == "1" and account(cloud, call)["spent"] == 1
 

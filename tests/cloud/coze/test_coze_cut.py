@@ -10,6 +10,8 @@ from wire import connect, request, wait_until
 def test_documented_refusals_have_their_vendor_s_shape(cloud, post, buy, sign):
     cloud.misbehave(code="700012006", status=401)
     refused(post(CHAT, BODIES[CHAT]), 700012006, status=401)
+    cloud.misbehave(code="4100")
+    refused(post(CHAT, BODIES[CHAT]), 4100, "身份验证无效", status=401)
     cloud.misbehave(code="access_deny", status=403)
     denied(buy(sign()), "access_deny", status=403)
     assert cloud.calls(TOKEN)[-1]["code"] == "access_deny"

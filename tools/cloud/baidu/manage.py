@@ -27,7 +27,7 @@ class Lenient(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
-class Import(Lenient):
+class ImportBody(Lenient):
     fc: str = ""
     pk: str = ""
     devices: list[str]
@@ -149,9 +149,9 @@ def _path(request: Request) -> list[str]:
     return [unquote(part) for part in parts]
 
 
-def _body(raw: bytes) -> Import:
+def _body(raw: bytes) -> ImportBody:
     try:
-        return Import.model_validate_json(raw.decode())
+        return ImportBody.model_validate_json(raw.decode())
     except UnicodeDecodeError:
         raise Refused("It is not UTF-8.", "InvalidHTTPRequest") from None
     except ValidationError as error:

@@ -62,7 +62,7 @@ class Params(Strict):
     mac: Annotated[str, form(r"(([0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2})?", '50-5A-65-51-82-13 or ""')]
 
 
-class Report(Strict):
+class ReportBody(Strict):
     deviceId: Text
     deviceSecret: Text
     productId: Text
@@ -96,7 +96,7 @@ async def secret_info(
 
 @router.post("/report")
 async def report(
-    body: Report, request: Request, state: Remembered, device_ip: DeviceIp = None
+    body: ReportBody, request: Request, state: Remembered, device_ip: DeviceIp = None
 ) -> dict[str, Any]:
     product = _product(state, body.productId, body.productKey)
     device = state.products.device_with_id(body.productId, body.deviceId)

@@ -30,7 +30,7 @@ class StreamRun(Body):
     connector_id: str | None = None
 
 
-class Run(StreamRun):
+class WorkflowRun(StreamRun):
     is_async: bool = False
 
 
@@ -45,7 +45,7 @@ router = APIRouter(prefix="/v1/workflow", dependencies=[JSON])
 
 
 @router.post("/run")
-async def run(body: Run, request: Request, caller: Caller) -> Response:
+async def run(body: WorkflowRun, request: Request, caller: Caller) -> Response:
     asked = _asked(body)
     caller.bill()
     if body.is_async:
