@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from endure.servers import DrippingProxy, ScriptedServer
 
 from tools.cli.main import main
-from tools.cloud.certificates import DAY, make_root
+from tools.common.certificates import DAY, make_ca, make_server
 from tools.common.vm import find_micropython
 from tools.factory.roots import COMMON, FOLDER, split
 
@@ -60,7 +60,7 @@ class Chains:
 
     def __init__(self, folder):
         made = root_of_the_tests()
-        self.root, self.stranger = made.cert_pem, make_root("Root of strangers")
+        self.root, self.stranger = made.cert_pem, make_ca("Root of strangers")
         between = made.create_child_ca()
         self.between = between.cert_pem
         good = (NOW - 10 * DAY, NOW + 80 * DAY)
@@ -77,9 +77,8 @@ class Chains:
             pems = [leaf.private_key_pem, leaf.cert_chain_pems[0], *rest]
             self.contexts[kind] = context(folder, *(pem.bytes() for pem in pems))
         for kind, name in (("foreign with its root", "localhost"), ("foreign and misnamed", "other.example")):
-            leaf = self.stranger.issue_cert(name)
-            pems = [leaf.private_key_pem, leaf.cert_chain_pems[0], self.stranger.cert_pem]
-            self.contexts[kind] = context(folder, *(pem.bytes() for pem in pems))
+            leaf = make_server(name, signer=self.stranger)
+            self.contexts[kind] = context(folder, leaf.key_pem, leaf.pem, self.stranger.pem)
         self.by_itself, key = by_itself("Just \x1b[31mme")
         self.contexts["by itself"] = context(folder, key, self.by_itself)
 
@@ -111,7 +110,7 @@ def chains(tmp_path_factory):
 @pytest.fixture
 def store(chains, tmp_path):
     path = tmp_path / "store.pem"
-    path.write_bytes(make_root("another").cert_pem.bytes() + chains.root.bytes())
+    path.write_bytes(make_ca("another").pem + chains.root.bytes())
     return path
 
 

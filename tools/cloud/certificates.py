@@ -1,4 +1,4 @@
-"""What tests/endure and tests/factory still make their roots with."""
+"""What tests/endure still makes its roots with."""
 
 import datetime
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .misbehave import Switch, hang_up
@@ -147,17 +148,17 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 async def _body(scope: Scope, receive: Receive) -> tuple[bytes, str | None]:
     """A body as far as it was read, and why that is not all of it."""
     limit = LARGE_BODY_BYTES if LARGE.fullmatch(scope["path"]) else BODY_BYTES
+    too_long = f"the body is longer than {limit} bytes"
+    if int(Headers(scope=scope).get("Content-Length", 0)) > limit:
+        return b"", too_long
     body = bytearray()
-    more = True
-    announced = int(Headers(scope=scope).get("Content-Length", 0))
-    while more and max(announced, len(body)) <= limit:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return bytes(body), GONE
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    if max(announced, len(body)) > limit:
-        return bytes(body), f"the body is longer than {limit} bytes"
+    try:
+        async for part in Request(scope, receive).stream():
+            body += part
+            if len(body) > limit:
+                return bytes(body), too_long
+    except ClientDisconnect:
+        return bytes(body), GONE
     return bytes(body), None
 
 
