@@ -32,12 +32,6 @@ def _imei(value: str) -> str:
     return value
 
 
-def _cmei(value: str) -> str:
-    if value and not re.fullmatch(r"11[0-9]{13}", value):
-        raise ValueError(f'must be 15 digits that start with 11, or "", not {value!r}')
-    return value
-
-
 # ip_address() says what is no address.
 Ip = Annotated[str, AfterValidator(lambda text: ipaddress.ip_address(text) and text)]
 DeviceIp = Annotated[Ip | None, Header(alias="X-AI-IP")]
@@ -58,7 +52,7 @@ class Params(Strict):
     sdkVersion: Annotated[str, form(r"ai_.+", "ai_http_1.0")]
     firmwareVersion: Text
     imei: Annotated[str, AfterValidator(_imei)]
-    cmei: Annotated[str, AfterValidator(_cmei)]
+    cmei: Annotated[str, form(r"(11[0-9]{13})?", '111234560000018 or ""')]
     mac: Annotated[str, form(r"(([0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2})?", '50-5A-65-51-82-13 or ""')]
 
 
