@@ -216,7 +216,7 @@ def live(lab: Lab, scenario: Scenario, cuts: Sequence[tuple[int, float]]) -> tup
         pytest.param(deploy, 50, id="deploy", marks=pytest.mark.full),
     ],
 )
-def test_a_power_cut_at_any_flash_operation_loses_nothing(trial, lab, scenarios, least):
+def test_a_power_cut_at_any_flash_operation_loses_nothing(trial, request, lab, scenarios, least):
     rng = random.Random(trial.seed)
     operations = 0
     for scenario in scenarios(lab, trial.full):
@@ -225,7 +225,7 @@ def test_a_power_cut_at_any_flash_operation_loses_nothing(trial, lab, scenarios,
         for cuts in cuts_of(scenario, trial.full, rng):
             trial.tried(f"{scenario.name}, cuts {cuts} (operation, part done)", *live(lab, scenario, cuts))
     assert operations >= least, "it writes less than it has to: nothing is cut"
-    trial.note = f"flash operations of {scenarios.__name__.replace('_', ' ')}: {operations}"
+    trial.note = f"flash operations cut of {request.node.callspec.id}: {operations}"
 
 
 @pytest.mark.parametrize(

@@ -74,15 +74,9 @@ def test_an_early_heartbeat_is_seen():
 def test_ctrl_c_ends_it_politely(moment, later_s):
     arguments = ["-m", "tools.cli", "storm", "--boards", "1"]
     said = io.StringIO()
-    with pexpect.spawn(
-        sys.executable,
-        arguments,
-        cwd=ROOT,
-        env=os.environ,
-        encoding="utf-8",
-        dimensions=(24, 120),
-        timeout=60,
-    ) as terminal:
+    # What the terminal echoes may stand within a character.
+    how = {"encoding": "utf-8", "codec_errors": "replace", "dimensions": (24, 120), "timeout": 60}
+    with pexpect.spawn(sys.executable, arguments, cwd=ROOT, env=os.environ, **how) as terminal:
         terminal.logfile_read = said
         terminal.expect_exact(moment)
         time.sleep(later_s)

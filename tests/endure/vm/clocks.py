@@ -26,7 +26,7 @@ LATENESS = 3  # seconds that rounding may take
 DELAY = 2 * HOUR + 10  # a boot in the second in which a report is due makes it one of a crowd that is overdue
 
 
-class Time:
+class TimeInHand:
     """Stands for the module. now: true Unix milliseconds; ahead: what the clock is ahead of them."""
 
     def __init__(self, now, epoch):
@@ -61,7 +61,7 @@ class Time:
         return (end - start + TICKS // 2) % TICKS - TICKS // 2
 
 
-class Machine:
+class ChipMachine:
     """Stands for the module, and its RTC."""
 
     def RTC(self):
@@ -75,14 +75,14 @@ class Machine:
 
 
 task = json.loads(sys.stdin.readline())
-TIME = Time(task["start"], task["epoch"])
+TIME = TimeInHand(task["start"], task["epoch"])
 sys.modules["time"] = TIME
-sys.modules["machine"] = Machine()
+sys.modules["machine"] = ChipMachine()
 
 from muster import agent, clock, errors, flow, jwt, log, store  # noqa: E402
 
 
-class Answer:
+class AnswerAtOnce:
     status_code = 200
     not_after = None
 
@@ -97,7 +97,7 @@ class Answer:
         pass
 
 
-class Session(flow.Driver):
+class PlatformAtOnce(flow.Driver):
     """A platform that answers at once, verified and with its Date, or that nobody reaches."""
 
     verifies = True
@@ -117,13 +117,13 @@ class Session(flow.Driver):
             raise errors.TransportError("nobody is there")
         if request.url.endswith("info"):
             self.secrets += 1
-            return Answer({"deviceId": "d", "deviceNo": "n", "productId": "p", "deviceSecret": "s"})
+            return AnswerAtOnce({"deviceId": "d", "deviceNo": "n", "productId": "p", "deviceSecret": "s"})
         if request.method != "HEAD":
             self.reports.append(TIME.now // 1000)
-        return Answer({"deviceId": "d", "protocolTypeTime": "t"})
+        return AnswerAtOnce({"deviceId": "d", "protocolTypeTime": "t"})
 
 
-class Hardware:
+class NoHardware:
     def connected(self):
         return True
 
@@ -146,10 +146,10 @@ def http_date(seconds):
     return f"{date} {hour:02d}:{minute:02d}:{second:02d} GMT"
 
 
-class Device:
+class Life:
     def __init__(self, folder):
         self.store = store.FileStore(folder + "/credentials")
-        self.session = Session()
+        self.session = PlatformAtOnce()
         self.wrong = []
         self.boot(cold=True)
 
@@ -158,7 +158,7 @@ class Device:
         if cold:
             TIME.ahead = 946684800000 - TIME.now
         clock._floor, clock._trusted = clock.RELEASED, False
-        self.agent = agent.Agent(CONFIG, self.session, self.store, hardware=Hardware())
+        self.agent = agent.Agent(CONFIG, self.session, self.store, hardware=NoHardware())
 
     def live_until(self, seconds, most=DAY):
         """The agent's loop; no sleep of it is longer than most seconds."""
@@ -279,4 +279,4 @@ def settings(special):
 
 log.level = log.WARNING + 1
 SCENARIOS = {"days": days, "reboots": reboots, "jumps": jumps, "silence": silence, "edge": edge}
-print(json.dumps(SCENARIOS[task["scenario"]](Device(task["folder"]), task["start"])))
+print(json.dumps(SCENARIOS[task["scenario"]](Life(task["folder"]), task["start"])))

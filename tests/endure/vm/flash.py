@@ -1,8 +1,8 @@
 """In the MicroPython VM: muster.store.FileStore on a file system whose flash is cut off, fails or rots.
 
-Reads one line of JSON and prints one, the list of what each thing in "do" came to. The image is a file.
+Reads one line of JSON and prints one: how many operations there were, and what each thing in "do" came to.
 
-image, kind, block   the file, "VfsLfs2" or "VfsFat", the block's size in bytes
+image, kind, block   the file of the image, "VfsLfs2" or "VfsFat", the block's size in bytes
 erases               whether a block is erased before it is written, which FAT leaves to the flash's driver
 cut_at, torn         the power goes during this operation, counted from 1; the part of it that is still done
 fails, errno         [first, last] operation that raises this OSError
@@ -19,16 +19,14 @@ import vfs
 from muster.store import FileStore
 
 
-class Flash:
+class FailingFlash:
     """A block device over a file of the host."""
 
     def __init__(self, how):
         self.file = open(how["image"], "r+b")  # noqa: SIM115
         self.block = how["block"]
         self.blocks = os.stat(how["image"])[6] // self.block
-        self.erases = how["erases"]
-        self.cut_at, self.torn = how["cut_at"], how["torn"]
-        self.fails, self.errno = how["fails"], how["errno"]
+        self.how = how
         self.erased = b"\xff" * self.block
         self.operations = 0
 
@@ -37,7 +35,7 @@ class Flash:
         self.file.readinto(buf)
 
     def writeblocks(self, block, buf, offset=0):
-        if self.erases:
+        if self.how["erases"]:
             self.change(block * self.block, self.erased)
         self.change(block * self.block + offset, buf)
 
@@ -52,11 +50,12 @@ class Flash:
 
     def change(self, position, data):
         self.operations += 1
-        if self.fails[0] <= self.operations <= self.fails[1]:
-            raise OSError(self.errno)
+        first, last = self.how["fails"]
+        if first <= self.operations <= last:
+            raise OSError(self.how["errno"])
         self.file.seek(position)
-        if self.operations == self.cut_at:
-            self.file.write(bytes(data)[: int(len(data) * self.torn)])
+        if self.operations == self.how["cut_at"]:
+            self.file.write(bytes(data)[: int(len(data) * self.how["torn"])])
             # An exception would let finalisers run on, as a power cut does not.
             os.system("kill -9 $PPID")
         self.file.write(data)
@@ -70,22 +69,15 @@ class Flash:
         self.file.write(byte)
 
 
-def main():
-    how = json.loads(sys.stdin.readline())
-    flash = Flash(how)
-    kind = getattr(vfs, how["kind"])
-    if how["make"]:
-        kind.mkfs(flash)
-    flash.operations = 0
-    device = Device(flash, kind, "/flash" + how["path"])
-    told = [getattr(device, what)(*given) for what, *given in how["do"]]
-    print(json.dumps({"operations": flash.operations, "told": told}))
+class StoreOnFlash:
+    """What can be done, by the names in "do"."""
 
-
-class Device:
-    def __init__(self, flash, kind, path):
-        self.flash, self.kind = flash, kind
-        self.store = FileStore(path)
+    def __init__(self, how):
+        self.flash, self.kind = FailingFlash(how), getattr(vfs, how["kind"])
+        self.store = FileStore("/flash" + how["path"])
+        if how["make"]:
+            self.kind.mkfs(self.flash)
+        self.flash.operations = 0
 
     def mount(self):
         """Switches it off and on."""
@@ -125,4 +117,7 @@ class Device:
         return counts, others
 
 
-main()
+request = json.loads(sys.stdin.readline())
+store = StoreOnFlash(request)
+told = [getattr(store, what)(*given) for what, *given in request["do"]]
+print(json.dumps({"operations": store.flash.operations, "told": told}))
