@@ -39,12 +39,6 @@ HEAP = "512k"
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "lib")])
 
 
-def pytest_addoption(parser):
-    parser.addoption(
-        "--full", action="store_true", help="tries all that a device must outlive, with a fresh seed"
-    )
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     # In the environment, so that the processes of xdist have the same.
