@@ -24,10 +24,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from devices import DEVICE
+from devices import DEVICE, settings
 from endure.lab import newest
 
 from tools.board import Board, BoardError
@@ -42,7 +43,7 @@ LIB = ROOT / "lib"
 DAY_S, YEAR_S = 86400, 365 * 86400
 Y2000 = 946684800
 RIGHT_S = 3  # a clock is right within this: a Date is a second coarse
-PERIOD_S = 2
+PERIOD_S = 2  # of these boards
 BOOT_S = 10
 RETRY_S = 40  # the first backoff is at most 30 s
 
@@ -161,11 +162,9 @@ class Scene:
         return [f"the platform was called for {name}" for name, _ in self.calls]
 
 
-def board_of(place: Path, url: str, ca: Path, ntp: Ntp) -> Board:
-    server = f"{ntp.address[0]}:{ntp.address[1]}"
-    wifi = [{"ssid": "muster-lab", "key": "password"}]
-    often = {"period": PERIOD_S, "jitter": 0, "spread": 0, "deadline": 8}
-    return Board(place, board_image(DEVICE.config(url, wifi=wifi, ntp=[server], **often), [ca]))
+def board_of(place: Path, cloud: Cloud | SimpleNamespace, ntp: Ntp) -> Board:
+    config = settings(cloud, ntp=[f"{ntp.address[0]}:{ntp.address[1]}"])
+    return Board(place, board_image(config, [cloud.ca_pem]))
 
 
 def last_report(board: Board) -> int:
@@ -194,8 +193,8 @@ def set_clock(board: Board, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def cloud_at(folder: Path, offset: float) -> Iterator[str]:
-    """The clouds in a box in a process of another time."""
+def cloud_at(folder: Path, offset: float) -> Iterator[SimpleNamespace]:
+    """The clouds in a box in a process of another time: their url and ca_pem."""
     faketime = vm.find_faketime()
     assert faketime is not None
     (folder / "time").write_text(f"{offset:+.6f}")
@@ -209,7 +208,7 @@ def cloud_at(folder: Path, offset: float) -> Iterator[str]:
         assert process.stdout is not None
         for line in process.stdout:
             if "platform" in line:
-                yield line.split()[-1]
+                yield SimpleNamespace(url=line.split()[-1], ca_pem=folder / "ca.pem")
                 break
         else:
             raise BoardError("the platform did not start in another time")
@@ -305,7 +304,7 @@ def test_a_board_that_wakes_up_in_2000(trial, tmp_path, name):
 
     with Cloud([DEVICE], on_call=hear) as cloud, Ntp(ahead or 0, silent=ahead is None) as ntp:
         cloud.misbehave(certificate=certificate)
-        with board_of(tmp_path, cloud.url, cloud.ca_pem, ntp) as board:
+        with board_of(tmp_path, cloud, ntp) as board:
             trial.tried(name, story(Scene(board, cloud, ntp, calls, trial.full)))
 
 
@@ -317,8 +316,8 @@ def test_a_board_over_the_edge(trial, tmp_path, edge):
     ahead = edge - 8 - time.time()
     with (
         Ntp(ahead) as ntp,
-        cloud_at(tmp_path, ahead) as url,
-        board_of(tmp_path / "board", url, tmp_path / "ca.pem", ntp) as board,
+        cloud_at(tmp_path, ahead) as cloud,
+        board_of(tmp_path / "board", cloud, ntp) as board,
     ):
         while time.time() + ahead < edge + 4:
             board.wait_for("reported", BOOT_S)
