@@ -1,99 +1,14 @@
 import asyncio
-import json
 import os
 
+from agent_world import CONFIG, HOUR, NOW, Hardware, World
+from clock_board import ClockBoard
 from helpers import raises
 from muster import clock, log
 from muster.agent import Agent
 from muster.errors import CloudError, ConfigError, Error, TransportError
 from muster.store import FileStore, NvsStore
-from test_clock import Board
-from test_store import Nvs
-
-NOW = 1795305600
-HOUR = 3600
-CONFIG = {
-    "productId": "p1",
-    "productKey": "k3y",
-    "deviceNo": "n1",
-    "firmwareVersion": "1.0",
-    "cmei": "111234560000018",
-}
-SECRET = {"deviceId": "d1", "deviceNo": "n1", "productId": "p1", "deviceSecret": "s3cret"}
-
-
-class Clock:
-    def __init__(self, now=NOW, trusted=True):
-        self.time = now
-        self.is_trusted = trusted
-        self.syncs = 0
-
-    def now(self):
-        return self.time
-
-    def trusted(self):
-        return self.is_trusted
-
-    def sync(self):
-        self.syncs += 1
-        return False
-
-
-class Hardware:
-    joins = 0
-    rejoins = 0
-    online = True
-
-    def mac(self):
-        return "50-5A-65-51-82-13"
-
-    def addresses(self):
-        return ["10.0.0.7"]
-
-    def net_type(self):
-        return "wifi"
-
-    def serial_number(self):
-        return "505A65518213"
-
-    def connected(self):
-        return self.online
-
-    def join(self, networks, hostname="", wait_ms=0, anew=False):
-        self.joins += 1
-        self.rejoins += anew
-        yield None
-        if self.online is not None:
-            self.online = True
-            return networks[0]["ssid"]
-
-    def feed(self):
-        pass
-
-
-class Store:
-    """A store in memory; full makes it fail as a full flash does."""
-
-    def __init__(self):
-        self.record = None
-        self.full = False
-        self.saves = 0
-        self.others = {}
-
-    def load(self):
-        return json.loads(self.record) if self.record else None
-
-    def save(self, record):
-        if self.full:
-            raise OSError(28)
-        self.saves += 1
-        self.record = json.dumps(record)
-
-    def erase(self):
-        self.record = None
-
-    def beside(self, name):
-        return self.others.setdefault(name, Store())
+from nvs_in_ram import Nvs
 
 
 class SingleStore:
@@ -111,64 +26,6 @@ class SingleStore:
 
     def erase(self):
         self.record = None
-
-
-class Answer:
-    def __init__(self, body, status_code, headers=None):
-        if headers is None:
-            headers = {}
-        self.body = body
-        self.status_code = status_code
-        self.headers = headers
-
-    def json(self):
-        return json.loads(self.body)
-
-    def close(self):
-        pass
-
-
-class Platform:
-    """A session whose platform answers as it should, until fault is set to something else."""
-
-    def __init__(self):
-        self.calls = []
-        self.bodies = []
-        self.fault = None
-        self.lies = {}
-        self.secrets = 0
-        self.tail = ""
-
-    def request(self, method, url, data=None, headers=None):
-        call = url[url.rindex("/") + 1 :]
-        self.calls.append(call)
-        if isinstance(self.fault, Exception):
-            raise self.fault
-        if self.fault is not None:
-            return Answer(*self.fault)
-        if method == "HEAD":
-            return Answer("", 404)
-        body = json.loads(data)
-        self.bodies.append(body)
-        if call == "info":
-            self.secrets += 1
-            asked = {name: body[name] for name in ("deviceNo", "productId")}
-            data = dict(SECRET, deviceSecret="s3cret%d%s" % (self.secrets, self.tail), **asked)
-        else:
-            data = {"deviceId": "d1", "protocolTypeTime": "t"}
-        data.update(self.lies)
-        return Answer(json.dumps({"code": "200", "success": True, "data": data}), 200)
-
-
-class World:
-    """A board's parts; agent() is its power switch."""
-
-    def __init__(self, **config):
-        self.config = dict(CONFIG, **config)
-        self.clock, self.hardware, self.store, self.platform = Clock(), Hardware(), Store(), Platform()
-
-    def agent(self):
-        return Agent(self.config, self.platform, self.store, self.clock, self.hardware)
 
 
 def lines_of(function):
@@ -427,7 +284,7 @@ def test_a_program_that_does_not_call_for_days_finds_its_clock_as_it_was():
     for days in (1, 7, 12, 13, 20, 30, 100):
         world = World()
         ticks = Ticks()
-        with Board(NOW) as board, ticks:
+        with ClockBoard(NOW) as board, ticks:
             assert clock.set_from_date("Sun, 22 Nov 2026 00:00:00 GMT")
             agent = Agent(world.config, world.platform, world.store, hardware=world.hardware)
             agent.step()
@@ -724,7 +581,7 @@ def test_a_clock_set_back_by_years_is_no_reason_to_be_silent():
 
 def test_a_clock_that_somebody_sets_is_put_back_once_the_time_was_told():
     world = World()
-    with Board(NOW) as board:
+    with ClockBoard(NOW) as board:
         assert clock.set_from_date("Sun, 22 Nov 2026 00:00:00 GMT")
         agent = Agent(world.config, world.platform, world.store, hardware=world.hardware)
         agent.step()
@@ -951,7 +808,7 @@ def test_no_secret_is_ever_logged():
 
 def test_a_clock_that_the_program_asks_about_is_not_put_back(ntp):
     world = World()
-    with Board(NOW) as board:
+    with ClockBoard(NOW) as board:
         agent = Agent(world.config, world.platform, world.store, hardware=world.hardware)
         agent.step()
         for _ in range(2):
@@ -964,10 +821,10 @@ def test_a_time_that_only_ntp_has_told_is_no_floor_after_a_reboot(ntp):
     lie = ntp["time"] + 30 * 24 * HOUR
     for date in (None, "Thu, 31 Jan 2030 00:00:00 GMT"):
         world = World()
-        with Board(lie):
+        with ClockBoard(lie):
             assert clock.set_from_date(date) == (date is not None)
             Agent(world.config, world.platform, world.store, hardware=world.hardware).report()
-        with Board(946684800) as board:
+        with ClockBoard(946684800) as board:
             Agent(world.config, world.platform, world.store, hardware=world.hardware)
             assert board.now == lie  # as good a guess as any
             assert clock.sync([ntp["good"]]) == (date is None)

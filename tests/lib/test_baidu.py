@@ -6,7 +6,7 @@ from helpers import raises
 from muster.clouds import baidu
 from muster.clouds.baidu import Baidu
 from muster.errors import CloudError
-from recorded import Answer, Recorder
+from recorded import Answer, Nested, Recorder
 
 NOW = 1800000000
 DEVICE = {
@@ -377,8 +377,6 @@ def test_no_secret_is_in_what_is_refused():
 
 
 def test_odd_values_in_a_refusal():
-    from test_chinamobile import Nested
-
     cloud, _ = client(Nested())
     assert raises(CloudError, cloud.get, "a").message == "no reason given"
     # Digits to str.isdigit(), and not to int().

@@ -3,32 +3,16 @@ import json
 from helpers import raises
 from muster.clouds import chinamobile
 from muster.errors import CloudError
+from recorded import Answer, Nested
 
 SECRET = {"deviceId": "d1", "deviceNo": "n1", "productId": "p1", "deviceSecret": "s3cret"}
-
-
-class Response:
-    def __init__(self, body, status_code=200, headers=None):
-        self.content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.status_code = status_code
-        self.headers = headers or {}
-        self.closed = False
-
-    def json(self):
-        return json.loads(self.content)
-
-    def iter_lines(self):
-        return iter(self.content.split(b"\n"))
-
-    def close(self):
-        self.closed = True
 
 
 class Session:
     """Keeps what it was asked, and answers what it was told."""
 
     def __init__(self, body, status_code=200, headers=None):
-        self.answer = Response(body, status_code, headers)
+        self.answer = Answer(body, status_code, headers)
 
     def request(self, method, url, data=None, headers=None, stream=False):
         self.asked = (method, url, json.loads(data), headers)
@@ -233,22 +217,6 @@ def test_a_secret_that_the_platform_repeats_goes_nowhere():
 def test_words_without_end_become_a_line():
     e = refusal({"code": "500", "message": "no\r\n\x1b[31m" + "x" * 60000})
     assert len(str(e)) < 400 and str(e).startswith("chinamobile refused: no   [31mxxx")
-
-
-class Nested:
-    """A code and a message that are nested more deeply than a board can print."""
-
-    status_code = 200
-    headers = {}
-
-    def json(self):
-        value = []
-        for _ in range(2000):
-            value = [value]
-        return {"code": value, "message": value, "data": value, "error_code": value, "msg": value}
-
-    def close(self):
-        pass
 
 
 def test_an_answer_that_is_nested_deeply_is_refused():

@@ -4,61 +4,12 @@ import asyncio
 import sys
 import time
 
+from clock_board import LONG, ClockBoard
 from muster import clock, ntp
 from muster.clock import ticks_diff, ticks_ms
 from muster.net import aio
 
 NEW_YEARS_EVE = 1798675200  # 2026-12-31T00:00:00Z
-
-# Milliseconds: an answer comes before, however busy the machine.
-LONG = 10000
-
-
-class Board:
-    """A board with a clock: while in `with`, muster.clock finds machine.RTC, and its time.
-
-    now     Unix time that its clock shows
-    epoch   what the port counts from: 0, or 2000 as an ESP32 does
-    wait    for how many milliseconds it waits for a time server
-    """
-
-    def __init__(self, now, epoch=0, wait=LONG):
-        self.now = now
-        self.epoch = epoch
-        self.wait = wait
-        self.set = 0
-
-    def time_ns(self):
-        return (self.now - self.epoch) * 1000000000 + 999999999
-
-    def monotonic_ns(self):
-        return time.monotonic_ns()
-
-    def gmtime(self, seconds):
-        return time.gmtime(seconds + self.epoch)
-
-    def datetime(self, parts):
-        year, month, day, weekday, hour, minute, second, fraction = parts
-        self.now = clock.unix(year, month, day, hour, minute, second)
-        assert weekday == time.gmtime(self.now)[6] and fraction == 0
-        self.set += 1
-
-    def RTC(self):
-        return self
-
-    def __enter__(self):
-        self._was = sys.modules.get("machine"), clock.time, clock._EPOCH, clock.NTP_TIMEOUT_MS
-        sys.modules["machine"] = clock.time = self
-        clock._EPOCH, clock.NTP_TIMEOUT_MS = self.epoch, self.wait
-        clock._floor, clock._trusted, clock._misfits = clock.RELEASED, False, 0
-        return self
-
-    def __exit__(self, *_):
-        machine, clock.time, clock._EPOCH, clock.NTP_TIMEOUT_MS = self._was
-        clock._floor, clock._trusted = clock.RELEASED, False
-        del sys.modules["machine"]
-        if machine:
-            sys.modules["machine"] = machine
 
 
 def test_unix():
@@ -105,7 +56,7 @@ def test_parse_date():
 
 def test_now_is_an_int():
     assert isinstance(clock.now(), int) and abs(clock.now() - int(time.time())) <= 1
-    with Board(5, 946684800):
+    with ClockBoard(5, 946684800):
         assert clock.now() == 5
 
 
@@ -117,7 +68,7 @@ def test_a_laptop_is_trusted_and_never_set():
 
 def test_set_floor():
     for epoch in (0, 946684800):
-        with Board(946684800, epoch) as board:
+        with ClockBoard(946684800, epoch) as board:
             assert clock.set_floor(0) and board.now == clock.RELEASED
             assert not clock.set_floor(clock.RELEASED - 5) and board.set == 1
             assert clock.set_floor(NEW_YEARS_EVE) and board.now == NEW_YEARS_EVE
@@ -128,7 +79,7 @@ def test_set_floor():
 
 
 def test_a_floor_does_not_move_a_clock_that_has_been_told_the_time():
-    with Board(NEW_YEARS_EVE) as board:
+    with ClockBoard(NEW_YEARS_EVE) as board:
         assert clock.set_from_date("Thu, 31 Dec 2026 00:00:00 GMT")
         assert not clock.set_floor(NEW_YEARS_EVE + 86400)  # what begins tomorrow has not begun
         assert board.now == NEW_YEARS_EVE
@@ -138,7 +89,7 @@ def test_a_floor_does_not_move_a_clock_that_has_been_told_the_time():
 
 def test_a_clock_that_somebody_sets_is_put_back_once_it_has_been_told_the_time():
     for epoch in (0, 946684800):
-        with Board(NEW_YEARS_EVE, epoch) as board:
+        with ClockBoard(NEW_YEARS_EVE, epoch) as board:
             watch = clock.Watch(clock)
             assert watch.jumped() == 0
             board.now += 86400
@@ -164,7 +115,7 @@ class Foreign:
 
 
 def test_another_clock_is_watched_if_it_has_ticks_and_never_set():
-    with Board(NEW_YEARS_EVE) as board:
+    with ClockBoard(NEW_YEARS_EVE) as board:
         assert clock.set_from_date("Thu, 31 Dec 2026 00:00:00 GMT")
         theirs = Foreign()
         watch = clock.Watch(theirs)
@@ -182,7 +133,7 @@ def test_another_clock_is_watched_if_it_has_ticks_and_never_set():
 def test_set_from_date():
     date = "Thu, 31 Dec 2026 00:00:00 GMT"
     for epoch in (0, 946684800):
-        with Board(946684800, epoch) as board:
+        with ClockBoard(946684800, epoch) as board:
             assert not clock.trusted()
             for wrong in (None, "x", "Sat, 01 Jan 2000 00:00:00 GMT"):
                 assert not clock.set_from_date(wrong) and not clock.trusted() and not board.set
@@ -206,18 +157,18 @@ def test_set_from_date():
 
 def test_sync(ntp):
     for epoch in (0, 946684800):
-        with Board(946684800, epoch) as board:
+        with ClockBoard(946684800, epoch) as board:
             assert clock.sync([ntp["good"]]) and clock.trusted()
             assert (board.now, board.set) == (ntp["time"], 1)
 
 
 def test_sync_in_the_era_after_2036(ntp):
-    with Board(946684800) as board:
+    with ClockBoard(946684800) as board:
         assert clock.sync([ntp["2036"]]) and board.now == 2090000000
 
 
 def test_sync_believes_no_bad_answer(ntp):
-    with Board(946684800) as board:
+    with ClockBoard(946684800) as board:
         for name in (
             "other nonce",
             "no stratum",
@@ -239,7 +190,7 @@ def test_sync_believes_no_bad_answer(ntp):
 
 def test_sync_goes_on_to_the_next_server(ntp, dead_url):
     nobody = dead_url[7:]
-    with Board(946684800, wait=1000) as board:
+    with ClockBoard(946684800, wait=1000) as board:
         start = ticks_ms()
         assert not clock.sync([ntp["silent"]])
         assert 950 < ticks_diff(ticks_ms(), start) < LONG
@@ -283,10 +234,10 @@ def test_each_address_of_a_time_server_is_asked(ntp, dead_url):
         ((None, ()), False),
         ((), False),
     ):
-        with Board(946684800, wait=2000) as board, Addresses(*addresses):
+        with ClockBoard(946684800, wait=2000) as board, Addresses(*addresses):
             assert clock.sync(["time.example"]) == told, addresses
             assert not told or board.now == ntp["time"]
-    with Board(946684800, wait=300), Addresses(*[ntp["silent"]] * 3):
+    with ClockBoard(946684800, wait=300), Addresses(*[ntp["silent"]] * 3):
         start = ticks_ms()
         assert not clock.sync(["time.example"])
         assert ticks_diff(ticks_ms(), start) >= 290
@@ -294,7 +245,7 @@ def test_each_address_of_a_time_server_is_asked(ntp, dead_url):
 
 def test_where_certificates_do_not_fit_the_next_server_is_asked_and_in_the_end_none(ntp):
     servers = [ntp["2036"], ntp["good"]]
-    with Board(946684800, wait=1000) as board:
+    with ClockBoard(946684800, wait=1000) as board:
         clock.set_floor(NEW_YEARS_EVE)
         for told in (2090000000, ntp["time"]):
             assert clock.sync(servers) and board.now == told
@@ -311,7 +262,7 @@ def test_where_certificates_do_not_fit_the_next_server_is_asked_and_in_the_end_n
 
 
 def test_a_verified_date_is_what_has_certainly_passed(ntp):
-    with Board(946684800) as board:
+    with ClockBoard(946684800) as board:
         clock.set_floor(2090000000)
         assert not clock.sync([ntp["good"]])
         assert clock.set_from_date("Thu, 31 Dec 2026 00:00:00 GMT")
@@ -329,14 +280,14 @@ def test_a_cancelled_sync_ends_at_once(ntp):
         except asyncio.CancelledError:
             pass
 
-    with Board(946684800) as board:
+    with ClockBoard(946684800) as board:
         start = ticks_ms()
         asyncio.run(main())
         assert ticks_diff(ticks_ms(), start) < LONG and not board.set
 
 
 def test_what_asks_for_the_time_leaves_a_board_s_memory(ntp):
-    with Board(946684800, wait=1000):
+    with ClockBoard(946684800, wait=1000):
         for name in ("good", "nothing"):
             clock.sync([ntp[name]])
             assert ("muster.ntp" in sys.modules) == (sys.implementation.name == "cpython")

@@ -1,26 +1,12 @@
 import json
 
+from configurations import CMEI, SECRET, minimal
 from helpers import raises
 from muster import config, log
 from muster.errors import ConfigError
 
-CMEI = "111234560000011"
 IMEI = "490154203237518"
-SECRET = "tiger-in-the-mine"
 WIFI_KEY = "owl-on-the-roof"
-
-
-def minimal(**more):
-    raw = {
-        "productId": "1234567890123",
-        "productKey": SECRET,
-        "deviceNo": "SN0001",
-        "firmwareVersion": "0.0.5.2",
-        "cmei": CMEI,
-    }
-    for name in more:
-        raw[name] = more[name]
-    return raw
 
 
 def without(name, **more):

@@ -10,6 +10,7 @@ from muster.clouds import coze as module
 from muster.clouds.chinamobile import ChinaMobile
 from muster.clouds.coze import Coze, text
 from muster.errors import CloudError, TransportError
+from recorded import Answer, Nested, Recorder
 
 TOKEN = "/api/permission/oauth2/token"
 
@@ -84,17 +85,6 @@ def test_a_ready_token_says_the_device_in_a_header_of_ascii(coze):
     assert usage(coze)[("N/A", "N/A")] == 7
 
 
-class Recorder:
-    """A session that answers with nothing and keeps what it was asked."""
-
-    def __init__(self):
-        self.asked = []
-
-    def request(self, method, url, data=None, headers=None, stream=False):
-        self.asked.append((url, headers))
-        raise TransportError("recorded")
-
-
 def test_the_header_is_on_the_eight_calls_and_on_no_other():
     recorder = Recorder()
     cloud = Coze(recorder, token="pat_x", device_id="d")
@@ -110,7 +100,7 @@ def test_the_header_is_on_the_eight_calls_and_on_no_other():
     )
     for call in calls:
         raises(TransportError, call)
-    paths = [url[len(module.PRODUCTION) :].partition("?")[0] for url, _ in recorder.asked]
+    paths = [url[len(module.PRODUCTION) :].partition("?")[0] for _, url, _, _ in recorder.asked]
     assert paths == [
         "/v1/audio/speech",
         "/v1/audio/transcriptions",
@@ -121,9 +111,9 @@ def test_the_header_is_on_the_eight_calls_and_on_no_other():
         "/v1/workflows/chat",
         "/v1/workflow/stream_resume",
     ]
-    assert all(headers["X-Coze-DeviceInfo"] == '{"device_id":"d"}' for _, headers in recorder.asked)
+    assert all(headers["X-Coze-DeviceInfo"] == '{"device_id":"d"}' for _, _, _, headers in recorder.asked)
     raises(TransportError, cloud.bind_devices, "c", [("label", "value")])
-    assert "X-Coze-DeviceInfo" not in recorder.asked[-1][1]
+    assert "X-Coze-DeviceInfo" not in recorder.asked[-1][3]
 
 
 def test_speech_in_pieces_and_into_a_file(coze):
@@ -380,7 +370,7 @@ def test_the_aud_of_a_jwt_is_host_and_port_alone():
         recorder = Recorder()
         cloud = Coze(recorder, "app", private_key="shared secret", alg="HS256", base_url=base_url)
         raises(TransportError, cloud.access_token)
-        asked, headers = recorder.asked[0]
+        _, asked, _, headers = recorder.asked[0]
         assert asked == base_url.rstrip("/") + "/api/permission/oauth2/token"
         assert jwt.decode(headers["Authorization"][len("Bearer ") :], "shared secret")["aud"] == aud
 
@@ -418,30 +408,17 @@ def test_the_platforms_language_model_answers_over_the_same_reader(coze):
 
 def saying(answer, **more):
     """Coze where every answer is this one."""
-    session = Recorder()
-    session.request = lambda *_, **__: answer
-    return Coze(session, **dict({"token": "pat-s3cr3t"}, **more))
+    return Coze(Recorder(answer), **dict({"token": "pat-s3cr3t"}, **more))
 
 
-class Stream:
+class Stream(Answer):
     """An answer of events, or of whatever else."""
 
-    status_code = 200
-    headers = {"content-type": "text/event-stream"}
-
-    def __init__(self, body):
-        self.body = body
-
-    def iter_lines(self):
-        return iter(self.body.split(b"\n"))
-
-    def close(self):
-        pass
+    def __init__(self, body, **headers):
+        super().__init__(body, headers=dict({"content-type": "text/event-stream"}, **headers))
 
 
 def test_what_a_server_repeats_of_the_token_goes_nowhere():
-    from test_baidu import Answer
-
     said = "pat-s3cr3t is no token"
     for body in ({"code": said, "msg": said, "detail": {"logid": said}}, {"error_code": said}, "<html>"):
         answer = Answer(body, 400, {"x-tt-logid": said})
@@ -453,9 +430,6 @@ def test_what_a_server_repeats_of_the_token_goes_nowhere():
 
 
 def test_odd_values_in_an_answer():
-    from test_baidu import Answer
-    from test_chinamobile import Nested
-
     assert raises(CloudError, saying(Nested()).run_workflow, "flow").message == "no reason given"
     for body in ({"code": 1, "msg": 5}, {"code": 1, "msg": [1]}, {"code": [1]}, {"error_code": {"a": 1}}):
         raises(CloudError, saying(Answer(body)).run_workflow, "flow")
@@ -470,8 +444,6 @@ def test_odd_values_in_an_answer():
 
 
 def test_a_token_that_no_header_could_carry_is_refused():
-    from test_baidu import Answer
-
     for token in ("t\r\nX: y", "\u4e2d", "", "a b", 7):
         answer = Answer({"access_token": token, "expires_in": 900})
         cloud = saying(answer, token=None, client_id="c", private_key="k", alg="HS256")
@@ -481,7 +453,7 @@ def test_a_token_that_no_header_could_carry_is_refused():
 def test_no_event_is_lost_by_a_line_too_many_after_each():
     class Doubled(Stream):
         def iter_lines(self):
-            for line in self.body.split(b"\n"):
+            for line in self.content.split(b"\n"):
                 yield line
                 yield b""
 
@@ -524,8 +496,6 @@ class Seller:
         self.sold = 0
 
     def request(self, method, url, data=None, headers=None, stream=False):
-        from recorded import Answer
-
         if not url.endswith(TOKEN):
             return self.answer
         self.sold += 1
@@ -533,11 +503,10 @@ class Seller:
 
 
 def test_a_streams_own_token_stays_hidden_after_another_call_has_renewed_it():
-    from recorded import Answer
-
     repeats = b'{"error_code": 1, "error_message": "czs_0?", "detail": {"logid": "czs_0!"}}'
-    stream = Stream(b"event: Message\ndata: {}\n\nevent: Error\ndata: " + repeats + b"\n\n")
-    stream.headers = dict(Stream.headers, **{"x-tt-logid": "czs_0."})
+    stream = Stream(
+        b"event: Message\ndata: {}\n\nevent: Error\ndata: " + repeats + b"\n\n", **{"x-tt-logid": "czs_0."}
+    )
     session = Seller(stream)
     cloud = Coze(session, "app", private_key="shared secret", alg="HS256")
     events = cloud.stream_workflow("flow")
@@ -551,8 +520,6 @@ def test_a_streams_own_token_stays_hidden_after_another_call_has_renewed_it():
 
 
 def test_a_jwt_that_is_refused_is_sent_once_and_a_token_twice():
-    from recorded import Answer, Recorder
-
     session = Recorder(Answer({"error_code": "invalid_client", "error_message": "no"}, 401))
     cloud = Coze(session, "app", private_key="shared secret", alg="HS256")
     for call in (
@@ -571,8 +538,6 @@ def test_a_jwt_that_is_refused_is_sent_once_and_a_token_twice():
 
 
 def test_the_kind_of_an_answer_in_any_case_and_masked_where_it_is_told():
-    from recorded import Answer
-
     stream = Stream(b"event: Done\ndata: {}\n\n")
     stream.headers = {"content-type": "Text/Event-Stream; Charset=UTF-8"}
     assert list(saying(stream).stream_workflow("flow")) == [("Done", {})]
@@ -584,26 +549,17 @@ def test_the_kind_of_an_answer_in_any_case_and_masked_where_it_is_told():
 
 
 def test_a_file_that_cannot_be_written_leaves_no_connection_open():
-    class Spoken(Stream):
-        headers = {"content-type": "Audio/mpeg"}
-        closed = False
-
-        def close(self):
-            self.closed = True
-
     class Full:
         def write(self, data):
             raise OSError(28)
 
-    answer = Spoken(b"")
+    answer = Answer(b"", headers={"content-type": "Audio/mpeg"})
     answer.raw = io.BytesIO(bytes(5000))
     e = raises(OSError, saying(answer).speech, "a", "v", into=Full())
     assert e.args == (28,) and answer.closed
 
 
 def test_the_seconds_that_coze_asks_to_wait():
-    from recorded import Answer
-
     busy = {"code": 4013, "msg": "too many requests"}
     for headers, wait in (({"Retry-After": "7"}, 7), ({"retry-after": "soon"}, None), ({}, None)):
         cloud = saying(Answer(busy, 429, headers))

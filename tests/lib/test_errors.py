@@ -1,7 +1,7 @@
+from configurations import minimal
 from helpers import raises
 from muster import config, log
 from muster.errors import CloudError, ConfigError, Error, TransportError, line
-from test_config import minimal
 
 # C0, DEL and C1; marks, overrides and isolates of a direction; ends of lines; half of a surrogate pair.
 STEERING = [chr(n) for n in list(range(32)) + list(range(0x7F, 0xA0))]

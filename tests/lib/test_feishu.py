@@ -6,7 +6,7 @@ from helpers import raises
 from muster.clouds import feishu
 from muster.clouds.feishu import Feishu, record
 from muster.errors import CloudError
-from recorded import Answer, Recorder
+from recorded import Answer, Nested, Recorder
 
 NOW = 1800000000
 TOKEN = {"code": 0, "msg": "ok", "tenant_access_token": "t-1", "expire": 7200}
@@ -272,8 +272,6 @@ def test_no_secret_is_in_what_is_refused():
 
 
 def test_odd_values_in_an_answer():
-    from test_chinamobile import Nested
-
     cloud, _ = store(Nested())
     assert raises(CloudError, create, cloud).message == "no reason given"
     assert refused({"code": 99991400}, 429, {"x-ogw-ratelimit-reset": "\xb2"}).retry_after is None

@@ -3,10 +3,10 @@
 import sys
 
 import muster
+from agent_world import HOUR, World
 from helpers import raises
 from muster import memory
 from muster.net import wait
-from test_agent import HOUR, World
 
 KEEPS = sys.implementation.name == "cpython"
 FOR_A_STEP = ("heartbeat", "records", "clouds", "clouds.chinamobile", "net.foreign")

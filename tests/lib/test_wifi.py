@@ -2,8 +2,8 @@
 
 import sys
 
+from chip import FAULTS, HOME, WLAN, WORK, broken, chip, lines, run, teardown_function  # noqa: F401
 from muster import wifi
-from test_hardware import FAULTS, HOME, WLAN, WORK, broken, chip, lines, run, teardown_function  # noqa: F401
 
 
 def test_join_takes_the_first_network():
