@@ -3,7 +3,7 @@ import os
 
 from agent_world import CONFIG, HOUR, NOW, Hardware, World
 from clock_board import ClockBoard
-from helpers import raises
+from helpers import lines_of, raises, replaced
 from muster import clock, log
 from muster.agent import Agent
 from muster.errors import CloudError, ConfigError, Error, TransportError
@@ -26,17 +26,6 @@ class SingleStore:
 
     def erase(self):
         self.record = None
-
-
-def lines_of(function):
-    """What function logged, as one text."""
-    lines = []
-    write, log.write = log.write, lambda level, text: lines.append(text)
-    try:
-        function()
-    finally:
-        log.write = write
-    return "\n".join(lines)
 
 
 def test_enrols_and_reports_at_once():
@@ -269,22 +258,15 @@ class Ticks:
         assert -self.WRAP // 2 < delta < self.WRAP // 2
         return (ticks + delta) % self.WRAP
 
-    def __enter__(self):
-        self.names = ("ticks_ms", "ticks_diff", "ticks_add")
-        self.was = [getattr(clock, name) for name in self.names]
-        for name in self.names:
-            setattr(clock, name, getattr(self, name))
-
-    def __exit__(self, *_):
-        for name, was in zip(self.names, self.was):
-            setattr(clock, name, was)
+    def in_place(self):
+        return replaced(clock, ticks_ms=self.ticks_ms, ticks_diff=self.ticks_diff, ticks_add=self.ticks_add)
 
 
 def test_a_program_that_does_not_call_for_days_finds_its_clock_as_it_was():
     for days in (1, 7, 12, 13, 20, 30, 100):
         world = World()
         ticks = Ticks()
-        with ClockBoard(NOW) as board, ticks:
+        with ClockBoard(NOW) as board, ticks.in_place():
             assert clock.set_from_date("Sun, 22 Nov 2026 00:00:00 GMT")
             agent = Agent(world.config, world.platform, world.store, hardware=world.hardware)
             agent.step()
@@ -417,8 +399,7 @@ def test_both_slots_hold_the_secret_before_enrolled_is_said(tmp):
     world = World()
     world.store = FileStore(tmp + "/credentials")
     said = []
-    write, log.write = log.write, lambda level, text: said.append((text, slots()))
-    try:
+    with replaced(log, write=lambda level, text: said.append((text, slots()))):
         world.agent().step()
         assert [kept for text, kept in said if "enrolled as" in text] == [slots()]
         assert len(slots()) == 2 and all(b"s3cret1" in raw for raw in slots().values())
@@ -436,8 +417,6 @@ def test_both_slots_hold_the_secret_before_enrolled_is_said(tmp):
         world.agent().step()
         assert world.platform.secrets == 1 and slots() == before
         assert not any("written" in text for text, _ in said)
-    finally:
-        log.write = write
 
 
 def test_a_slot_that_cannot_be_written_is_warned_of_and_does_not_stop_the_other(tmp):

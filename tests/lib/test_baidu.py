@@ -1,8 +1,9 @@
 """Baidu's device management: each request as its document has it, each answer as it may come."""
 
 import json
+import time
 
-from helpers import raises
+from helpers import raises, replaced
 from muster.clouds import baidu
 from muster.clouds.baidu import Baidu
 from muster.errors import CloudError
@@ -92,17 +93,13 @@ def test_a_parameter_named_authorization_is_not_signed_nor_are_other_headers():
 
 
 def test_the_date_on_a_board_whose_epoch_is_2000():
-    class Board:
+    class Epoch2000:
         @staticmethod
         def gmtime(seconds):
             return time.gmtime(seconds + 946684800)
 
-    time = baidu.time
-    baidu.time = Board
-    try:
+    with replaced(baidu, time=Epoch2000):
         found = baidu.authorization("A", "S", "GET", "/", {}, {}, NOW)
-    finally:
-        baidu.time = time
     assert found.startswith("bce-auth-v1/A/2027-01-15T08:00:00Z/1800//")
 
 

@@ -1,8 +1,8 @@
 import json
 
 from configurations import CMEI, SECRET, minimal
-from helpers import raises
-from muster import config, log
+from helpers import lines_of, raises
+from muster import config
 from muster.errors import ConfigError
 
 IMEI = "490154203237518"
@@ -22,17 +22,6 @@ def refused(raw, *fragments):
         assert fragment in text, text
     assert SECRET not in text and WIFI_KEY not in text, text
     return text
-
-
-def warnings(function, *args):
-    """The warnings logged meanwhile, one string."""
-    lines = []
-    write, log.write = log.write, lambda level, text: lines.append(text)
-    try:
-        function(*args)
-    finally:
-        log.write = write
-    return "\n".join(lines)
 
 
 def test_defaults():
@@ -65,7 +54,7 @@ def test_defaults():
         "clouds": [],
         "store": "file",
     }
-    assert warnings(config.check, minimal()) == ""
+    assert lines_of(config.check, minimal()) == ""
 
 
 def test_what_is_checked_passes_again_and_the_input_stays_as_it_was():
@@ -262,10 +251,10 @@ def test_the_number_for_the_products_kind_must_be_there():
 
 
 def test_an_empty_number_is_allowed_and_warned_about():
-    assert "cmei" in warnings(config.check, minimal(cmei=""))
-    assert "imei" in warnings(config.check, minimal(cellular=True, imei=""))
+    assert "cmei" in lines_of(config.check, minimal(cmei=""))
+    assert "imei" in lines_of(config.check, minimal(cellular=True, imei=""))
     # What the product need not send is no reason to warn.
-    assert warnings(config.check, minimal(imei="")) == ""
+    assert lines_of(config.check, minimal(imei="")) == ""
 
 
 def test_an_imei_is_no_cmei_and_the_other_way_round():
@@ -286,7 +275,7 @@ def test_a_device_number_of_type_imei_or_cmei_is_that_number():
 
 
 def test_the_product_id_as_device_number_is_warned_about():
-    assert "deviceNo" in warnings(config.check, minimal(deviceNo="1234567890123"))
+    assert "deviceNo" in lines_of(config.check, minimal(deviceNo="1234567890123"))
 
 
 def test_base_url():

@@ -1,5 +1,5 @@
 from configurations import minimal
-from helpers import raises
+from helpers import logged, raises
 from muster import config, log
 from muster.errors import CloudError, ConfigError, Error, TransportError, line
 
@@ -34,13 +34,9 @@ def _raise(e):
 
 
 def test_no_log_line_steers_a_terminal():
-    lines = []
-    write, log.write = log.write, lambda level, text: lines.append(text)
-    try:
+    with logged() as lines:
         log.info("joined \x9bm\u202e玩具")
         log.warning("a\nb\u2028c")
-    finally:
-        log.write = write
     assert lines == ["joined  m 玩具", "warning: a b c"]
 
 

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import sys
 
-from helpers import failing, raises
+from helpers import failing, logged, raises, replaced
 from muster import http, log
 from muster.errors import ConfigError, TransportError
 from muster.net import aio
@@ -174,14 +174,10 @@ def test_one_bad_file_does_not_disable_the_other_roots(tls, roots, unusable_root
     text = str(raises(ConfigError, http.Session(tmp).get, tls["url"])) if MICROPYTHON else tmp
     assert tmp in text
     write("z.der", der)
-    said, lines = log.write, []
-    log.write = lambda level, text: lines.append(text)
     log._said.clear()
-    try:
+    with logged() as lines:
         for _ in range(2):
             assert http.get(say(tls, OK), ca=tmp).text == "ok"
-    finally:
-        log.write = said
     # OpenSSL takes what mbedTLS does not.
     bad = [".DS_Store", "Thumbs.db", "cut.der", "empty.pem"]
     bad += [name + ".der" for name in unusable_roots if MICROPYTHON]
@@ -384,17 +380,14 @@ def test_nothing_is_raised_inside_tls(tls):
     session = http.Session(tls["ca"])
     url = say(tls, ["silent"])
     inside = []
-    try:
-        for fault, expected, words in (
-            (KeyboardInterrupt(), KeyboardInterrupt, ""),
-            (MemoryError(), TransportError, "no memory for the exchange"),
-            (OSError(errno.ECONNRESET), TransportError, "ECONNRESET"),
-        ):
-            for at in (1, 3, 6):
-                tls_module.Wire = _failing(wire, at, fault, inside)
+    for fault, expected, words in (
+        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+        (MemoryError(), TransportError, "no memory for the exchange"),
+        (OSError(errno.ECONNRESET), TransportError, "ECONNRESET"),
+    ):
+        for at in (1, 3, 6):
+            with replaced(tls_module, Wire=_failing(wire, at, fault, inside)):
                 assert words in str(raises(expected, session.get, url))
-    finally:
-        tls_module.Wire = wire
     assert not inside, inside
     until_left(tls)
 

@@ -8,7 +8,7 @@ import json
 import sys
 
 import muster.jwt as jwt
-from helpers import raises
+from helpers import raises, replaced
 from muster import clock
 from muster.hmac import Key
 from muster.jwt import JWTError, decode, encode
@@ -219,14 +219,12 @@ def test_the_signature_is_checked_before_a_claim_is_read():
             parsed.append(text)
             return loads(text)
 
-    loads, jwt.loads = jwt.loads, Watched()
-    try:
+    loads = jwt.loads
+    with replaced(jwt, loads=Watched()):
         refused(expired, "another")
         assert not parsed
         refused(expired)
         assert len(parsed) == 2
-    finally:
-        jwt.loads = loads
 
 
 def test_times():
@@ -275,13 +273,11 @@ def test_a_time_with_a_fraction_counts_by_its_whole_seconds():
         texts.append(text)
         return {name: 1.8e9 if isinstance(value, float) else value for name, value in loads(text).items()}
 
-    loads, jwt.loads = jwt.loads, rounded
-    try:
+    loads = jwt.loads
+    with replaced(jwt, loads=rounded):
         assert valid('{"exp":1800000041.75}', 1800000040)
         assert "expired" in refused(signed(HEADER, '{"exp":1800000041.75}'), now=1800000041)
         assert "not valid yet (nbf)" in refused(signed(HEADER, '{"nbf":1800000041.75}'), now=1800000040)
-    finally:
-        jwt.loads = loads
     assert b"1800000041}" in texts[2]
 
 
@@ -312,13 +308,9 @@ def test_the_time_is_the_clocks():
     token = encode({"iat": now - 5, "exp": now + 60}, SECRET)
     assert decode(token, SECRET)["exp"] == now + 60
     # A board that counts from 2000 signs and checks Unix seconds.
-    epoch = clock._EPOCH
-    clock._EPOCH += 946684800
-    try:
+    with replaced(clock, _EPOCH=clock._EPOCH + 946684800):
         assert "expired" in str(raises(JWTError, decode, token, SECRET))
         assert decode(encode({"iat": clock.now()}, SECRET), SECRET)
-    finally:
-        clock._EPOCH = epoch
     assert "not valid yet" in str(raises(JWTError, decode, encode({"nbf": now + 60}, SECRET), SECRET))
 
 

@@ -4,7 +4,7 @@ import sys
 
 import muster
 from agent_world import HOUR, World
-from helpers import raises
+from helpers import raises, replaced
 from muster import memory
 from muster.net import wait
 
@@ -108,11 +108,8 @@ def test_a_step_without_the_memory_to_count_modules_is_one_that_failed():
 
     from muster import agent as agents
 
-    borrow, agents.borrow = agents.borrow, count
-    try:
+    with replaced(agents, borrow=count):
         assert agent.step() <= 30 and agent.status()["failures"] == 1
-    finally:
-        agents.borrow = borrow
     world.clock.time += HOUR
     agent.step()
     assert agent.status()["reports"] == 1

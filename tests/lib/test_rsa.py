@@ -9,7 +9,7 @@ import os
 import random
 
 import muster.rsa as rsa
-from helpers import raises
+from helpers import raises, replaced
 from muster.errors import Error
 from muster.rsa import PrivateKey, PublicKey
 from pem_keys import EC_KEY, EC_PUBLIC, KEY, PUBLIC
@@ -160,11 +160,8 @@ def test_a_fault_in_either_half_gives_no_signature():
         return lambda base, exponent, modulus: power(base, exponent, modulus) ^ (modulus == half) << 77
 
     for half in numbers()[4:6]:
-        rsa._power = faulty_in(half)
-        try:
+        with replaced(rsa, _power=faulty_in(half)):
             e = raises(Error, key.sign, b"muster")
-        finally:
-            rsa._power = power
         assert "nothing is signed" in str(e) and not any(c.isdigit() for c in str(e).replace("RSA", ""))
         assert len(e.args) == 1
         assert key.sign(b"muster") == SIGNATURE
@@ -190,12 +187,9 @@ def test_what_is_raised_to_the_private_exponent_is_blinded_afresh_each_time():
         seen.append(base)
         return power(base, exponent, modulus)
 
-    rsa._power = watched
-    try:
+    with replaced(rsa, _power=watched):
         for _ in range(5):
             assert key.sign(b"muster") == SIGNATURE
-    finally:
-        rsa._power = power
     assert len(seen) == 12 and len(set(seen)) == 12
     # Two keys of one PEM do not blind alike.
     other = PrivateKey.from_pem(KEY)
@@ -212,8 +206,7 @@ def test_one_pair_of_random_numbers_serves_every_signature_until_a_fault():
             return os.urandom(count)
 
     key = PrivateKey.from_pem(KEY)
-    rsa.os = Counted()
-    try:
+    with replaced(rsa, os=Counted()):
         for _ in range(4):
             key.sign(b"muster")
         assert drawn == [128]
@@ -222,8 +215,6 @@ def test_one_pair_of_random_numbers_serves_every_signature_until_a_fault():
         key._dp ^= 2
         key.sign(b"muster")
         assert drawn == [128, 128]
-    finally:
-        rsa.os = os
 
 
 def test_power():

@@ -3,8 +3,8 @@ import os
 import struct
 import sys
 
-from helpers import raises
-from muster import log, store
+from helpers import logged, raises
+from muster import store
 from muster.store import FileStore, NvsStore
 from nvs_in_ram import Nvs, nvs
 
@@ -150,9 +150,7 @@ def test_a_slot_that_cannot_be_written_does_not_stop_the_other(tmp):
 
 
 def test_what_stands_in_the_way_is_renamed_and_said(tmp):
-    lines = []
-    write, log.write = log.write, lambda level, text: lines.append(text)
-    try:
+    with logged() as lines:
         for directory in directories(tmp):
             put(directory + "/state", b"not ours")
             s = FileStore(directory + "/state/credentials")
@@ -168,8 +166,6 @@ def test_what_stands_in_the_way_is_renamed_and_said(tmp):
             assert len(lines) == 2 and directory + "/state was in the way" in lines[0], lines
             assert "/state/credentials.1 was in the way" in lines[1]
             lines.clear()
-    finally:
-        log.write = write
 
 
 def test_a_write_torn_at_any_byte_leaves_the_record_before(tmp):
