@@ -97,14 +97,14 @@ def run_on_vm(module, function, arguments):
 
 
 @pytest.fixture(params=MACHINES)
-def told(request):
-    """Runs a function of a module in tests/lib on one of the machines, with what another's code expects."""
+def beside_peers(request):
+    """Runs a function of tests/lib/peers.py on one of the machines, with what another's code expects."""
 
-    def run(module, function, **arguments):
+    def run(function, **arguments):
         if request.param == "MicroPython":
-            run_on_vm(module, function, arguments)
+            run_on_vm("peers", function, arguments)
         else:
-            getattr(importlib.import_module(module), function)(**arguments)
+            getattr(importlib.import_module("peers"), function)(**arguments)
 
     return run
 

@@ -26,88 +26,99 @@ from tools.common.paths import ROOT
 NTP_EPOCH = 2208988800  # Unix time 0 in seconds since 1900
 
 
-class SeenHandler(http.server.BaseHTTPRequestHandler):
+class Quiet(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+class SeenHandler(Quiet):
     def do_GET(self):
-        server = self.server.servers[self.path.removesuffix("/go")]
+        scripted = self.server.scripted[self.path.removesuffix("/go")]
         if self.path.endswith("/go"):
-            server.go()
-        body = json.dumps(server.seen()).encode()
+            scripted.go()
+        body = json.dumps(scripted.seen()).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_):
-        pass
+
+class FilesHandler(Quiet, http.server.SimpleHTTPRequestHandler):
+    pass
 
 
-@pytest.fixture(scope="session")
-def tells():
-    """The port that tells what each server saw, and lets it go on."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), SeenHandler) as told:
-        told.servers = {}
-        told.daemon_threads = True
-        thread = threading.Thread(target=told.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield told
-        told.shutdown()
+class SeenServer(http.server.ThreadingHTTPServer):
+    """Tells what each of the scripted servers saw, by path, and lets it go on."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), SeenHandler)
+        self.scripted = {}
+
+
+@contextlib.contextmanager
+def serving(server):
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    with server:
+        yield server
+        server.shutdown()
         thread.join()
 
 
-class _Files(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
+@pytest.fixture(scope="session")
+def seen_server():
+    with serving(SeenServer()) as server:
+        yield server
 
 
 @pytest.fixture
 def repository():
     """The address at which the repository's files are served."""
-    handler = functools.partial(_Files, directory=ROOT)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    handler = functools.partial(FilesHandler, directory=ROOT)
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 @contextlib.contextmanager
-def running(tells, context=None, family=socket.AF_INET, **more):
+def running(seen_server, context=None, family=socket.AF_INET, **more):
+    """Where a scripted server is, and where it tells what it saw."""
     scheme = "https" if context else "http"
     host = "[::1]" if family == socket.AF_INET6 else "127.0.0.1"
     with ScriptedServer(context, family) as server:
         path = f"/{server.port}"
-        tells.servers[path] = server
+        seen_server.scripted[path] = server
         yield {
             "url": f"{scheme}://{host}:{server.port}",
-            "seen": f"http://127.0.0.1:{tells.server_port}{path}",
+            "seen": f"http://127.0.0.1:{seen_server.server_port}{path}",
             **more,
         }
-        del tells.servers[path]
+        del seen_server.scripted[path]
 
 
 @pytest.fixture
-def server(tells):
+def server(seen_server):
     """A plain HTTP server: its url, and where it tells what it saw."""
-    with running(tells) as told:
-        yield told
+    with running(seen_server) as address:
+        yield address
 
 
 @pytest.fixture
-def other_server(tells):
+def other_server(seen_server):
     """A second origin."""
-    with running(tells) as told:
-        yield told
+    with running(seen_server) as address:
+        yield address
 
 
 @pytest.fixture
-def ipv6_server(tells):
+def ipv6_server(seen_server):
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no IPv6")
-    with running(tells, family=socket.AF_INET6) as told:
-        yield told
+    with running(seen_server, family=socket.AF_INET6) as address:
+        yield address
 
 
 @pytest.fixture
@@ -137,9 +148,9 @@ def authorities(tmp_path_factory):
     return Authorities(tmp_path_factory.mktemp("authorities"))
 
 
-def _tls(tells, authorities, kind):
+def running_tls(seen_server, authorities, kind):
     return running(
-        tells,
+        seen_server,
         authorities.contexts[kind],
         ca=str(authorities.folder / "ca.pem"),
         starts=authorities.starts,
@@ -148,36 +159,36 @@ def _tls(tells, authorities, kind):
 
 
 @pytest.fixture
-def tls(tells, authorities):
+def tls(seen_server, authorities):
     """An HTTPS server with a good certificate for 127.0.0.1, and the path of its root."""
-    with _tls(tells, authorities, "good") as told:
-        yield told
+    with running_tls(seen_server, authorities, "good") as address:
+        yield address
 
 
 @pytest.fixture
-def named_tls(tells, authorities):
+def named_tls(seen_server, authorities):
     """An HTTPS server whose certificate is for localhost, called by that name."""
-    with _tls(tells, authorities, "named") as told:
-        yield dict(told, url=told["url"].replace("127.0.0.1", "localhost"))
+    with running_tls(seen_server, authorities, "named") as address:
+        yield dict(address, url=address["url"].replace("127.0.0.1", "localhost"))
 
 
 @pytest.fixture
-def bad_tls(tells, authorities):
+def bad_tls(seen_server, authorities):
     """{kind: HTTPS server} for every certificate that must be refused."""
     with contextlib.ExitStack() as stack:
         yield {
-            kind: stack.enter_context(_tls(tells, authorities, kind))
+            kind: stack.enter_context(running_tls(seen_server, authorities, kind))
             for kind in authorities.contexts
             if kind not in ("good", "named")
         }
 
 
 @pytest.fixture
-def odd_tls(tells, authorities):
+def odd_tls(seen_server, authorities):
     """{kind: HTTPS server} that MicroPython's TLS cannot speak to, and one, "good", that it can."""
     with contextlib.ExitStack() as stack:
         yield {
-            kind: stack.enter_context(running(tells, context, ca=str(authorities.folder / "odd.pem")))
+            kind: stack.enter_context(running(seen_server, context, ca=str(authorities.folder / "odd.pem")))
             for kind, context in authorities.odd().items()
         }
 

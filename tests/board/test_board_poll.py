@@ -52,7 +52,7 @@ def hexed(*steps):
 
 
 @needs_micropython
-def test_poll_tells_as_much_as_the_port(board, dead_url):
+def test_poll_seen_server_as_much_as_the_port(board, dead_url):
     port = dead_url.rpartition(":")[2]
     # IN, OUT, ERR and HUP are 1, 4, 8 and 16.
     assert ask(board, f"refused({port}, 4)") == "[4]"
@@ -62,14 +62,14 @@ def test_poll_tells_as_much_as_the_port(board, dead_url):
 
 @needs_micropython
 @pytest.mark.parametrize("kind", ["http", "https"])
-def test_what_ends_is_seen_at_once(board, tells, authorities, dead_url, kind):
+def test_what_ends_is_seen_at_once(board, seen_server, authorities, dead_url, kind):
     more = ", ca='/ca.der'" if kind == "https" else ""
     port = dead_url.rpartition(":")[2]
     assert ask(board, f"call('{kind}://127.0.0.1:{port}'{more})") == (
         f"127.0.0.1: port {port} cannot be reached ([Errno 111] ECONNREFUSED: refused)"
     )
     context = authorities.contexts["good"] if kind == "https" else None
-    with running(tells, context) as server:
+    with running(seen_server, context) as server:
         for end, start in ((end, start) for end in ("close", "reset") for start in ("", "HTTP/1.1 200")):
             said = ask(board, f"call('{server['url']}/{hexed(start, [end])}'{more})")
             assert said.startswith("127.0.0.1: the answer broke off (") and "late" not in said, said

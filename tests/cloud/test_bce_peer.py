@@ -68,16 +68,16 @@ def some_request():
     ]
 
 
-def test_the_sdk_signs_the_same(told):
+def test_the_sdk_signs_the_same(beside_peers):
     for _ in range(6):  # the VM's heap is small
         requests = [some_request() for _ in range(50)]
-        told("test_baidu", "same_as_told", cases=[[request, peer(*request)] for request in requests])
+        beside_peers("bce_signatures", cases=[[request, peer(*request)] for request in requests])
 
 
-def test_signatures_at_the_ends_of_days_months_and_years(told):
+def test_signatures_at_the_ends_of_days_months_and_years(beside_peers):
     stamps = [951782399, 951782400, 1709164799, 1709251200, 1735689599, 1735689600, 2147483647, 2147483648]
     requests = [["id", "key", "GET", "/", {}, {"host": "h"}, stamp] for stamp in stamps]
-    told("test_baidu", "same_as_told", cases=[[request, peer(*request)] for request in requests])
+    beside_peers("bce_signatures", cases=[[request, peer(*request)] for request in requests])
 
 
 class SigningJudge(http.server.BaseHTTPRequestHandler):
@@ -131,10 +131,9 @@ def judge():
 
 
 @pytest.mark.parametrize("session", ["muster", "requests"])
-def test_the_sdk_agrees_with_what_each_session_sends(told, judge, session):
-    told(
-        "test_baidu",
-        "calls_as_told",
+def test_the_sdk_agrees_with_what_each_session_sends(beside_peers, judge, session):
+    beside_peers(
+        "baidu_calls",
         base_url=f"http://127.0.0.1:{judge.server_port}",
         session=session,
         aks=AKS,

@@ -35,22 +35,21 @@ def public_pem(key, format=serialization.PublicFormat.SubjectPublicKeyInfo):
     return key.public_key().public_bytes(serialization.Encoding.PEM, format).decode()
 
 
-def test_hmac_of_random_keys_and_messages(told):
+def test_hmac_of_random_keys_and_messages(beside_peers):
     cases = []
     for length in [*range(0, 140, 3), 63, 64, 65, 1000]:
         key, message = random.randbytes(length), random.randbytes(random.randrange(300))
         cases.append([key.hex(), message.hex(), hmac.digest(key, message, "sha256").hex()])
-    told("test_hmac", "same_as_told", cases=cases)
+    beside_peers("hmacs", cases=cases)
 
 
 @pytest.mark.parametrize("bits", [1024, 2048, 3072, 4096])
-def test_signatures_are_those_of_cryptography(told, bits):
+def test_signatures_are_those_of_cryptography(beside_peers, bits):
     key = key_of(bits)
     signature = key.sign(MESSAGE, padding.PKCS1v15(), hashes.SHA256())
     traditional = pem(key, serialization.PrivateFormat.TraditionalOpenSSL)
-    told(
-        "test_rsa",
-        "same_as_told",
+    beside_peers(
+        "rsa_signatures",
         pems=[traditional, pem(key).replace("\n", "\r\n"), pem(key).strip()],
         public=[public_pem(key), public_pem(key, serialization.PublicFormat.PKCS1)],
         message=MESSAGE.hex(),
@@ -60,12 +59,11 @@ def test_signatures_are_those_of_cryptography(told, bits):
 
 
 @pytest.mark.parametrize("bits", [1025, 1031, 2041, 2047])
-def test_signatures_of_odd_sizes_and_exponent_three(told, bits):
+def test_signatures_of_odd_sizes_and_exponent_three(beside_peers, bits):
     key = rsa.generate_private_key(3, bits)
     signature = key.sign(MESSAGE, padding.PKCS1v15(), hashes.SHA256())
-    told(
-        "test_rsa",
-        "same_as_told",
+    beside_peers(
+        "rsa_signatures",
         pems=[pem(key)],
         public=[public_pem(key)],
         message=MESSAGE.hex(),
@@ -74,14 +72,13 @@ def test_signatures_of_odd_sizes_and_exponent_three(told, bits):
     )
 
 
-def test_keys_of_other_kinds_are_refused_by_name(told):
+def test_keys_of_other_kinds_are_refused_by_name(beside_peers):
     key = key_of(2048)
     password = serialization.BestAvailableEncryption(b"password")
     curve = ec.generate_private_key(ec.SECP256R1())
     traditional = serialization.PrivateFormat.TraditionalOpenSSL
-    told(
-        "test_rsa",
-        "refused_as_told",
+    beside_peers(
+        "rsa_keys_refused",
         cases=[
             [pem(key, encryption=password), "encrypted"],
             [pem(key, traditional, password), "encrypted"],
@@ -135,13 +132,12 @@ def some_claims():
 
 
 @pytest.mark.parametrize("alg", ["HS256", "RS256"])
-def test_tokens_are_exchanged_with_pyjwt(told, tmp_path, alg):
+def test_tokens_are_exchanged_with_pyjwt(beside_peers, tmp_path, alg):
     many = [{}, LINES, *(some_claims() for _ in range(60 if alg == "HS256" else 12))]
     key, verifier = (SECRET, SECRET) if alg == "HS256" else (pem(key_of(2048)), public_pem(key_of(2048)))
     made = tmp_path / "tokens.json"
-    told(
-        "test_jwt",
-        "exchange",
+    beside_peers(
+        "jwt_exchange",
         given=[[jwt.encode(claims, key, alg), claims] for claims in many],
         key=key,
         verifier=verifier,
@@ -160,7 +156,7 @@ def test_tokens_are_exchanged_with_pyjwt(told, tmp_path, alg):
             jwt.decode(tampered, verifier, algorithms=[alg], options=options)
 
 
-def test_both_refuse_and_accept_at_the_same_second(told):
+def test_both_refuse_and_accept_at_the_same_second(beside_peers):
     """PyJWT is asked about times around the real now; the library, about the same distances from another."""
     cases = []
     for name in ("exp", "nbf", "iat"):
@@ -174,4 +170,4 @@ def test_both_refuse_and_accept_at_the_same_second(told):
                     valid = False
                 cases.append([jwt.encode({name: NOW + distance}, SECRET, "HS256"), leeway, valid])
     assert {valid for _, _, valid in cases} == {True, False}
-    told("test_jwt", "times_as_told", cases=cases, key=SECRET)
+    beside_peers("jwt_times", cases=cases, key=SECRET)

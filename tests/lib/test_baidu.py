@@ -36,34 +36,6 @@ def refused(body, status=200, headers=None, call=lambda cloud: cloud.get("a")):
     return e
 
 
-def same_as_told(cases):
-    """For tests/test_bce_peer.py: arguments of authorization(), and what comes out."""
-    for arguments, expected in cases:
-        found = baidu.authorization(*arguments)
-        assert found == expected, (arguments, found, expected)
-
-
-def calls_as_told(base_url, session, aks):
-    """For tests/test_bce_peer.py: every call, over a real connection."""
-    if session == "muster":
-        from muster import http
-
-        session = http.Session()
-    else:
-        import requests
-
-        session = requests.Session() if hasattr(requests, "Session") else requests
-    cloud = Baidu("AKID", "SECRET", "厂商 /1", "p?k", session, base_url)
-    for ak in aks:
-        cloud.import_devices([(ak, "钥")])
-        cloud.get(ak)
-        cloud.disable(ak)
-        cloud.enable(ak)
-        cloud.delete(ak)
-    cloud.list("BAN", "DESC", 3, 50)
-    cloud.list()
-
-
 def test_the_example_of_a_signature():
     # Computed with bce-python-sdk 0.9.79.
     found = baidu.authorization(

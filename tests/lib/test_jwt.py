@@ -467,28 +467,3 @@ def test_no_error_tells_a_secret():
     for text in texts:
         for secret in secrets:
             assert secret not in text, text
-
-
-def exchange(given, key, verifier, alg, made):
-    """Decodes others' tokens, each with its claims, and writes those made of the same claims to a file."""
-    tokens = []
-    if alg == "RS256":
-        key = PrivateKey.from_pem(key)
-        verifier = PublicKey.from_pem(verifier)
-    for token, claims in given:
-        assert decode(token, verifier, alg, NOW) == claims
-        refused(token[:40] + ("A" if token[40] != "A" else "B") + token[41:], verifier, alg)
-        tokens.append(encode(claims, key, alg, {"kid": "\u5bc6\u94a5-1"}))
-        assert decode(tokens[-1], verifier, alg, NOW) == claims
-    with open(made, "w") as f:
-        json.dump(tokens, f)
-
-
-def times_as_told(cases, key):
-    """Tokens with a leeway each, and whether another library finds them valid."""
-    for token, leeway, valid in cases:
-        try:
-            decode(token, key, now=NOW, leeway=leeway)
-            assert valid, (token, leeway)
-        except JWTError:
-            assert not valid, (token, leeway)

@@ -461,21 +461,3 @@ def test_nothing_shows_the_key():
         if number != numbers()[3]:
             message = refused(pem("RSA PRIVATE KEY", private(wrong)))
             assert not any(c.isdigit() for c in message), message
-
-
-def same_as_told(pems, public, message, signature, times):
-    """One key in several PEM formats, and another library's signature of a message (hexadecimal)."""
-    message, signature = binascii.unhexlify(message), binascii.unhexlify(signature)
-    for text in pems:
-        key = PrivateKey.from_pem(text)
-    for _ in range(times):
-        assert key.sign(message) == signature
-    for text in public:
-        assert PublicKey.from_pem(text).verify(message, signature)
-        assert not PublicKey.from_pem(text).verify(message + b"!", signature)
-
-
-def refused_as_told(cases):
-    """PEM texts that hold no RSA private key in the clear, each with a word of the error."""
-    for text, word in cases:
-        assert word in refused(text)
