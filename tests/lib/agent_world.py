@@ -132,3 +132,9 @@ class World:
 
     def agent(self):
         return Agent(self.config, self.platform, self.store, self.clock, self.hardware)
+
+
+def started(**config):
+    """A world, and an agent in it."""
+    world = World(**config)
+    return world, world.agent()

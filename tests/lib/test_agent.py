@@ -1,7 +1,7 @@
 import asyncio
 import os
 
-from agent_world import CONFIG, HOUR, NOW, Hardware, World
+from agent_world import CONFIG, HOUR, NOW, Hardware, World, started
 from clock_board import ClockBoard
 from helpers import lines_of, raises, replaced
 from muster import clock, log
@@ -68,8 +68,7 @@ def test_the_secret_is_fetched_once_for_ever():
 
 
 def test_the_secret_is_on_flash_before_the_first_report():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     agent.enrol()
     assert world.platform.calls == ["info"]
     assert world.store.load()["deviceSecret"] == "s3cret1"
@@ -138,8 +137,7 @@ def test_a_changed_key_or_address_does_not_fetch_again():
 
 
 def test_a_heartbeat_rewrites_only_the_small_record():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     agent.step()
     for _ in range(3):
         world.clock.time += 13 * HOUR
@@ -174,8 +172,7 @@ def test_overdue_after_a_power_cut_goes_out_after_a_delay_that_the_deadline_allo
 
 
 def test_the_report_after_an_enrolment_by_hand_is_due_at_once():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     agent.enrol()
     world.clock.time += 60
     agent.step()
@@ -184,8 +181,7 @@ def test_the_report_after_an_enrolment_by_hand_is_due_at_once():
 
 def _after(fault):
     """The pause after a report that was due has failed, and the agent."""
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     agent.step()
     world.clock.time = agent.status()["next_due"]
     world.platform.fault = fault
@@ -208,8 +204,7 @@ def test_what_the_platform_asks_to_wait_is_obeyed_whatever_its_answer_looks_like
 
 
 def test_the_deadline_is_kept_whatever_the_platform_asks():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     agent.step()
     world.platform.fault = ("", 503, {"Retry-After": "3600"})
     world.clock.time = agent.status()["next_due"]
@@ -223,8 +218,7 @@ def test_the_deadline_is_kept_whatever_the_platform_asks():
 
 
 def test_a_network_that_was_gone_when_a_report_was_due_brings_no_herd():
-    world = World(wifi=[{"ssid": "home", "key": "w1f1k3yy"}])
-    agent = world.agent()
+    world, agent = started(wifi=[{"ssid": "home", "key": "w1f1k3yy"}])
     agent.step()
     world.hardware.online = None
     world.clock.time = agent.status()["next_due"]
@@ -296,8 +290,7 @@ def faults():
 
 def test_step_never_raises_backs_off_and_recovers_by_itself():
     for fault in faults():
-        world = World()
-        agent = world.agent()
+        world, agent = started()
         world.platform.fault = fault
         pauses = []
         for _ in range(12):
@@ -314,8 +307,7 @@ def test_step_never_raises_backs_off_and_recovers_by_itself():
 
 
 def test_a_step_before_its_time_does_nothing():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     world.platform.fault = TransportError("no route")
     agent.step()
     for _ in range(5):
@@ -324,8 +316,7 @@ def test_a_step_before_its_time_does_nothing():
 
 
 def test_enrol_and_report_raise_what_went_wrong():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     world.platform.fault = TransportError("no route")
     raises(TransportError, agent.report)
     world.platform.fault = ('{"code": "500"}', 200)
@@ -334,8 +325,7 @@ def test_enrol_and_report_raise_what_went_wrong():
 
 def test_status_shows_what_failed_by_hand_too():
     for call in ("enrol", "report"):
-        world = World()
-        agent = world.agent()
+        world, agent = started()
         world.platform.fault = TransportError("no route")
         for failures in (1, 2):
             raises(TransportError, getattr(agent, call))
@@ -357,8 +347,7 @@ def test_status_shows_what_failed_by_hand_too():
 
 
 def test_it_says_that_it_has_enrolled_once_the_secret_is_on_flash():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     world.store.full = True
     assert "enrolled" not in lines_of(agent.step)
     world.store.full = False
@@ -460,8 +449,7 @@ def test_wifi_is_joined_again_when_it_is_gone():
 
 
 def test_wifi_that_only_claims_to_be_connected_is_joined_anew():
-    world = World(wifi=[{"ssid": "home", "key": "w1f1k3yy"}])
-    agent = world.agent()
+    world, agent = started(wifi=[{"ssid": "home", "key": "w1f1k3yy"}])
     world.platform.fault = TransportError("no route")
     for _ in range(4):
         world.clock.time += agent.step()
@@ -530,8 +518,7 @@ def test_use_before_the_time_is_known_counts_once_it_is():
 
 
 def test_a_refusal_leaves_a_wifi_that_works_alone():
-    world = World(wifi=[{"ssid": "home", "key": "w1f1k3yy"}])
-    agent = world.agent()
+    world, agent = started(wifi=[{"ssid": "home", "key": "w1f1k3yy"}])
     world.platform.fault = ('{"code": "500"}', 200)
     for _ in range(8):
         world.clock.time += agent.step()
@@ -549,8 +536,7 @@ def test_a_lost_network_is_looked_for_every_five_minutes():
 
 
 def test_a_clock_set_back_by_years_is_no_reason_to_be_silent():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     agent.step()
     world.clock.time -= 3 * 365 * 24 * HOUR
     for _ in range(2):
@@ -579,8 +565,7 @@ def test_a_clock_that_somebody_sets_is_put_back_once_the_time_was_told():
 
 
 def test_a_task_with_nothing_to_do_feeds_the_watchdog():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     agent.step()
     fed = []
     world.hardware.feed = lambda: fed.append(1)
@@ -600,8 +585,7 @@ def test_a_task_with_nothing_to_do_feeds_the_watchdog():
 
 
 def test_a_second_call_while_one_is_at_work_is_refused():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     errors = []
 
     def request(*args, **kw):
@@ -627,8 +611,7 @@ def test_a_record_without_a_secret_is_none():
 
 
 def test_what_a_program_does_to_the_credentials_it_got_stays_its_own():
-    world = World()
-    agent = world.agent()
+    agent = World().agent()
     agent.enrol().clear()
     assert agent.status()["device_id"] == "d1"
 
@@ -664,8 +647,7 @@ def test_daily_reports_on_the_first_use_of_a_beijing_day():
 
 
 def test_daily_forgets_the_day_of_a_clock_that_was_wrong():
-    world = World(policy="daily")
-    agent = world.agent()
+    world, agent = started(policy="daily")
     agent.step()
     world.clock.time += 5 * 24 * HOUR
     agent.used()
@@ -704,8 +686,7 @@ def test_daily_reports_a_first_use_though_the_deadline_has_made_it_report_that_d
 
 
 def test_daily_without_any_use_still_keeps_the_deadline():
-    world = World(policy="daily")
-    agent = world.agent()
+    world, agent = started(policy="daily")
     pause = agent.step()
     assert 20 * HOUR < pause < 23 * HOUR
     world.clock.time += pause
@@ -714,8 +695,7 @@ def test_daily_without_any_use_still_keeps_the_deadline():
 
 
 def test_use_means_nothing_to_the_interval_policy():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     agent.step()
     world.clock.time += 9 * HOUR
     before = agent.status()["next_due"]
@@ -736,8 +716,7 @@ def test_a_wrong_configuration_is_refused():
 
 
 def test_a_report_by_hand_ends_a_row_of_failures():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     world.platform.fault = TransportError("no route")
     agent.step()
     assert agent.status()["failures"] == 1
@@ -747,8 +726,7 @@ def test_a_report_by_hand_ends_a_row_of_failures():
 
 
 def test_no_connection_is_kept_from_one_report_to_the_next():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     closed = []
     world.platform.close = lambda: closed.append(len(world.platform.calls))
     agent.step()
@@ -759,8 +737,7 @@ def test_no_connection_is_kept_from_one_report_to_the_next():
 
 
 def test_status_tells_a_person_without_secrets():
-    world = World()
-    agent = world.agent()
+    agent = World().agent()
     assert agent.status()["enrolled"] is False
     agent.step()
     status = agent.status()
@@ -770,8 +747,7 @@ def test_status_tells_a_person_without_secrets():
 
 
 def test_no_secret_is_ever_logged():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     world.platform.fault = ('{"code": "500", "message": "k3y wrong"}', 200)
     text = lines_of(agent.step)
     world.platform.fault = None

@@ -3,7 +3,7 @@
 import sys
 
 import muster
-from agent_world import HOUR, World
+from agent_world import HOUR, started
 from helpers import raises, replaced
 from muster import memory
 from muster.net import wait
@@ -86,8 +86,7 @@ def test_a_generator_that_is_left_is_closed_and_what_it_loaded_leaves_too():
 
 def test_what_a_step_loads_is_gone_between_two_of_them():
     forget(*FOR_A_STEP)
-    world = World()
-    agent = world.agent()
+    world, agent = started()
     for reports in (1, 2):
         agent.step()
         assert agent.status()["reports"] == reports
@@ -100,8 +99,7 @@ def test_what_a_step_loads_is_gone_between_two_of_them():
 
 
 def test_a_step_without_the_memory_to_count_modules_is_one_that_failed():
-    world = World()
-    agent = world.agent()
+    world, agent = started()
 
     def count(*_):
         raise MemoryError
