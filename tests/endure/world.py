@@ -48,10 +48,10 @@ CONFIG: dict[str, Any] = {
     "store": "nvs",
 }
 
-world: World  # the one that is being lived in
+world: VirtualWorld  # the one that is being lived in
 muster: Any  # what install() makes: the library, its classes with this world around them, and a file
-Session: Any
-Watched: Any
+VirtualSession: Any
+WatchedAgent: Any
 BUILT: Any
 
 
@@ -67,7 +67,7 @@ class End(BaseException):
     """The time that was to be watched is over."""
 
 
-class World:
+class VirtualWorld:
     """One device, its home and its servers.
 
     seed     decides all that happens
@@ -285,7 +285,7 @@ class World:
         if not muster.board.connected():
             muster.net.wait.run(muster.board.join(self.config["wifi"], "", 6000))
         muster.board.watchdog(120)
-        self.agent = Watched(self.config, session=Session())
+        self.agent = WatchedAgent(self.config, session=VirtualSession())
         if self.as_task:
             self.agent.task().send(None)
         else:
@@ -346,7 +346,7 @@ class Wdt:
         world.fed = world.now
 
 
-class Nvs:
+class VirtualNvs:
     """esp32.NVS: a key changes as a whole, or not at all."""
 
     def __init__(self, namespace):
@@ -438,7 +438,7 @@ class Waiting:
     poll = wait
 
 
-class Answer:
+class PlatformAnswer:
     def __init__(self, status, body, not_after):
         self.status_code, self.body, self.not_after = status, body, not_after
         self.headers = {}
@@ -508,7 +508,7 @@ class Exchanges:
         yield from self.wait(w.latency + works, until)
         if isinstance(body, dict) and "data" in body:
             (w.judge.received if "protocolTypeTime" in body["data"] else w.judge.received_secret)()
-        return Answer(502 if body is None else 200, body, ends)
+        return PlatformAnswer(502 if body is None else 200, body, ends)
 
     def wait(self, ms, until):
         """Until it comes, or what the network and the server have become lets nothing come any more."""
@@ -586,7 +586,7 @@ class Loop:
 
 def install() -> None:
     """Puts the chip's modules in place and imports the library on top of them, once and for good."""
-    global muster, Session, Watched, BUILT
+    global muster, VirtualSession, WatchedAgent, BUILT
     assert "muster" not in sys.modules, "the library was imported before this world was there"
     module(
         "time",
@@ -599,7 +599,7 @@ def install() -> None:
     )
     module("machine", RTC=Rtc, WDT=Wdt, unique_id=lambda: b"")
     module("network", STA_IF=0, WLAN=lambda interface: world.wlan)
-    module("esp32", NVS=Nvs)
+    module("esp32", NVS=VirtualNvs)
     module("socket", SOCK_DGRAM=2, getaddrinfo=getaddrinfo, socket=Udp)
     module("select", POLLIN=1, POLLOUT=4, POLLERR=8, POLLHUP=16, poll=Poll)
     loop = Loop()
@@ -624,10 +624,10 @@ def install() -> None:
     assert clock._EPOCH == Y2000
     log.level = 99
 
-    class Session(Exchanges, flow.Driver):
+    class VirtualSession(Exchanges, flow.Driver):
         """What drives the agent's flows."""
 
-    class Watched(agent.Agent):
+    class WatchedAgent(agent.Agent):
         """The agent as it ships, and its world sees how long it means to sleep and what it stumbles on."""
 
         def _step(self, keep):

@@ -71,7 +71,7 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from endure.world import DAY, HOUR, SECOND, World, install
+from endure.world import DAY, HOUR, SECOND, VirtualWorld, install
 
 YEAR = 365
 DEADLINE = 24 * HOUR
@@ -91,7 +91,7 @@ TOLD = 3  # failures of one world that are reported
 
 
 @dataclass
-class Report:
+class AcceptedReport:
     """One that the platform has accepted."""
 
     at: int
@@ -123,17 +123,17 @@ class Judge:
         self.last_use = self.ahead = 0
         self.use_days: tuple[int, int] | None = None  # reported for last, as far as the device remembers
 
-    def watch(self, watched: World) -> None:
+    def watch(self, watched: VirtualWorld) -> None:
         self.world = watched
         self.nearest = NEAREST[watched.policy]
         self.new_identity()
 
     def new_identity(self) -> None:
         self.since = self.world.now  # the last report, or the day it could first have come
-        self.last: Report | None = None
+        self.last: AcceptedReport | None = None
         self.known = self.secret_kept = False
         self.secret_at = 0
-        self.kept: list[Report] = []
+        self.kept: list[AcceptedReport] = []
 
     def fail(self, kind: str, text: str) -> None:
         self.counts[kind] += 1
@@ -294,7 +294,7 @@ class Judge:
         if self.overdue and self.told and not self.lied and not self.used_since_boot:
             self.look_at_delay()
         self.overdue = False
-        report = Report(now, self.boot, not self.kept)
+        report = AcceptedReport(now, self.boot, not self.kept)
         if self.last:
             self.look_whether_early(self.last, report)
             # A use before the boot nobody remembers.
@@ -336,7 +336,7 @@ class Judge:
             if delay > self.most + ENOUGH:
                 self.fail("delay", f"an overdue report went out {delay // SECOND} s after the boot")
 
-    def look_whether_early(self, last: Report, report: Report) -> None:
+    def look_whether_early(self, last: AcceptedReport, report: AcceptedReport) -> None:
         gap = report.at - last.at
         need = self.nearest - 5 * SECOND - self.nearest * abs(self.world.ppm) // 1_000_000
         if gap >= need or (last.first and last.delivered):
@@ -395,7 +395,7 @@ def live(seeds: Iterable[int], days: float = YEAR, leaps: bool = True) -> list[J
     judges = []
     for seed in seeds:
         judge = Judge(seed)
-        judge.watch(World(seed, days, judge, leaps))
+        judge.watch(VirtualWorld(seed, days, judge, leaps))
         judge.world.live()
         del judge.world  # it cannot be sent to another process
         judges.append(judge)

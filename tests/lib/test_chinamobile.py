@@ -3,21 +3,9 @@ import json
 from helpers import raises
 from muster.clouds import chinamobile
 from muster.errors import CloudError
-from recorded import Answer, Nested
+from recorded import Answer, Nested, Recorder
 
 SECRET = {"deviceId": "d1", "deviceNo": "n1", "productId": "p1", "deviceSecret": "s3cret"}
-
-
-class Session:
-    """Keeps what it was asked, and answers what it was told."""
-
-    def __init__(self, body, status_code=200, headers=None):
-        self.answer = Answer(body, status_code, headers)
-
-    def request(self, method, url, data=None, headers=None, stream=False):
-        self.asked = (method, url, json.loads(data), headers)
-        assert isinstance(data, bytes)
-        return self.answer
 
 
 def good(data):
@@ -25,19 +13,26 @@ def good(data):
 
 
 def cloud(body, status_code=200, headers=None, **kw):
-    session = Session(body, status_code, headers)
+    """A client, and the session that answers it."""
+    session = Recorder(Answer(body, status_code, headers))
     return chinamobile.ChinaMobile("p1", "k3y", session, **kw), session
+
+
+def asked(session):
+    ((method, url, data, headers),) = session.asked
+    assert isinstance(data, bytes)
+    return method, url, json.loads(data), headers
 
 
 def test_secret_info_is_the_documents_request():
     platform, session = cloud(good(SECRET))
     assert platform.secret_info("n1", "CMEI") == SECRET
-    method, url, body, headers = session.asked
+    method, url, body, headers = asked(session)
     assert method == "POST"
     assert url == "https://ivs.chinamobiledevice.com:11443/v2/customer/device/secret/info"
     assert body == {"deviceNoType": "CMEI", "deviceNo": "n1", "productId": "p1", "productKey": "k3y"}
     assert headers == {"Content-Type": "application/json"}
-    assert session.answer.closed
+    assert session.answers[0].closed
 
 
 def test_report_is_the_documents_request():
@@ -48,7 +43,7 @@ def test_report_is_the_documents_request():
     )
     heartbeat = chinamobile.params()
     assert platform.report("d1", "s3cret", heartbeat) == {"deviceId": "d1", "protocolTypeTime": "t"}
-    method, url, body, headers = session.asked
+    method, url, body, headers = asked(session)
     assert (method, url) == ("POST", "https://x:1/v2/customer/device/report")
     assert body == {
         "deviceId": "d1",
@@ -72,7 +67,7 @@ def test_a_report_that_was_taken_has_what_the_platform_says_and_no_more():
     ):
         platform, session = cloud(body)
         assert platform.report("d1", "s3cret", {}) == nothing
-        assert session.answer.closed
+        assert session.answers[0].closed
     platform, _ = cloud(good({"deviceId": "d1", "more": 1}))
     assert platform.report("d1", "s3cret", {}) == dict(nothing, deviceId="d1")
 
@@ -119,7 +114,7 @@ def refusal(body, status_code=200):
     platform, session = cloud(body, status_code)
     e = raises(CloudError, platform.secret_info, "n1")
     assert e.cloud == "chinamobile" and e.status == status_code
-    assert session.answer.closed
+    assert session.answers[0].closed
     return e
 
 
@@ -156,11 +151,11 @@ def test_an_answer_about_another_device_is_refused_and_may_be_asked_for_again():
         platform, session = cloud(good({"deviceId": value}))
         e = raises(CloudError, platform.report, "d1", "s3cret", {})
         assert "data.deviceId is " in e.message and "about d1" in e.message and e.retryable
-        assert session.answer.closed
+        assert session.answers[0].closed
 
 
 def test_a_number_is_as_good_as_its_digits():
-    session = Session(good(dict(SECRET, deviceNo=123456, productId=1234567890123)))
+    session = Recorder(good(dict(SECRET, deviceNo=123456, productId=1234567890123)))
     platform = chinamobile.ChinaMobile("1234567890123", "k3y", session)
     found = platform.secret_info("123456")
     assert found == dict(SECRET, deviceNo="123456", productId="1234567890123")
@@ -220,8 +215,7 @@ def test_words_without_end_become_a_line():
 
 
 def test_an_answer_that_is_nested_deeply_is_refused():
-    platform, session = cloud({})
-    session.answer = Nested()
+    platform = chinamobile.ChinaMobile("p1", "k3y", Recorder(Nested()))
     e = raises(CloudError, platform.secret_info, "n1")
     assert e.code is None and e.message == "no reason given"
 
@@ -264,7 +258,7 @@ def test_the_models_last_piece_may_hold_only_what_it_costs():
     for kind in ("text/event-stream", "Text/Event-Stream;charset=UTF-8"):
         platform, session = spoken(piece("你"), piece(None), piece("好"), usage, "[DONE]", kind=kind)
         assert list(platform.chat("t0ken", "d1", "hello")) == ["你", "好"]
-        assert session.answer.closed
+        assert session.answers[0].closed
     # Others say with every piece that there is no error.
     platform, _ = spoken(dict(piece("a"), error=None), "[DONE]")
     assert list(platform.chat("t0ken", "d1", "hello")) == ["a"]
@@ -277,7 +271,7 @@ def test_a_model_that_fails_in_mid_answer_says_why():
     assert next(pieces) == "a"
     e = raises(CloudError, next, pieces)
     assert (e.code, e.message, e.retryable) == ("insufficient_quota", "*** has nothing left", False)
-    assert session.answer.closed
+    assert session.answers[0].closed
     for event in ({}, {"choices": [{}]}, {"choices": 5}, [], 5, "{"):
         platform, _ = spoken(event, "[DONE]")
         assert "not a piece" in raises(CloudError, list, platform.chat("t0ken", "d1", "hello")).message
@@ -293,7 +287,7 @@ def test_a_model_that_refuses_in_whatever_form():
         platform, session = cloud(body, 401)
         e = raises(CloudError, list, platform.chat("t0ken", "d1", "hello"))
         assert (e.message, e.code, e.status, e.retryable) == (words, code, 401, False)
-        assert session.answer.closed
+        assert session.answers[0].closed
     platform, _ = cloud({"error": "busy"}, 429, {"retry-after": "5"})
     e = raises(CloudError, list, platform.chat("t0ken", "d1", "hello"))
     assert e.retryable and e.retry_after == 5

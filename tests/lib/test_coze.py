@@ -343,18 +343,12 @@ def test_a_megabyte_of_chat_and_two_of_speech_fit_into_a_small_heap(coze):
 
 
 def test_a_gateway_of_ones_own_takes_hs256():
-    sent = []
-
-    class Session:
-        def request(self, method, url, data=None, headers=None):
-            sent.append(headers["Authorization"])
-            raise TransportError("enough")
-
-    cloud = Coze(Session(), "app", private_key="shared secret", alg="HS256", device_id="d")
+    recorder = Recorder()
+    cloud = Coze(recorder, "app", private_key="shared secret", alg="HS256", device_id="d")
     raises(TransportError, cloud.access_token)
     from muster import jwt
 
-    claims = jwt.decode(sent[0][len("Bearer ") :], "shared secret", "HS256")
+    claims = jwt.decode(recorder.asked[0][3]["Authorization"][len("Bearer ") :], "shared secret", "HS256")
     assert claims["session_context"]["device_info"] == {"device_id": "d"}
     assert claims["aud"] == "api.coze.cn" and claims["iss"] == "app" and len(claims["jti"]) > 32
 
