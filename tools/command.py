@@ -5,6 +5,7 @@ import runpy
 import sys
 from pathlib import Path
 
-os.environ["MUSTER_PROGRAM"] = "muster"
-sys.path[0] = str(Path(__file__).resolve().parents[1])
-runpy.run_module("tools", run_name="__main__", alter_sys=True)
+if __name__ == "__main__":
+    os.environ["MUSTER_PROGRAM"] = "muster"
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    runpy.run_module("tools", run_name="__main__", alter_sys=True)
