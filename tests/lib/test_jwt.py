@@ -1,6 +1,6 @@
 """muster.jwt against RFC 7515, and against tokens that no one should trust.
 
-Tokens are exchanged with PyJWT, both ways, in tests/test_jwt_peers.py.
+Tokens are exchanged with PyJWT, both ways, in tests/cloud/test_jwt_peers.py.
 """
 
 import binascii

@@ -1,7 +1,7 @@
 """muster.rsa: what RFC 8017 demands, and what no key or fault may do.
 
 Signatures equal to those of cryptography, for keys of every size and format, are
-in tests/test_jwt_peers.py.
+in tests/cloud/test_jwt_peers.py.
 """
 
 import binascii
