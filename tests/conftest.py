@@ -14,14 +14,13 @@ import json
 import os
 import random
 import signal
-import subprocess
 
 import pytest
 from devices import DEVICE, identity
 
 from tools.cloud import Cloud
+from tools.common import vm
 from tools.common.paths import ROOT
-from tools.common.vm import find_micropython
 
 # hypothesis' own is light: it imports hypothesis only for tests that do.
 pytest_plugins = ["server_fixtures", "endure.trials", "_hypothesis_pytestplugin"]
@@ -32,8 +31,8 @@ signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LIBRARY_TESTS = ROOT / "tests" / "lib"
-MACHINES = ("CPython", "MicroPython")
-HEAP = "512k"
+MACHINES = (vm.CPYTHON, vm.MICROPYTHON)
+HEAP = 512 * 1024
 
 # Processes that tests start find the repository, also when it was pytest itself that was called.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "lib")])
@@ -71,7 +70,7 @@ def pytest_generate_tests(metafunc):
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     # Not among funcargs: no test asks for its machine by name.
-    if not hasattr(pyfuncitem, "callspec") or pyfuncitem.callspec.params.get("machine") != "MicroPython":
+    if not hasattr(pyfuncitem, "callspec") or pyfuncitem.callspec.params.get("machine") != vm.MICROPYTHON:
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     run_on_vm(pyfuncitem.path.stem, pyfuncitem.originalname, arguments)
@@ -79,17 +78,17 @@ def pytest_pyfunc_call(pyfuncitem):
 
 
 def run_on_vm(module, function, arguments):
-    micropython = find_micropython()
-    if micropython is None:
+    if vm.MICROPYTHON not in vm.machines():
         pytest.skip(
             "no MicroPython here: its PyPI package has none for this machine, and there is none on PATH"
         )
-    done = subprocess.run(
-        [*micropython.command, "-X", f"heapsize={HEAP}", LIBRARY_TESTS / "run_on_vm.py", module, function],
-        input=json.dumps(arguments) + "\n",
-        env=dict(os.environ, MICROPYPATH=f"{LIBRARY_TESTS}:{ROOT / 'lib'}:.frozen"),
-        capture_output=True,
-        text=True,
+    done = vm.run(
+        LIBRARY_TESTS / "run_on_vm.py",
+        module,
+        function,
+        stdin=json.dumps(arguments) + "\n",
+        heap=HEAP,
+        paths=[LIBRARY_TESTS, *vm.LIBRARY],
         timeout=100,
     )
     if done.returncode != 0 or not done.stdout.endswith("passed\n"):
@@ -101,7 +100,7 @@ def beside_peers(request):
     """Runs a function of tests/lib/peers.py on one of the machines, with what another's code expects."""
 
     def run(function, **arguments):
-        if request.param == "MicroPython":
+        if request.param == vm.MICROPYTHON:
             run_on_vm("peers", function, arguments)
         else:
             getattr(importlib.import_module("peers"), function)(**arguments)

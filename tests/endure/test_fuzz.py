@@ -9,6 +9,7 @@ import json
 import select
 import shutil
 import subprocess
+from pathlib import Path
 
 import h11
 import jwt as pyjwt
@@ -23,25 +24,24 @@ from hypothesis import strategies as st
 from muster import jwt, log
 from muster.clouds import baidu
 
+from tools.common import vm
 from tools.common.paths import ROOT
-from tools.common.vm import find_micropython
 
-HEAP = "8m"
+HEAP = 8 << 20
 HANGS_S = 60
 
 
 class Twin:
     """A MicroPython that reads what it is given; started anew when it has ended."""
 
-    def __init__(self, command, folder):
-        self.command = [*command, "-X", f"heapsize={HEAP}", readers.__file__]
+    def __init__(self, folder):
         self.folder = folder
         self.process = None
 
     def start(self):
+        command = vm.command(Path(readers.__file__), heap=HEAP)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        environment = {"MICROPYPATH": f"{ROOT / 'lib'}:.frozen"}
-        self.process = subprocess.Popen(self.command, cwd=self.folder, env=environment, **pipes)
+        self.process = subprocess.Popen(command, cwd=self.folder, env=vm.variables(), **pipes)
 
     def stop(self):
         if self.process:
@@ -80,11 +80,10 @@ class Twin:
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory):
     """A Twin, or None where there is no MicroPython."""
-    micropython = find_micropython()
-    if micropython is None:
+    if vm.MICROPYTHON not in vm.machines():
         yield None
     else:
-        found = Twin(micropython.command, tmp_path_factory.mktemp("twin"))
+        found = Twin(tmp_path_factory.mktemp("twin"))
         yield found
         found.stop()
 
@@ -220,7 +219,7 @@ def test_what_coverage_guides_to_is_told_if_it_fails(tmp_path):
     assert runs == 0 and "device_number_checked" in failure and "KeyError" in failure
 
 
-@pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
+@pytest.mark.skipif(vm.MICROPYTHON not in vm.machines(), reason="no MicroPython here")
 def test_what_the_machines_do_not_agree_on_is_told(twin, monkeypatch):
     arguments = ("HTTP/1.1 204 No\r\n\r\n", [9], "GET")
     assert read_on_both("http_answer", arguments, twin) == 2

@@ -7,7 +7,6 @@ In short it tries some of each; python3 -m tools test --full tries every positio
 
 import contextlib
 import json
-import os
 import random
 import socket
 import subprocess
@@ -20,11 +19,10 @@ import pytest
 from endure.hostilities import FAILS, GROUPS, OK, SENT, Stage, good
 from endure.vm.hostile import SECRETS
 
-from tools.common.paths import ROOT
-from tools.common.vm import find_micropython
+from tools.common import vm
 
 DEVICE = Path(__file__).parent / "vm" / "hostile.py"
-HEAP = "512k"
+HEAP = 512 * 1024
 RUN_TIMEOUT_S = 900
 LEAVING_S = 10
 LATE_MS = 2000  # a busy machine's
@@ -38,22 +36,12 @@ def stage(trial, authorities):
         yield Stage(trial.full, random.Random(trial.seed), stack, authorities)
 
 
-@pytest.fixture(params=["CPython", "MicroPython"])
-def command(request):
-    """Of a device."""
-    if request.param == "CPython":
-        return [sys.executable, DEVICE]
-    micropython = find_micropython()
-    if micropython is None:
-        pytest.skip("no MicroPython here")
-    return [*micropython.command, "-X", f"heapsize={HEAP}", DEVICE]
-
-
+@pytest.mark.parametrize("interpreter", vm.machines())
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__)
-def test_no_hostile_server_gets_more_than_an_error(trial, stage, command, group, tmp_path):
+def test_no_hostile_server_gets_more_than_an_error(trial, stage, interpreter, group, tmp_path):
     for cases in (good, group, good):
         cases(stage)
-    came, end = live(command, stage, tmp_path)
+    came, end = live(vm.command(DEVICE, heap=HEAP, machine=interpreter), stage, tmp_path)
     trial.cases = len(came)
     trial.failures += [*problems(stage, came, end), *left_behind(stage)]
 
@@ -66,12 +54,13 @@ def live(command, stage, folder, timeout_s=RUN_TIMEOUT_S):
         for case in stage.cases:
             told = {"call": case.call, "url": case.url, "timeout": case.timeout, "names": case.names}
             lines.write(json.dumps(told | {"ca": ca}) + "\n")
-    environment = dict(os.environ, MICROPYPATH=f"{ROOT / 'lib'}:.frozen", PYTHONPATH=str(ROOT / "lib"))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     end = ""
     try:
         with cases.open() as lines:
-            output = subprocess.run(command, stdin=lines, env=environment, timeout=timeout_s, **pipes).stdout
+            output = subprocess.run(
+                command, stdin=lines, env=vm.variables(), timeout=timeout_s, **pipes
+            ).stdout
     except subprocess.TimeoutExpired as e:
         output, end = e.stdout or b"", "it hangs "
     came = []

@@ -1,4 +1,4 @@
-"""muster.hmac against RFC 4231; tests/cloud/test_jwt_peers.py compares it with CPython's on random messages."""
+"""muster.hmac against RFC 4231; tests/cloud/test_jwt_peers.py compares it with CPython's, on random input."""
 
 import binascii
 
