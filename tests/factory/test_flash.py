@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import select
 import signal
 import stat
 import subprocess
@@ -22,11 +23,13 @@ from esptool.targets import CHIP_DEFS
 
 from tools.board import Board
 from tools.board.firmware import PARTITIONS, firmware, partition_table
+from tools.cli.flash import table
 from tools.cli.main import main
 from tools.cloud import Cloud, Device
 from tools.common import boards, littlefs
 from tools.common.vm import find_micropython
-from tools.factory import product, rack
+from tools.factory import chip as chips
+from tools.factory import enrolment, ports, product, rack
 
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="needs MicroPython")
 
@@ -317,7 +320,10 @@ def test_what_can_go_wrong_is_a_sentence_and_a_status(tmp_path, platform, firmwa
     _, folder = platform
     flash = lambda kind, *more: run(*arguments(platform, kind), *more)  # noqa: E731
     assert flash("ESP32_GENERIC", "--port", "/dev/none") == (1, ANY("there is no port /dev/none"))
-    assert flash("ESP32_GENERIC") == (2, ANY("give --port or --all"))
+    assert flash("ESP32_GENERIC") == (
+        2,
+        ANY("give --port. USB serial ports here: none; is the board plugged"),
+    )
     assert flash("ESP32_GENERIC_H2", "--port", "/dev/none") == (2, ANY("expected one of ESP32_GENERIC, "))
     assert flash("ESP32_GENERIC", "--port", "/dev/none", "--erase") == (2, ANY("give --firmware as well"))
     nothing = tmp_path / "nothing.bin"
@@ -429,14 +435,14 @@ def test_the_result_is_readable_on_a_narrow_terminal(platform, columns):
     status, said = run(*arguments(platform, "ESP32_GENERIC", port), columns=columns)
     live, _, row = said.splitlines()
     assert status == 1
-    assert row.startswith(port) and row.endswith("`--all` finds the ports.")
+    assert row.startswith(port) and row.endswith("The command `ports` lists them.")
     assert live.startswith("…_F4:12:FA:E3:11:A0-if00") and "there is" in live and len(live) <= columns
 
 
 def test_brackets_in_what_is_shown_are_shown(platform):
     status, said = run(*arguments(platform, "ESP32_GENERIC", "/dev/[/x]"))
     assert status == 1 and "there is no port /dev/[/x]:" in said
-    shown = rack._table([rack.Outcome("[red]", "", "AI[/x]", "it said [/y]", seconds=1.5)])
+    shown = table([rack.Outcome("[red]", identity={"deviceNo": "AI[/x]"}, said="it said [/y]", seconds=1.5)])
     assert shown.plain.splitlines()[1] == "[red]       AI[/x]    1.5  it said [/y]"
 
 
@@ -471,22 +477,21 @@ def test_a_chip_whose_answer_was_late_is_asked_again(monkeypatch):
     class Chip:
         CHIP_NAME = "ESP32"
 
-        def change_baud(self, baud):
-            pass
+        def read_mac(self):
+            return bytes.fromhex("240ac4000001")
 
     asked = []
 
-    def detect(line):
+    def detect(line, connect_mode):
         asked.append(line)
         if len(asked) == 1:
             raise FatalError("Failed to get security info")
         return Chip()
 
     monkeypatch.setattr(esptool.cmds, "detect_chip", detect)
-    monkeypatch.setattr(esptool.cmds, "run_stub", lambda found: found)
-    line = SimpleNamespace(is_open=True)
-    found = rack.chip._connect(line, rack.Job("/dev/ttyACM0", TYPES["ESP32_GENERIC"]))
-    assert isinstance(found, Chip) and asked == [line, line]
+    line = SimpleNamespace(is_open=True, cts=False)
+    found = chips.Chip(line)
+    assert found.mac == "24:0a:c4:00:00:01" and asked == [line, line]
 
 
 def test_an_image_too_large_for_its_partition_is_said_before_anything_is_written(tmp_path, platform):
@@ -512,12 +517,12 @@ def test_a_device_that_does_not_enrol_is_told_with_its_last_words(tmp_path, plat
             str(tmp_path / "config.json"),
         ]
         # Without its root the platform is not reached, which may pass.
-        status, said = run(*given, "--wait", "2", "--port", board.port)
+        status, said = run(*given, "--timeout", "2", "--port", board.port)
         assert (status, said) == (
             1,
             ANY("it is written, and did not enrol within 2 s. The last it said: muster:"),
         )
-        given += ["--wait", "600", "--roots", str(folder / "ca.pem"), "--port", board.port]
+        given += ["--timeout", "600", "--roots", str(folder / "ca.pem"), "--port", board.port]
         refused = "it is written, and cannot enrol or report. It said: muster: warning: put this right: "
         assert run(*given) == (1, ANY(refused + "chinamobile refused: 产品秘钥错误"))
         # Enrolled already, it would not need the key before its next report.
@@ -535,9 +540,9 @@ class Heard:
 
     def __init__(self, *pieces, wait=1):
         self.pieces, self.told = list(pieces), []
-        job = rack.Job("/dev/ttyACM0", TYPES["ESP32_GENERIC"], wait=wait)
-        with contextlib.suppress(rack.chip.Failed):
-            rack.chip._watch(self, job, self)
+        with contextlib.suppress(ValueError):
+            enrolment.wait_for_enrolment(self, wait, self.told.append, lambda: None)
+            self.told.append("enrolled")
 
     def readline(self):
         piece = self.pieces.pop(0) if self.pieces else b""
@@ -549,9 +554,6 @@ class Heard:
         pass
 
     close = open
-
-    def send(self, word):
-        self.told.append(word[0])
 
 
 SAYS = "muster: warning: chinamobile refused: "
@@ -608,29 +610,17 @@ def test_ctrl_c_stops_all_and_leaves_no_process(tmp_path, platform, firmware_fil
         assert run(*given)[0] == 0
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
-def test_ctrl_c_while_it_starts_is_no_different(tmp_path, platform):
-    def forking():
-        """Whether the process that chips are forked from is so far that it would tell of a Ctrl-C."""
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                command = (process / "cmdline").read_bytes()
-                if b"multiprocessing.forkserver" in command and os.getsid(int(process.name)) == flashing.pid:
-                    status = (process / "status").read_text()
-                    ignored, caught = re.findall(r"^Sig(?:Ign|Cgt):\s*(\w+)", status, re.MULTILINE)
-                    return (int(ignored, 16) | int(caught, 16)) & 1 << signal.SIGINT - 1
-        return False
-
+def test_ctrl_c_while_it_looks_for_a_chip_is_no_different(platform):
     ours, its = os.openpty()
     with started(*arguments(platform, "ESP32_GENERIC", os.ttyname(its))) as flashing:
-        wait_until(forking, flashing)
+        wait_until(lambda: select.select([ours], [], [], 0)[0], flashing)
         ctrl_c(flashing)
     os.close(ours)
     os.close(its)
 
 
 def test_ctrl_c_before_anything_is_begun_is_no_different(platform, monkeypatch):
-    monkeypatch.setattr(rack, "usb_ports", lambda: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(ports, "usb_ports", lambda: signal.raise_signal(signal.SIGINT))
     assert run(*arguments(platform, "ESP32_GENERIC"), "--all") == (130, ANY("stopped: flash the boards"))
 
 
@@ -648,7 +638,7 @@ def ctrl_c(flashing):
 
 def test_all_takes_the_ports_of_usb_devices(tmp_path, platform, monkeypatch):
     with chip(tmp_path / "board", bare=False) as board:
-        monkeypatch.setattr(rack, "usb_ports", lambda: [board.port])
+        monkeypatch.setattr(ports, "usb_ports", lambda: [ports.Plugged(board.port, "a board", "")])
         status, said = run(*arguments(platform, "ESP32_GENERIC"), "--all", "--no-wait")
     assert status == 0 and board.port in said
 

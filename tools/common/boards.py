@@ -10,6 +10,7 @@ import hashlib
 import struct
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tools.common.littlefs import BLOCK
@@ -138,6 +139,15 @@ def check_firmware(data: bytes, board: BoardType) -> list[Partition]:
         return table_in(data, board.offset)
     except ValueError as e:
         raise ValueError(f"{e}; {expected}.") from None
+
+
+def read_firmware(path: Path, board: BoardType | None) -> tuple[bytes, list[Partition]]:
+    """The content of a firmware file and, if the board is known, its partitions. Raises ValueError."""
+    data = path.read_bytes()
+    try:
+        return data, check_firmware(data, board) if board else []
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}") from None
 
 
 def firmware_parts(data: bytes, offset: int) -> list[tuple[int, bytes]]:

@@ -1,270 +1,252 @@
-"""Boards flashed, one or a rack of them: every chip has a process, and a thread here that looks after it."""
+"""Boards flashed, one or a rack of them at once: a thread looks after each."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
-import click
+from esptool import FatalError
 from muster import config as configuration
 from muster.errors import ConfigError, Error
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Column
-from rich.text import Text
-from serial.tools import list_ports
 
-from tools.common import littlefs
-from tools.common.printable import printable
-from tools.factory import chip, ledger
-from tools.factory.chip import Job
+from tools.common import boards, littlefs
+from tools.factory import batch, ports, setaside
+from tools.factory.chip import ROM_BAUD, Chip, chip_name
+from tools.factory.enrolment import wait_for_enrolment
 from tools.factory.ledger import Ledger
 from tools.factory.product import STATE, board_files, board_image
 
 SCHEDULE = STATE + "schedule."
-# The stub flasher and the flash answer within seconds; a chip that is silent for longer is gone.
-SILENCE_S = 60
-# Of a port's name, beside how far its board is.
-PORT_WIDTH = 24
-# Not forked from here: a fork of a process with threads may hold their locks for ever. A server to fork from
-# loads esptool once for all chips; on macOS the system's own libraries do not bear a fork either.
-START = "forkserver" if sys.platform == "linux" else "spawn"
-multiprocessing.set_forkserver_preload([chip.__name__])
+# How long Ctrl-C waits for chips to be let go of.
+END_S = 2
 
 
-def flash(
-    jobs: Sequence[Job], config: Path, roots: Sequence[Path], identities: Path | None, source: bool
-) -> int:
-    """Flashes the boards and tells what became of them. Returns the exit status."""
-    console = Console(highlight=False, soft_wrap=True)
-    settings = _read(config, identities, len(jobs))
-    with contextlib.ExitStack() as stack:
-        book = stack.enter_context(Ledger(identities)) if identities is not None else None
-        if book is not None and not book.given:
-            click.echo(
-                f"{identities}: no board has a row of it yet. If boards got some on another computer, stop, "
-                f"and bring {identities}.boards and {identities}.last along from there."
-            )
-        rack = Rack(jobs, config, settings, roots, book, source, console)
-        try:
-            rack.flash()
-        finally:
-            console.print(_table(rack.outcomes))
-    return 0 if all(outcome.done for outcome in rack.outcomes) else 1
+@dataclass(frozen=True)
+class Settings:
+    """What every board of a rack gets.
 
+    config: the configuration's file. board: what the boards are, or None to ask each chip. firmware: the
+    content of a firmware file, or None to keep what is there. wait: seconds for a device to enrol, 0 for not
+    waiting. source: .py in place of .mpy.
+    """
 
-def usb_ports() -> list[str]:
-    """The serial ports that a USB device makes; others are the computer's own."""
-    return sorted(port.device for port in list_ports.comports() if port.vid is not None)
+    config: Path
+    roots: Sequence[Path]
+    board: boards.BoardType | None = None
+    firmware: bytes | None = None
+    erase: bool = False
+    baud: int = 460800
+    wait: int = 0
+    source: bool = False
 
 
 @dataclass
 class Outcome:
-    """What became of one board."""
+    """What became of one board. outcome: enrolled, flashed, failed or stopped; said: a sentence.
+
+    identity: what it is known by. started, written, ended: Unix seconds, None for what was not reached.
+    """
 
     port: str
+    board: str = ""
     mac: str = ""
-    device_no: str = ""
-    result: str = ""
-    done: bool = False
+    identity: dict[str, str] = field(default_factory=dict)
+    outcome: str = "stopped"
+    said: str = "stopped: flash it again"
+    started: int | None = None
+    written: int | None = None
+    ended: int | None = None
     seconds: float = 0.0
 
+    @property
+    def done(self) -> bool:
+        return self.outcome in ("enrolled", "flashed")
 
-@dataclass
+
+# Called with a board's outcome so far, what it is at, and the bytes done of those in all.
+Show = Callable[[Outcome, str, int, int], None]
+
+
+class Stopped(Exception):
+    """Somebody pressed Ctrl-C."""
+
+
 class Rack:
     """Boards on their ports, and what they get.
 
-    file: the configuration's. config: what it says, of which a row of the ledger replaces keys. source: .py
-    in place of .mpy.
+    config: of read_config(), of which a row of the ledger replaces keys.
     """
 
-    jobs: Sequence[Job]
-    file: Path
-    config: Mapping
-    roots: Sequence[Path]
-    ledger: Ledger | None = None
-    source: bool = False
-    console: Console = field(default_factory=Console)
-    outcomes: list[Outcome] = field(default_factory=list)
-    port_of: dict[str, str] = field(default_factory=dict)  # by MAC
+    def __init__(
+        self, settings: Settings, config: Mapping, places: Sequence[str], ledger: Ledger | None, show: Show
+    ) -> None:
+        self.settings, self.config, self.ledger, self.show = settings, config, ledger, show
+        self.stopped = threading.Event()
+        self.port_of: dict[str, str] = {}  # by MAC
+        self._places = [Place(self, port) for port in places]
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return [place.outcome for place in self._places]
 
     def flash(self) -> None:
-        """Flashes all of them at once. One that fails does not stop the others."""
-        columns = (
-            TextColumn("{task.fields[port]}", markup=False, table_column=Column(no_wrap=True)),
-            BarColumn(None, table_column=Column(ratio=1)),
-            TextColumn(
-                "{task.description}",
-                markup=False,
-                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=3),
-            ),
-        )
-        with (
-            _ctrl_c(held=True),
-            Progress(*columns, console=self.console, expand=True) as progress,
-            contextlib.ExitStack() as stack,
-        ):
-            attendants = []
-            for job in self.jobs:
-                attendants.append(_Attendant(self, job, progress))
-                self.outcomes.append(attendants[-1].outcome)
-                attendants[-1].start()
-                stack.callback(attendants[-1].end)
+        """Flashes all of them at once. One that fails does not stop the others; Ctrl-C stops all."""
+        try:
+            for place in self._places:
+                place.start()
             # Compiled once, while the chips are looked for. What is wrong with it, each board is told.
             with contextlib.suppress(ValueError, OSError):
-                board_files(self.config, self.roots, source=self.source)
-            with _ctrl_c(held=False):
-                for attendant in attendants:
-                    attendant.over.wait()
-
-    def image(self, found: chip.Found, row: Mapping[str, str]) -> bytes:
-        blocks = found.region.size // littlefs.BLOCK
-        # Without its schedule the device reports at once, and shows whether all that is new does.
-        kept = {path: data for path, data in found.state.items() if not path.startswith(SCHEDULE)}
-        config = {**self.config, **row}
-        configuration.check(config)
-        # What no row has changed goes as it stands in its file, as `image` and `deploy` send it.
-        content = config if config != self.config else self.file
-        return board_image(content, self.roots, kept, blocks=blocks, source=self.source)
+                board_files(self.config, self.settings.roots, source=self.settings.source)
+            for place in self._places:
+                # Not without a timeout: on Windows Ctrl-C would not be heard.
+                while not place.over.wait(0.5):
+                    pass
+        finally:
+            self.stopped.set()
+            until = time.monotonic() + END_S
+            for place in self._places:
+                place.over.wait(max(0, until - time.monotonic()))
+                place.close()
 
 
-@contextlib.contextmanager
-def _ctrl_c(held: bool) -> Iterator[None]:
-    """Holds Ctrl-C back, or lets through what was held back.
+class Place(threading.Thread):
+    """Looks after the board on one port: from its chip over its identity to its enrolment."""
 
-    The threads and processes that are begun meanwhile never hear of it: it is for this thread to end them.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # up to Python 3.11 it unblocks the signal when it is started
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    try:
-        signal.pthread_sigmask(signal.SIG_BLOCK if held else signal.SIG_UNBLOCK, {signal.SIGINT})
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Attendant(threading.Thread):
-    """Looks after one chip: hands it its identity and its image, and shows how far it is."""
-
-    def __init__(self, rack: Rack, job: chip.Job, progress: Progress) -> None:
-        super().__init__(name=job.port, daemon=True)
-        self.rack, self.job, self.progress = rack, job, progress
-        self.outcome = Outcome(job.port)
-        self.stopped = False
+    def __init__(self, rack: Rack, port: str) -> None:
+        super().__init__(name=port, daemon=True)
+        self.rack, self.outcome = rack, Outcome(port)
         # In place of join(): one that Ctrl-C interrupts makes CPython 3.11 take the thread for ended.
         self.over = threading.Event()
-        # The end of a long name is what tells it from others.
-        short = job.port if len(job.port) <= PORT_WIDTH else "…" + job.port[1 - PORT_WIDTH :]
-        self.task: TaskID = progress.add_task("looking for the chip", port=short, total=None)
-        context = multiprocessing.get_context(START)
-        self.pipe, its = context.Pipe()
-        self.process = context.Process(target=chip.work, args=(its, job), daemon=True)
-        self.process.start()
-        its.close()
+        self._begun = time.monotonic()
+        self._closing = threading.Lock()
 
     def run(self) -> None:
+        self.outcome.started = int(time.time())
+        outcome, said = "failed", "it came to nothing: flash it again"
         try:
-            self._attend()
+            outcome, said = self._flash()
+        except Stopped:
+            outcome, said = "stopped", "stopped: flash it again"
+        except (FatalError, OSError) as e:
+            reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+            said = f"the chip stopped answering: {reason}. Check its cable, and flash it again."
+        except (ValueError, RuntimeError, Error) as e:
+            said = str(e)
         finally:
+            self.close(outcome, said)
             self.over.set()
 
-    def _attend(self) -> None:
-        started = time.monotonic()
-        try:
-            while self._hear():
-                pass
-        except (EOFError, ConnectionError):
-            self.process.join()
-            if not self.stopped:
-                self._end(f"its process ended with status {self.process.exitcode}: flash it again")
-            elif not self.outcome.done:
-                self._end("stopped: flash it again")
-        except (ValueError, OSError, Error) as e:
-            self._end(str(e))
-        self.outcome.seconds = time.monotonic() - started
-        if self.rack.ledger is not None and self.outcome.mac:
-            self.rack.ledger.note(self.outcome.mac, self.outcome.result)
+    def close(self, outcome: str = "stopped", said: str = "stopped: flash it again") -> None:
+        """Writes down what became of the board, once."""
+        with self._closing:
+            if self.outcome.ended is not None:
+                return
+            # A board that is flashed and waited for when Ctrl-C comes is flashed.
+            if not (self.outcome.done and outcome == "stopped"):
+                self.outcome.outcome, self.outcome.said = outcome, said
+            self.outcome.ended = int(time.time())
+            self.outcome.seconds = time.monotonic() - self._begun
+            if self.rack.ledger is not None and self.outcome.mac:
+                self.rack.ledger.note(self.outcome.mac, self.outcome.said)
+        self._show(self.outcome.said, 1, 1)
 
-    def end(self) -> None:
-        """Ends the chip's process, whatever it is at, and waits until that is written down."""
-        self.stopped = True
-        self.process.terminate()
-        self.process.join()
-        self.over.wait()
+    def _flash(self) -> tuple[str, str]:
+        settings = self.rack.settings
+        self._show("looking for the chip")
+        with ports.opened(self.outcome.port, ROM_BAUD) as line:
+            chip = Chip(line)
+            board = self._board(chip)
+            chip.speed_up(settings.baud)
+            size = chip.flash_size()
+            records = {} if settings.erase else chip.records(size) or setaside.records(chip.mac)
+            region = self._region(chip, board, size)
+            image = self._image(region, records, chip.mac)
+            firmware = (
+                [] if settings.firmware is None else boards.firmware_parts(settings.firmware, board.offset)
+            )
+            with setaside.kept(chip.mac, records):
+                chip.write(firmware, region.offset, image, settings.erase, self._writing)
+            chip.start()
+            self.outcome.written = int(time.time())
+            self.outcome.outcome, self.outcome.said = "flashed", "flashed"
+            if not settings.wait:
+                return "flashed", "flashed"
+            self._show("waiting for it to enrol", 1, 1)
+            wait_for_enrolment(line, settings.wait, self._heard, self._check_stopped)
+            return "enrolled", "enrolled"
 
-    def _hear(self) -> bool:
-        if not self.pipe.poll(SILENCE_S + self.job.wait):
-            raise ValueError(f"nothing was heard of it for {SILENCE_S} s: check its cable, and try again.")
-        word, *values = self.pipe.recv()
-        if word == "found":
-            self._allot(*values)
-        elif word == "writing":
-            self._show("writing", *values)
-        elif word == "written":
-            self._end("flashed", done=True)
-            self._show("waiting for it to enrol" if self.job.wait else "flashed", 1, 1)
-            return bool(self.job.wait)
-        elif word == "said":
-            self._show(values[0])
-        elif word == "enrolled":
-            self._end("enrolled", done=True)
-            return False
-        elif word == "failed":
-            self._end(values[0])
-            return False
-        return True
-
-    def _allot(self, found: chip.Found) -> None:
-        """From here on the board has its identity, whatever happens to it."""
-        port = self.rack.port_of.setdefault(found.mac, self.job.port)
-        if port != self.job.port:
+    def _board(self, chip: Chip) -> boards.BoardType:
+        settings = self.rack.settings
+        board = settings.board or chip.board()
+        self.outcome.board = board.name
+        if chip.name != chip_name(board):
             raise ValueError(
-                f"its MAC is {found.mac}, as of the board on {port}: they would share an identity. "
+                f"the chip is an {chip.name}, and {board.name} has an {chip_name(board)}: "
+                "give the right --board, or none."
+            )
+        if settings.firmware is not None:
+            boards.check_firmware(settings.firmware, board)
+        return board
+
+    def _region(self, chip: Chip, board: boards.BoardType, size: int) -> boards.Region:
+        firmware = self.rack.settings.firmware
+        try:
+            table = chip.partitions() if firmware is None else boards.table_in(firmware, board.offset)
+            return boards.filesystem(table, size)
+        except ValueError as e:
+            hint = "" if firmware else " Give --firmware to write MicroPython as well."
+            raise ValueError(f"the flash: {e}.{hint}") from None
+
+    def _image(self, region: boards.Region, records: Mapping[str, bytes], mac: str) -> bytes:
+        """The image with the board's identity, which it has from here on, whatever happens to it."""
+        rack = self.rack
+        # Without its schedule the device reports at once, and shows whether all that is new does.
+        kept = {path: data for path, data in records.items() if not path.startswith(SCHEDULE)}
+        blocks = region.size // littlefs.BLOCK
+        try:
+            config = {**rack.config, **self._claim(mac)}
+            configuration.check(config)
+            # What no row has changed goes as it stands in its file, as `image` and `deploy` send it.
+            given = config if config != rack.config else rack.settings.config
+            return board_image(given, rack.settings.roots, kept, blocks=blocks, source=rack.settings.source)
+        except OSError as e:
+            raise ValueError(str(e)) from None  # of a file, and not of the chip
+
+    def _claim(self, mac: str) -> dict[str, str]:
+        self._check_stopped()
+        port = self.rack.port_of.setdefault(mac, self.outcome.port)
+        if port != self.outcome.port:
+            raise ValueError(
+                f"its MAC is {mac}, as of the board on {port}: they would share an identity. "
                 "Nothing was written to it; put one of the two aside."
             )
-        self.outcome.mac = found.mac
-        row = self.rack.ledger.claim(found.mac) if self.rack.ledger is not None else {}
-        self.outcome.device_no = row.get("deviceNo", str(self.rack.config.get("deviceNo", "")))
-        self.pipe.send(self.rack.image(found, row))
+        self.outcome.mac = mac
+        row = self.rack.ledger.claim(mac) if self.rack.ledger is not None else {}
+        config: dict[str, Any] = {**self.rack.config, **row}
+        self.outcome.identity = {name: str(config[name]) for name in batch.NUMBERS if config.get(name)}
+        return row
 
-    def _end(self, result: str, done: bool = False) -> None:
-        self.outcome.result, self.outcome.done = printable(result), done
-        self._show(result)
+    def _writing(self, done: int, total: int) -> None:
+        self._check_stopped()
+        self._show("writing", done, total)
 
-    def _show(self, text: str, done: int | None = None, total: int | None = None) -> None:
-        self.progress.update(self.task, description=printable(text), completed=done, total=total)
+    def _heard(self, line: str) -> None:
+        self._show(line, 1, 1)
 
+    def _check_stopped(self) -> None:
+        if self.rack.stopped.is_set():
+            raise Stopped
 
-def _table(outcomes: Sequence[Outcome]) -> Text:
-    """What became of each board, for people: a line for each, with its result at the end, however long."""
-    rows = [("port", "MAC", "deviceNo", "s")]
-    rows += [(one.port, one.mac, one.device_no, f"{one.seconds:.1f}") for one in outcomes]
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-    shown = Text()
-    for row, one in zip(rows, [None, *outcomes], strict=True):
-        for cell, width in zip(row, widths, strict=True):
-            shown.append(set_cell_size(cell, width) + "  ")
-        shown.append(
-            one.result if one else "result", "bold" if one is None else "green" if one.done else "red"
-        )
-        shown.append("\n")
-    shown.right_crop()
-    return shown
+    def _show(self, text: str, done: int = 0, total: int = 0) -> None:
+        self.rack.show(self.outcome, text, done, total)
 
 
-def _read(path: Path, identities: Path | None, boards: int) -> dict:
+def read_config(path: Path, identities: Path | None, count: int) -> dict:
     """The configuration as its file has it, without defaults, once it is right for so many boards.
 
     Raises ConfigError.
@@ -272,11 +254,11 @@ def _read(path: Path, identities: Path | None, boards: int) -> dict:
     raw, problem = configuration.read(str(path))
     if problem:
         raise ConfigError(problem)
-    row = ledger.read(identities)[0] if identities is not None else {}
+    row = batch.read(identities)[0] if identities is not None else {}
     configuration.check({**raw, **row} if isinstance(raw, dict) else raw)
     # A CSV is for more than one board, of which each may be flashed on its own.
-    if boards > 1 or identities is not None:
-        for name in ledger.NUMBERS:
+    if count > 1 or identities is not None:
+        for name in batch.NUMBERS:
             if name not in row and raw.get(name, "") not in ("", "auto"):
                 raise ConfigError(_shared(path, name, raw[name], identities))
     return raw

@@ -30,7 +30,7 @@ Roots = Mapping[str, bytes | Path] | Sequence[Path]
 
 
 def root_files(roots: Roots) -> dict[str, bytes]:
-    """/roots/NAME.der -> DER. Each certificate is there once; those of one name get their fingerprints to it.
+    """/roots/NAME.der -> DER. Each certificate is there once; of several, the name has the fingerprint too.
 
     roots: certificates, PEM (of which a file may hold several) or DER, as paths (of folders too) or as
     name -> bytes or path. Of a folder, what is no certificate is left out, and said.

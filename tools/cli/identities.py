@@ -1,0 +1,121 @@
+"""python3 -m tools identities: the CSV that hands every board of a batch its own numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import click
+
+from tools.cli.cmei import TypeCode
+from tools.common import files, options
+from tools.factory import batch, series
+
+
+def _counted(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not series.Series.of("deviceNo", value).width:
+        raise click.BadParameter(f"{value!r} does not end in digits, which could be counted up")
+    return value
+
+
+def _first(name: str, what: str) -> options.Decorator:
+    return click.option(
+        name, type=click.IntRange(0, series.MOST - 1), help=f"Serial number in the first {what}."
+    )
+
+
+@click.command()
+@click.option("--count", type=click.IntRange(1, series.MOST), required=True, help="How many boards.")
+@click.option(
+    "--serial", callback=_counted, help="The first board's serial number; its last digits count up."
+)
+@click.option("--tui", type=TypeCode(), help="8 digits that China Mobile gave the product: makes CMEIs.")
+@_first("--first-cmei", "CMEI")
+@click.option("--tac", type=TypeCode(), help="8 digits of a cellular product's type: makes IMEIs.")
+@_first("--first-imei", "IMEI")
+@click.option(
+    "--earlier",
+    type=options.FILE,
+    multiple=True,
+    help="CSV of an earlier batch, whose numbers are taken; as often as needed.",
+)
+@click.option("--append", is_flag=True, help="Adds to the output, when it is there already.")
+@click.option("-o", "--output", type=options.OUTPUT, required=True, help="CSV to write.")
+@options.as_json
+def identities(
+    count: int,
+    serial: str | None,
+    tui: str | None,
+    first_cmei: int | None,
+    tac: str | None,
+    first_imei: int | None,
+    earlier: tuple[Path, ...],
+    append: bool,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Makes the CSV of a batch: a row for each board, for flash --identities.
+
+    Its columns are the keys of config.json that differ from board to board: deviceNo, and cmei or imei.
+    Without --serial the CMEI or IMEI is the deviceNo too, as "deviceNoType" may have it.
+
+    No number of an --earlier batch is given again. What is not said goes on after the highest in them:
+    with --earlier or --append, --count alone will do. Else CMEIs and IMEIs begin with serial number 1.
+
+    Example: python3 -m tools identities --count 5000 --serial AI-2611-00001 --tui 11123456 -o batch.csv
+    """
+    # Two at once would give the same numbers.
+    click.get_current_context().with_resource(files.lock(output.resolve()))
+    there = output.exists()
+    if there and not append:
+        raise click.ClickException(
+            f"{output} is there already, and boards may have its numbers: add to it with --append, "
+            f"or name another and give this one as --earlier"
+        )
+    paths = (*earlier, output) if there else earlier
+    batches = {path: batch.read(path, whole=path == output) for path in paths}
+    before = [row for rows in batches.values() for row in rows]
+    codes = {"cmei": (tui, first_cmei), "imei": (tac, first_imei)}
+    _check_call(serial, codes, before)
+    made = series.next_rows(count, serial, codes, before)
+    series.refuse_taken(made, batches)
+    kept = batches[output] if there else []
+    if kept and set(kept[0]) != set(made[0]):
+        raise click.ClickException(
+            f"{output} has the columns {', '.join(kept[0])}, and what is to be added has {', '.join(made[0])}"
+        )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, (kept or made)[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(kept + made)
+    files.write(output, text.getvalue(), output.stat().st_mode & 0o777 if there else 0o600)
+    _tell(made, output, as_json)
+
+
+def _check_call(
+    serial: str | None, codes: dict[str, tuple[str | None, int | None]], before: list[dict[str, str]]
+) -> None:
+    for column, (code, first) in codes.items():
+        if first is not None and not (code or any(column in row for row in before)):
+            raise click.UsageError(
+                f"--first-{column} says where to begin, and nothing says in which type code"
+            )
+    if not (serial or before or any(code for code, _ in codes.values())):
+        raise click.UsageError("say what the first board gets: --serial AI-2611-00001, or --tui, or --tac")
+
+
+def _tell(made: list[dict[str, str]], output: Path, as_json: bool) -> None:
+    first, last = made[0], made[-1]
+    settings: dict[str, object] = {"cellular": True} if "imei" in first else {}
+    if series.is_coded(first):
+        settings["deviceNoType"] = "CMEI" if first["deviceNo"] == first.get("cmei") else "IMEI"
+    if as_json:
+        report = {"output": str(output), "count": len(made), "first": first, "last": last, "config": settings}
+        click.echo(json.dumps(report, ensure_ascii=False))
+        return
+    spans = ", ".join(f"{column} {first[column]} to {last[column]}" for column in first)
+    click.echo(f"{output}: {len(made):,} identities, {spans}")
+    if settings:
+        click.echo(f"config.json needs {json.dumps(settings)[1:-1]}")
