@@ -24,12 +24,12 @@ from tools.cloud import Cloud
 from tools.common.littlefs import build
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
-from tools.factory import deploy, raw_repl
+from tools.factory import deploy, ports, programs, raw_repl
 from tools.factory.product import BLOCKS, board_files, board_image
 
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
 
-PUT = deploy._put
+PUT = deploy.put
 tools = Sentences()
 
 
@@ -199,7 +199,7 @@ def test_a_file_of_ones_own_goes_along(running, root):
 
 def test_ampy_carries_it_as_well(make, root, monkeypatch):
     board = make()
-    monkeypatch.delattr(raw_repl.Mpremote, "run")
+    monkeypatch.delattr(raw_repl.SerialTransport, "exec_raw_no_follow")
     change(root / "boot.py")
     (root / "lib/extra.py").write_text(f"every = {bytes(range(256))}\n")
     said = run(board, "--mpy", "--via", "ampy")
@@ -213,7 +213,7 @@ def test_ampy_carries_it_as_well(make, root, monkeypatch):
 
 
 def product(files):
-    return {path: data for path, data in files.items() if not path.startswith(("/state/", deploy.STAGING))}
+    return {path: data for path, data in files.items() if not path.startswith(("/state/", programs.STAGING))}
 
 
 def test_the_power_may_go_at_any_moment(make, root, tmp_path):
@@ -250,7 +250,7 @@ def cut(tmp_path, flash, at, new):
 
 
 def leftovers(board):
-    return [path for path in board.files() if path.startswith(deploy.STAGING)]
+    return [path for path in board.files() if path.startswith(programs.STAGING)]
 
 
 def damaged(board, parts, data):
@@ -259,7 +259,7 @@ def damaged(board, parts, data):
 
 def interrupted(board, parts, data):
     PUT(board, parts, data)
-    board._transport.exec_raw_no_follow("import time; time.sleep(60)")
+    board._board.exec_raw_no_follow("import time; time.sleep(60)")
     raise KeyboardInterrupt
 
 
@@ -270,7 +270,7 @@ def interrupted(board, parts, data):
 def test_after_a_fault_it_runs_what_it_had(running, root, monkeypatch, fault, status, words):
     before = running.files()
     change(root / "main.py")
-    monkeypatch.setattr(deploy, "_put", fault)
+    monkeypatch.setattr(deploy, "put", fault)
     assert words in run(running, "--mpy", status=status)
     runs(running)
     assert running.files() == before
@@ -296,6 +296,37 @@ def test_a_full_flash_is_found_out_first(plain, root):
     assert plain.files() == before
 
 
+def test_a_flash_of_which_more_blocks_are_in_use_than_it_has_is_full(tmp_path, root):
+    # LittleFS counts a file's blocks twice while it is appended to, and MicroPython takes the difference for
+    # a number without a sign.
+    log = b'f = open("/log", "ab")\nf.write(bytes(5000))\n'
+    with Board(tmp_path, build({"/boot.py": log, "/log": bytes(1_500_000)}, BLOCKS, 0)) as board:
+        before = {**board.files(), "/log": b""}
+        said = run(board, "--mpy", "--no-reset", status=1)
+        assert re.search(r"has 0 KB left, and [12]\d\d KB are needed .* Nothing was changed", said)
+        assert {**board.files(), "/log": b""} == before
+
+
+def test_the_only_board_that_is_plugged_in_is_found(running, monkeypatch):
+    found = [ports.Plugged(running.port, "a board", "")]
+    monkeypatch.setattr(ports, "usb_ports", lambda: found)
+    done = CliRunner().invoke(tools, ["deploy", "--json", "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == {
+        "sent": {},
+        "removed": [],
+        "configured": True,
+        "home": "/lib/muster/__init__.mpy",
+        "dryRun": True,
+    }
+    runs(running)
+    found.append(ports.Plugged("/dev/ttyUSB9", "another", ""))
+    for command in ("deploy", "repl"):
+        done = CliRunner().invoke(tools, [command])
+        assert done.exit_code == 2
+        assert f"give --port. USB serial ports here: {running.port}, /dev/ttyUSB9" in done.output
+
+
 @pytest.mark.parametrize(
     ("who", "words"),
     [
@@ -308,7 +339,7 @@ def test_a_full_flash_is_found_out_first(plain, root):
     ],
 )
 def test_a_board_that_cannot_run_it_is_refused(plain, monkeypatch, who, words):
-    monkeypatch.setattr(deploy, "IDENTIFY", f"print({who!r})")
+    monkeypatch.setattr(programs, "IDENTIFY", f"print({who!r})")
     before = plain.files()
     assert words in run(plain, "--mpy", "--no-reset", status=1)
     assert plain.files() == before
@@ -319,7 +350,7 @@ def test_a_board_that_is_unplugged_is_a_sentence(tmp_path, monkeypatch):
         board.stop()
         PUT(there, parts, data)
 
-    monkeypatch.setattr(deploy, "_put", unplug)
+    monkeypatch.setattr(deploy, "put", unplug)
     with Board(tmp_path, build({"/boot.py": b""}, BLOCKS, 0)) as board:
         assert "stopped answering: was it unplugged, or reset?" in run(board, "--mpy", status=1)
 
@@ -331,7 +362,7 @@ def test_ports_that_do_not_do(monkeypatch):
     outer, inner = pty.openpty()
     port = os.ttyname(inner)
     try:
-        for via in raw_repl.VIA:
+        for via in ("mpremote", "ampy"):
             said = run(port, "--via", via, status=1)
             assert f"no MicroPython answers on {port}: flash it first" in said and "b'" not in said
         with serial.Serial(port, exclusive=True):
@@ -357,7 +388,7 @@ def test_it_says_what_the_board_lacks_and_what_hides_the_library(plain):
 
 def test_repl_is_the_boards_prompt_until_ctrl_right_bracket(plain):
     outer, inner = pty.openpty()
-    program = "from tools.factory.deploy import repl; repl()"
+    program = "from tools.cli.repl import repl; repl()"
     child = subprocess.Popen([sys.executable, "-c", program, "--port", plain.port], stdin=inner, stdout=inner)
     os.close(inner)
     with open(outer, "r+b", buffering=0) as terminal:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import os
 import struct
 from collections.abc import Iterator
 
-import serial
 from ampy.pyboard import Pyboard, PyboardError
 from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
 
 from tools.common.printable import printable
+from tools.factory import ports
+from tools.factory.ports import Lost
 
 # How long a board may take to its raw REPL, boot.py included, and how long it may pause in an answer.
 ANSWER_S = 10
+BAUD = 115200
 LINE_S = 5
 RESET = "import machine; machine.reset()"
 
@@ -27,91 +28,64 @@ STOPPED = (
 )
 
 
-class Lost(RuntimeError):
-    """The board does not answer, or not any more."""
+class RawRepl:
+    """A board at its raw REPL, after a soft reset, through mpremote's transport or through ampy's.
 
+    chunk: bytes of files sent at once. On the board they take about four times as much of the heap; ampy does
+    not wait for the board to take what it sends. Raises Lost.
+    """
 
-class Mpremote:
-    """A board at its raw REPL, after a soft reset, through mpremote's transport."""
-
-    # Bytes of files sent at once: on the board they take about four times as much of the heap.
-    CHUNK = 4096
-
-    def __init__(self, port: str) -> None:
-        self._transport = opened(port)
+    def __init__(self, port: str, via: str = "mpremote") -> None:
+        self.chunk = 4096 if via == "mpremote" else 512
+        transport = opened(port)
         with contextlib.ExitStack() as given_up:
-            given_up.callback(self._transport.serial.close)
+            given_up.callback(transport.serial.close)
             with _answered(
                 f"no MicroPython answers on {port}: flash it first (python3 -m tools flash), or press the "
                 "board's reset button and try again."
             ):
-                self._transport.enter_raw_repl(timeout_overall=ANSWER_S)
+                transport.enter_raw_repl(timeout_overall=ANSWER_S)
             given_up.pop_all()
+        self._board: SerialTransport | Pyboard = transport
+        self._run = transport.exec
+        if via == "ampy":
+            self.close()  # it answers; ampy itself would wait for ever for a board that does not
+            self._board = _by_ampy(port)
+            self._run = self._board.exec_
 
     def run(self, code: str | bytes) -> str:
         """What code prints. Raises RuntimeError for what it raises there, and Lost."""
         with _answered():
-            return self._transport.exec(code).decode()
+            return self._run(code).decode()
 
     def close(self, reset: bool = False) -> None:
         """Leaves the board at its friendly prompt, or resets it."""
         with contextlib.suppress(Lost), _answered():
             if reset:
-                self._transport.exec_raw_no_follow(RESET)
+                self._board.exec_raw_no_follow(RESET)
             else:
-                self._transport.exit_raw_repl()
+                self._board.exit_raw_repl()
         with contextlib.suppress(OSError):
-            self._transport.close()
+            self._board.close()
 
 
-class Ampy:
-    """The same through ampy, which itself would wait for ever for a board that does not answer."""
-
-    # It does not wait for the board to take what it sends.
-    CHUNK = 512
-
-    def __init__(self, port: str) -> None:
-        Mpremote(port).close()
-        with contextlib.ExitStack() as given_up, _answered():
-            self._pyboard = Pyboard(port)
-            given_up.callback(self._pyboard.close)
-            self._pyboard.serial.timeout = LINE_S
-            self._pyboard.serial.exclusive = True
-            self._pyboard.enter_raw_repl()
-            given_up.pop_all()
-
-    def run(self, code: str | bytes) -> str:
-        with _answered():
-            return self._pyboard.exec_(code).decode()
-
-    def close(self, reset: bool = False) -> None:
-        with contextlib.suppress(Lost), _answered():
-            if reset:
-                self._pyboard.exec_raw_no_follow(RESET)
-            else:
-                self._pyboard.exit_raw_repl()
-        with contextlib.suppress(OSError):
-            self._pyboard.close()
-
-
-VIA: dict[str, type[Mpremote] | type[Ampy]] = {"mpremote": Mpremote, "ampy": Ampy}
+def _by_ampy(port: str) -> Pyboard:
+    with contextlib.ExitStack() as given_up, _answered():
+        board = Pyboard(port)
+        given_up.callback(board.close)
+        board.serial.timeout = LINE_S
+        board.serial.exclusive = True
+        board.enter_raw_repl()
+        given_up.pop_all()
+    return board
 
 
 def opened(port: str) -> SerialTransport:
     """Raises Lost saying why the port does not open, which mpremote does not."""
     with contextlib.suppress(TransportError):
         return SerialTransport(port, timeout=LINE_S)
-    if port.startswith("/") and not os.path.exists(port):
-        raise Lost(
-            f"there is no port {port}: is the board plugged in? `.venv/bin/mpremote connect list` lists them."
-        )
-    try:
-        serial.serial_for_url(port, exclusive=True).close()
-        reason = "did not open at first: try again"
-    except (OSError, ValueError) as e:
-        busy = "lock" in str(e) or "busy" in str(e)
-        reason = "is in use by another program: close that first" if busy else f"cannot be opened: {e}"
-    raise Lost(f"the port {port} {reason}.")
+    ports.opened(port, BAUD).close()
+    raise Lost(f"the port {port} did not open at first: try again.")
 
 
 @contextlib.contextmanager
