@@ -94,7 +94,9 @@ KINDS = ["ESP32_GENERIC", "ESP32_GENERIC_S3", "ESP32_GENERIC_C3", "ESP32_GENERIC
 def test_from_a_bare_chip_to_a_device_that_has_enrolled(tmp_path, platform, firmware_file, kind):
     file = firmware_file(kind)
     with chip(tmp_path / "board", kind) as board:
-        status, said = run(*arguments(platform, kind, board.port, firmware=file))
+        given = arguments(platform, kind, board.port, firmware=file)
+        # A bare chip is known by itself.
+        status, said = run(*(word for word in given if word not in ("--board", kind)))
         assert status == 0 and "enrolled" in said, said
         board.wait_for("reported")  # by then the secret is on flash
         board.cut_power()
@@ -446,6 +448,67 @@ def test_brackets_in_what_is_shown_are_shown(platform):
     assert shown.plain.splitlines()[1] == "[red]       AI[/x]    1.5  it said [/y]"
 
 
+def test_the_chip_says_which_boards_it_may_be(tmp_path, platform):
+    given = arguments(platform, "ESP32_GENERIC")
+    del given[1:3]
+    asked = SimpleNamespace(name="ESP32-P4")
+    both = "ESP32_GENERIC_P4_C6_WIFI and ESP32_GENERIC_P4_C5_WIFI"
+    with pytest.raises(ValueError, match=f"boards with an ESP32-P4 are {both}: give --board"):
+        chips.Chip.board(asked)
+    wrong = tmp_path / "wrong.bin"
+    wrong.write_bytes(firmware(TYPES["ESP32_GENERIC_S3"]))
+    with chip(tmp_path / "board") as board:
+        status, said = run(*given, "--port", board.port, "--firmware", str(wrong))
+    assert (status, said) == (1, ANY("it is for ESP32-S3; expected ESP32_GENERIC-"))
+
+
+def test_a_production_system_reads_what_became_of_each_board(tmp_path, platform):
+    before = int(time.time())
+    (tmp_path / "batch.csv").write_text("deviceNo,cmei\n{deviceNo},{cmei}\n".format(**IDENTITIES[7]))
+    with chip(tmp_path / "board", number=0x50, bare=False) as board:
+        given = arguments(platform, "ESP32_GENERIC", board.port, "/dev/none")
+        command = [*given, "--json", "--identities", str(tmp_path / "batch.csv")]
+        done = CliRunner().invoke(main, command)
+        after = int(time.time())
+        first, second = json.loads(done.stdout)
+    assert done.exit_code == 1 and "no board has a row of it yet" in done.stderr
+    times = [first.pop(name) for name in ("started", "written", "ended")]
+    assert before <= times[0] <= times[1] <= times[2] <= after and first.pop("seconds") > 0
+    assert first == {
+        "port": board.port,
+        "board": "ESP32_GENERIC",
+        "mac": "24:0a:c4:00:00:50",
+        "identity": IDENTITIES[7],
+        "outcome": "enrolled",
+        "said": "enrolled",
+    }
+    assert (second["outcome"], second["mac"], second["written"]) == ("failed", "", None)
+    assert "there is no port /dev/none" in second["said"]
+
+
+def test_ports_lists_what_is_plugged_in_and_asks_the_chips(tmp_path, monkeypatch):
+    info = SimpleNamespace(device="/dev/ttyACM9", description="USB JTAG/serial debug unit")
+    info.vid, info.serial_number = ports.ESPRESSIF, "F4:12:FA:E3:11:A0"
+    own = SimpleNamespace(device="/dev/ttyS0", description="n/a", vid=None, serial_number=None)
+    monkeypatch.setattr(ports.list_ports, "comports", lambda: [own, info])
+    assert run("ports") == (0, "/dev/ttyACM9  f4:12:fa:e3:11:a0  USB JTAG/serial debug unit\n")
+    with chip(tmp_path / "board", "ESP32_GENERIC_C3", bare=False) as board:
+        board.wait_for(">>> ")
+        status, said = run("ports", "--ask", "--port", board.port, "--port", "/dev/none", "--json")
+        board.wait_for("MicroPython")  # it has started anew
+    asked, missing = json.loads(said)
+    assert asked == {
+        "port": board.port,
+        "description": "",
+        "mac": "24:0a:c4:00:00:01",
+        "chip": "ESP32-C3",
+    }
+    assert status == 1 and "there is no port /dev/none" in missing["error"]
+    monkeypatch.setattr(ports.list_ports, "comports", lambda: [own])
+    assert run("ports") == (0, ANY("No USB serial port was found"))
+    assert run("ports", "--json") == (0, "[]\n")
+
+
 @pytest.mark.parametrize("baud", ["-5", "0", "99999999999"])
 def test_a_baud_rate_that_no_line_has_is_refused(platform, baud):
     assert run(*arguments(platform, "ESP32_GENERIC", "/dev/none"), "--baud", baud) == (
@@ -648,9 +711,11 @@ def test_an_image_needs_no_board_and_says_where_it_goes(tmp_path, platform):
     given = ["image", "--config", str(folder / "config.json"), "--roots", str(folder / "ca.pem")]
     status, said = run(*given, "-o", str(tmp_path / "a.img"))
     assert status == 0 and "2097152 bytes, for the flash from 0x200000 on" in said
-    status, said = run(*given, "--source", "-o", str(tmp_path / "b.img"))
+    status, said = run(*given, "--source", "-o", str(tmp_path / "b.img"), "--json")
     files = littlefs.read((tmp_path / "b.img").read_bytes())
-    assert status == 0
+    report = json.loads(said)
+    assert status == 0 and report["files"] == {path: len(data) for path, data in sorted(files.items())}
+    assert (report["board"], report["flashMB"], report["offset"], report["bytes"]) == (None, 4, 2**21, 2**21)
     assert {name for name in files if "/muster/agent." in name} == {"/lib/muster/agent.py"}
     with Board(tmp_path / "board", (tmp_path / "a.img").read_bytes()) as board:
         board.wait_for(re.compile("enrolled as|the next report"))

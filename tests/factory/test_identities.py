@@ -92,6 +92,29 @@ def refusal(path="batch.csv"):
 # cmei
 
 
+def test_numbers_and_batches_as_json():
+    assert json.loads(tools("cmei", "11123456", "--count", 2, "--json")[1]) == [
+        "111234560000011",
+        "111234560000029",
+    ]
+    assert json.loads(tools("cmei", "--check", "111234560000015", "--json")[1]) == {
+        "number": "111234560000015",
+        "kind": "CMEI",
+        "tui": "11123456",
+        "serialNumber": "000001",
+        "checkDigit": "1",
+    }
+    made = json.loads(make("--count", 2, "--tac", "86123456", "-o", "b.csv", "--json"))
+    first, last = (luhn.make("86123456", n) for n in (1, 2))
+    assert made == {
+        "output": "b.csv",
+        "count": 2,
+        "first": {"deviceNo": first, "imei": first},
+        "last": {"deviceNo": last, "imei": last},
+        "config": {"cellular": True, "deviceNoType": "IMEI"},
+    }
+
+
 def test_cmei_makes_numbers_and_says_what_one_is():
     assert tools("cmei", "11123456", "--count", 2) == (0, "111234560000011 111234560000029")
     assert tools("cmei", "11123456", "--first", 999999) == (0, luhn.make("11123456", 999999))

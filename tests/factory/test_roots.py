@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import json
 import socket
 import ssl
 import subprocess
@@ -21,7 +22,8 @@ from endure.servers import DrippingProxy, ScriptedServer
 from tools.cli.main import main
 from tools.common.certificates import DAY, make_ca, make_server
 from tools.common.vm import find_micropython
-from tools.factory.roots import COMMON, FOLDER, split
+from tools.factory.roots import COMMON, FOLDER
+from tools.factory.tls_server import split
 
 NAMES = ("localhost", "127.0.0.1", "::1")
 NOW = datetime.datetime.now(datetime.timezone.utc)
@@ -147,6 +149,18 @@ def test_the_root_of_a_good_server_is_written_and_proved(chains, store, show, tm
     assert "was there already" in run(*arguments).stdout
 
 
+def test_a_program_reads_what_was_found(chains, store, show, tmp_path):
+    good, lonely = f"localhost:{show('good').port}", f"localhost:{show('lonely').port}"
+    done = run(good, lonely, "--store", store, "-o", tmp_path / "roots", "--json")
+    found, refused = json.loads(done.stdout)
+    root = x509.load_pem_x509_certificate(chains.root.bytes())
+    assert done.exit_code == 1 and (found["host"], found["new"], found["error"]) == (good, True, None)
+    assert Path(found["file"]).read_bytes() == der(chains.root)
+    assert found["root"]["subject"] == root.subject.rfc4514_string() and found["root"]["wrong"] == []
+    assert [one["key"] for one in found["sent"]] == ["EC secp256r1"] * 2
+    assert refused["root"] is refused["file"] is None and "is missing, which signed" in refused["error"]
+
+
 def test_two_roots_of_one_name_are_both_kept(chains, store, show, tmp_path):
     earlier = der(root_of_the_tests().cert_pem)
     (tmp_path / "Root_of_the_tests.der").write_bytes(earlier)
@@ -182,7 +196,7 @@ def test_an_ipv6_address(store, tmp_path, chains):
         ("lonely", [], "is missing, which signed"),
         ("foreign with its root", ["Root of strangers"], "Root of strangers,O=muster, which is not in"),
         ("foreign and misnamed", ["it is for other.example"], "which is not in"),
-        ("by itself", ["Just ?[31mme", "Ed25519"], "signed by itself"),
+        ("by itself", ["Just  [31mme", "Ed25519"], "signed by itself"),
     ],
 )
 def test_what_is_wrong_is_shown_and_no_root_written(kind, shown, told, store, show, tmp_path):
@@ -255,7 +269,7 @@ def test_a_server_that_drips_is_left_in_time(store, show):
 @pytest.mark.parametrize("wrong", ["inf", "nan", "0", "-1", "1e9"])
 def test_a_timeout_that_is_none_is_told(wrong):
     done = run("localhost:1", "--timeout", wrong)
-    assert done.exit_code == 2 and "expected seconds, up to 3,600" in done.stderr
+    assert done.exit_code == 2 and "not in the range 0<x<=3600" in done.stderr
 
 
 def test_a_name_that_is_not_found_is_left_in_time(monkeypatch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tools.common.vm import find_micropython
+from tools.common import vm
 
 PEM = b"-----BEGIN "
 LOAD = """
@@ -102,12 +101,10 @@ def _ders(source: str, data: bytes) -> list[bytes]:
 @functools.cache
 def _taken(ders: tuple[bytes, ...]) -> list[bool]:
     """Whether the board's TLS takes each certificate; asked of MicroPython's mbedTLS where there is one."""
-    micropython = find_micropython()
+    micropython = vm.find_micropython()
     if micropython is None or not ders:
         return [True] * len(ders)
-    lines = "".join(der.hex() + "\n" for der in ders)
-    done = subprocess.run([*micropython.command, "-c", LOAD], input=lines, text=True, capture_output=True)
-    said = done.stdout.split()
+    said = vm.run(LOAD, stdin="".join(der.hex() + "\n" for der in ders)).stdout.split()
     if len(said) != len(ders) or not {"True", "False"}.issuperset(said):
         raise ValueError(f"{micropython.what} does not say whether its TLS takes a certificate.")
     return [word == "True" for word in said]
