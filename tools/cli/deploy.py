@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -14,10 +15,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from tools.common import options
 from tools.common.printable import printable
-from tools.factory.deploy import Changes, stopped
-from tools.factory.deploy import deploy as put_changes
-from tools.factory.ports import the_port
-from tools.factory.programs import LIBRARY
+
+if TYPE_CHECKING:
+    from tools.factory.deploy import Changes
 
 
 @click.command()
@@ -68,6 +68,9 @@ def deploy(
 
     Example: python3 -m tools deploy --config config.json
     """
+    from tools.factory import deploy as line
+    from tools.factory.ports import the_port
+
     if config is not None:
         from muster import config as configuration
 
@@ -77,7 +80,7 @@ def deploy(
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     try:
         with (
-            stopped(the_port(port), via, reset) as board,
+            line.stopped(the_port(port), via, reset) as board,
             Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
         ):
             task = progress.add_task("")
@@ -85,7 +88,7 @@ def deploy(
             def told(path: str, count: int, total: int) -> None:
                 progress.update(task, description=path, advance=count, total=total)
 
-            changes = put_changes(board, told, config, roots, mpy, prune, dry_run)
+            changes = line.deploy(board, told, config, roots, mpy, prune, dry_run)
     except KeyboardInterrupt:
         click.echo("Stopped: the board has all of its files as they were, or all of the new ones.", err=True)
         sys.exit(130)
@@ -112,6 +115,7 @@ def _tell(changes: Changes, dry_run: bool, seconds: float) -> None:
         click.echo("the board has no /config.json: give it one with --config, and --roots as well")
     if changes.hidden:
         click.echo(
-            f"the board takes muster from {printable(changes.home)}, not from {LIBRARY}: what was put there "
-            "does not run. Its firmware carries muster, or a file or a folder beside main.py has that name."
+            f"the board takes muster from {printable(changes.home)}, not from /lib/muster/: what was put "
+            "there does not run. Its firmware carries muster, or a file or a folder beside main.py has that "
+            "name."
         )
