@@ -30,6 +30,7 @@ from tools.common import boards, littlefs
 from tools.common.vm import find_micropython
 from tools.factory import chip as chips
 from tools.factory import enrolment, ports, product, rack
+from tools.factory.ledger import Ledger
 
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="needs MicroPython")
 
@@ -444,7 +445,9 @@ def test_the_result_is_readable_on_a_narrow_terminal(platform, columns):
 def test_brackets_in_what_is_shown_are_shown(platform):
     status, said = run(*arguments(platform, "ESP32_GENERIC", "/dev/[/x]"))
     assert status == 1 and "there is no port /dev/[/x]:" in said
-    shown = table([rack.Outcome("[red]", identity={"deviceNo": "AI[/x]"}, said="it said [/y]", seconds=1.5)])
+    shown = table(
+        [rack.BoardResult("[red]", identity={"deviceNo": "AI[/x]"}, said="it said [/y]", seconds=1.5)]
+    )
     assert shown.plain.splitlines()[1] == "[red]       AI[/x]    1.5  it said [/y]"
 
 
@@ -486,6 +489,17 @@ def test_a_production_system_reads_what_became_of_each_board(tmp_path, platform)
     assert "there is no port /dev/none" in second["said"]
 
 
+def test_what_cannot_be_written_down_ends_no_board(tmp_path, platform):
+    (tmp_path / "batch.csv").write_text("deviceNo\nAI-0077\n")
+    ledger = Ledger(tmp_path / "batch.csv")
+    ledger.close()
+    place = rack.Place(SimpleNamespace(settings=None, ledger=ledger, show=lambda *_: None), "/dev/none")
+    place.result.mac = "24:0a:c4:00:00:60"
+    place.run()
+    assert place.over.is_set() and place.result.outcome == "failed"
+    assert place.result.said.startswith("there is no port") and "is closed" in place.result.said
+
+
 def test_ports_lists_what_is_plugged_in_and_asks_the_chips(tmp_path, monkeypatch):
     info = SimpleNamespace(device="/dev/ttyACM9", description="USB JTAG/serial debug unit")
     info.vid, info.serial_number = ports.ESPRESSIF, "F4:12:FA:E3:11:A0"
@@ -497,12 +511,7 @@ def test_ports_lists_what_is_plugged_in_and_asks_the_chips(tmp_path, monkeypatch
         status, said = run("ports", "--ask", "--port", board.port, "--port", "/dev/none", "--json")
         board.wait_for("MicroPython")  # it has started anew
     asked, missing = json.loads(said)
-    assert asked == {
-        "port": board.port,
-        "description": "",
-        "mac": "24:0a:c4:00:00:01",
-        "chip": "ESP32-C3",
-    }
+    assert asked == {"port": board.port, "description": "", "mac": "24:0a:c4:00:00:01", "chip": "ESP32-C3"}
     assert status == 1 and "there is no port /dev/none" in missing["error"]
     monkeypatch.setattr(ports.list_ports, "comports", lambda: [own])
     assert run("ports") == (0, ANY("No USB serial port was found"))
@@ -572,13 +581,7 @@ def test_a_device_that_does_not_enrol_is_told_with_its_last_words(tmp_path, plat
     config = json.loads((folder / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "productKey": "wrong"}))
     with chip(tmp_path / "board", bare=False) as board:
-        given = [
-            "flash",
-            "--board",
-            "ESP32_GENERIC",
-            "--config",
-            str(tmp_path / "config.json"),
-        ]
+        given = ["flash", "--board", "ESP32_GENERIC", "--config", str(tmp_path / "config.json")]
         # Without its root the platform is not reached, which may pass.
         status, said = run(*given, "--timeout", "2", "--port", board.port)
         assert (status, said) == (

@@ -22,7 +22,7 @@ from tools.common.printable import printable
 
 if TYPE_CHECKING:
     from tools.factory.ledger import Ledger
-    from tools.factory.rack import Outcome
+    from tools.factory.rack import BoardResult
 
 # Of a port's name, beside how far its board is.
 PORT_WIDTH = 24
@@ -117,11 +117,11 @@ def flash(
                     rack.flash()
             finally:
                 if as_json:
-                    report = [_report(outcome) for outcome in rack.outcomes]
+                    report = [_report(result) for result in rack.results]
                     click.echo(json.dumps(report, ensure_ascii=False, indent=2))
                 else:
-                    console.print(table(rack.outcomes))
-        sys.exit(0 if all(outcome.done for outcome in rack.outcomes) else 1)
+                    console.print(table(rack.results))
+        sys.exit(0 if all(result.done for result in rack.results) else 1)
     except KeyboardInterrupt:
         click.echo(
             "stopped: flash the boards that are not done again, from this computer, "
@@ -149,9 +149,9 @@ class _Display:
         )
         self._tasks = {port: self.progress.add_task("", port=_short(port), total=None) for port in ports}
 
-    def show(self, outcome: Outcome, text: str, done: int, total: int) -> None:
+    def show(self, result: BoardResult, text: str, done: int, total: int) -> None:
         self.progress.update(
-            self._tasks[outcome.port], description=printable(text), completed=done, total=total or None
+            self._tasks[result.port], description=printable(text), completed=done, total=total or None
         )
 
 
@@ -169,19 +169,19 @@ def _warn_of_other_computers(ledger: Ledger | None) -> None:
         )
 
 
-def _report(outcome: Outcome) -> dict:
-    return {**dataclasses.asdict(outcome), "seconds": round(outcome.seconds, 1)}
+def _report(result: BoardResult) -> dict:
+    return {**dataclasses.asdict(result), "seconds": round(result.seconds, 1)}
 
 
-def table(outcomes: Sequence[Outcome]) -> Text:
+def table(results: Sequence[BoardResult]) -> Text:
     """What became of each board, for people: a line for each, with its result at the end, however long."""
     rows = [("port", "MAC", "identity", "s")]
     rows += [
-        (one.port, one.mac, next(iter(one.identity.values()), ""), f"{one.seconds:.1f}") for one in outcomes
+        (one.port, one.mac, next(iter(one.identity.values()), ""), f"{one.seconds:.1f}") for one in results
     ]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     shown = Text()
-    for row, one in zip(rows, [None, *outcomes], strict=True):
+    for row, one in zip(rows, [None, *results], strict=True):
         for cell, width in zip(row, widths, strict=True):
             shown.append(set_cell_size(cell, width) + "  ")
         said = printable(one.said) if one else "result"

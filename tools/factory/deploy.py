@@ -178,11 +178,7 @@ def _check_room(files: Mapping[str, bytes], sent: Sequence[str], block: int, fre
 
 
 def _stage(
-    board: RawRepl,
-    files: Mapping[str, bytes],
-    sent: Sequence[str],
-    gone: Sequence[str],
-    told: Sent,
+    board: RawRepl, files: Mapping[str, bytes], sent: Sequence[str], gone: Sequence[str], told: Sent
 ) -> None:
     """Writes what is sent beside what is there, and has it compared there."""
     moved = [path for path in sent if path != "/boot.py"]

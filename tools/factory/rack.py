@@ -46,7 +46,7 @@ class Settings:
 
 
 @dataclass
-class Outcome:
+class BoardResult:
     """What became of one board. outcome: enrolled, flashed, failed or stopped; said: a sentence.
 
     identity: what it is known by. started, written, ended: Unix seconds, None for what was not reached.
@@ -68,11 +68,11 @@ class Outcome:
         return self.outcome in ("enrolled", "flashed")
 
 
-# Called with a board's outcome so far, what it is at, and the bytes done of those in all.
-Show = Callable[[Outcome, str, int, int], None]
+# Called with a board's result so far, what it is at, and the bytes done of those in all.
+Show = Callable[[BoardResult, str, int, int], None]
 
 
-class Stopped(Exception):
+class Interrupted(Exception):
     """Somebody pressed Ctrl-C."""
 
 
@@ -91,8 +91,8 @@ class Rack:
         self._places = [Place(self, port) for port in places]
 
     @property
-    def outcomes(self) -> list[Outcome]:
-        return [place.outcome for place in self._places]
+    def results(self) -> list[BoardResult]:
+        return [place.result for place in self._places]
 
     def flash(self) -> None:
         """Flashes all of them at once. One that fails does not stop the others; Ctrl-C stops all."""
@@ -119,18 +119,18 @@ class Place(threading.Thread):
 
     def __init__(self, rack: Rack, port: str) -> None:
         super().__init__(name=port, daemon=True)
-        self.rack, self.outcome = rack, Outcome(port)
+        self.rack, self.result = rack, BoardResult(port)
         # In place of join(): one that Ctrl-C interrupts makes CPython 3.11 take the thread for ended.
         self.over = threading.Event()
         self._begun = time.monotonic()
         self._closing = threading.Lock()
 
     def run(self) -> None:
-        self.outcome.started = int(time.time())
+        self.result.started = int(time.time())
         outcome, said = "failed", "it came to nothing: flash it again"
         try:
             outcome, said = self._flash()
-        except Stopped:
+        except Interrupted:
             outcome, said = "stopped", "stopped: flash it again"
         except (FatalError, OSError) as e:
             reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
@@ -138,27 +138,32 @@ class Place(threading.Thread):
         except (ValueError, RuntimeError, Error) as e:
             said = str(e)
         finally:
-            self.close(outcome, said)
-            self.over.set()
+            try:
+                self.close(outcome, said)
+            finally:
+                self.over.set()
 
     def close(self, outcome: str = "stopped", said: str = "stopped: flash it again") -> None:
         """Writes down what became of the board, once."""
         with self._closing:
-            if self.outcome.ended is not None:
+            if self.result.ended is not None:
                 return
             # A board that is flashed and waited for when Ctrl-C comes is flashed.
-            if not (self.outcome.done and outcome == "stopped"):
-                self.outcome.outcome, self.outcome.said = outcome, said
-            self.outcome.ended = int(time.time())
-            self.outcome.seconds = time.monotonic() - self._begun
-            if self.rack.ledger is not None and self.outcome.mac:
-                self.rack.ledger.note(self.outcome.mac, self.outcome.said)
-        self._show(self.outcome.said, 1, 1)
+            if not (self.result.done and outcome == "stopped"):
+                self.result.outcome, self.result.said = outcome, said
+            self.result.ended = int(time.time())
+            self.result.seconds = time.monotonic() - self._begun
+            try:
+                if self.rack.ledger is not None and self.result.mac:
+                    self.rack.ledger.note(self.result.mac, self.result.said)
+            except (OSError, ValueError) as e:
+                self.result.said += f" (which the journal does not say: {e})"
+        self._show(self.result.said, 1, 1)
 
     def _flash(self) -> tuple[str, str]:
         settings = self.rack.settings
         self._show("looking for the chip")
-        with ports.opened(self.outcome.port, ROM_BAUD) as line:
+        with ports.opened(self.result.port, ROM_BAUD) as line:
             chip = Chip(line)
             board = self._board(chip)
             chip.speed_up(settings.baud)
@@ -172,8 +177,8 @@ class Place(threading.Thread):
             with setaside.kept(chip.mac, records):
                 chip.write(firmware, region.offset, image, settings.erase, self._writing)
             chip.start()
-            self.outcome.written = int(time.time())
-            self.outcome.outcome, self.outcome.said = "flashed", "flashed"
+            self.result.written = int(time.time())
+            self.result.outcome, self.result.said = "flashed", "flashed"
             if not settings.wait:
                 return "flashed", "flashed"
             self._show("waiting for it to enrol", 1, 1)
@@ -183,7 +188,7 @@ class Place(threading.Thread):
     def _board(self, chip: Chip) -> boards.BoardType:
         settings = self.rack.settings
         board = settings.board or chip.board()
-        self.outcome.board = board.name
+        self.result.board = board.name
         if chip.name != chip_name(board):
             raise ValueError(
                 f"the chip is an {chip.name}, and {board.name} has an {chip_name(board)}: "
@@ -219,16 +224,16 @@ class Place(threading.Thread):
 
     def _claim(self, mac: str) -> dict[str, str]:
         self._check_stopped()
-        port = self.rack.port_of.setdefault(mac, self.outcome.port)
-        if port != self.outcome.port:
+        port = self.rack.port_of.setdefault(mac, self.result.port)
+        if port != self.result.port:
             raise ValueError(
                 f"its MAC is {mac}, as of the board on {port}: they would share an identity. "
                 "Nothing was written to it; put one of the two aside."
             )
-        self.outcome.mac = mac
+        self.result.mac = mac
         row = self.rack.ledger.claim(mac) if self.rack.ledger is not None else {}
         config: dict[str, Any] = {**self.rack.config, **row}
-        self.outcome.identity = {name: str(config[name]) for name in batch.NUMBERS if config.get(name)}
+        self.result.identity = {name: str(config[name]) for name in batch.NUMBERS if config.get(name)}
         return row
 
     def _writing(self, done: int, total: int) -> None:
@@ -240,10 +245,10 @@ class Place(threading.Thread):
 
     def _check_stopped(self) -> None:
         if self.rack.stopped.is_set():
-            raise Stopped
+            raise Interrupted
 
     def _show(self, text: str, done: int = 0, total: int = 0) -> None:
-        self.rack.show(self.outcome, text, done, total)
+        self.rack.show(self.result, text, done, total)
 
 
 def read_config(path: Path, identities: Path | None, count: int) -> dict:
