@@ -3,15 +3,13 @@
 import functools
 import json
 import os
-import pty
 import re
-import select
 import shutil
 import ssl
-import subprocess
 import sys
 import threading
 
+import pexpect
 import pytest
 import serial
 import trustme
@@ -359,7 +357,7 @@ def test_ports_that_do_not_do(monkeypatch):
     assert "there is no port /dev/ttyNONE: is the board plugged in?" in run("/dev/ttyNONE", status=1)
     for name in ("ANSWER_S", "LINE_S"):
         monkeypatch.setattr(raw_repl, name, 0.2)
-    outer, inner = pty.openpty()
+    outer, inner = os.openpty()
     port = os.ttyname(inner)
     try:
         for via in ("mpremote", "ampy"):
@@ -387,24 +385,15 @@ def test_it_says_what_the_board_lacks_and_what_hides_the_library(plain):
 
 
 def test_repl_is_the_boards_prompt_until_ctrl_right_bracket(plain):
-    outer, inner = pty.openpty()
     program = "from tools.cli.repl import repl; repl()"
-    child = subprocess.Popen([sys.executable, "-c", program, "--port", plain.port], stdin=inner, stdout=inner)
-    os.close(inner)
-    with open(outer, "r+b", buffering=0) as terminal:
-        heard(terminal, b"Ctrl-]")
-        terminal.write(b"\r6 * 7\r")
-        heard(terminal, b"\n42\r\n")
-        terminal.write(b"\x1d")
-        assert child.wait(10) == 0
-
-
-def heard(terminal, what):
-    """Reads until the terminal shows it."""
-    shown = b""
-    while what not in shown:
-        assert select.select([terminal], [], [], 10)[0], shown
-        shown += terminal.read(4096)
+    terminal = pexpect.spawn(sys.executable, ["-c", program, "--port", plain.port], timeout=30)
+    terminal.expect_exact("Ctrl-]")
+    terminal.send("\r6 * 7\r")
+    terminal.expect_exact("\n42\r\n")
+    terminal.send("\x1d")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
 
 
 def test_repl_has_the_same_sentences(plain):
