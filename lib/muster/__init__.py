@@ -4,6 +4,11 @@ import muster
 muster.Agent().run()
 """
 
+try:
+    from micropython import const
+except ImportError:
+    const = int  # CPython
+
 __version__ = "0.1.0"
 
 

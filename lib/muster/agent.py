@@ -3,17 +3,12 @@
 import time
 
 from . import clock as system_clock
-from . import log
+from . import const, log
 from .errors import ConfigError, Error, TransportError, line
 from .memory import borrow, call
 from .net import wait
 from .redact import Masked
 from .schedule import Schedule
-
-try:
-    from micropython import const
-except ImportError:
-    const = int
 
 _BEIJING_S = const(28800)
 _DAY_S = const(86400)
@@ -23,8 +18,8 @@ class Agent:
     """The device's side of the platform, from its first start to its last.
 
     config    as muster.config.check takes it; by default /config.json is loaded
-    session   see muster.clouds; by default a muster.http.Session with the configured roots is made
-              for each step that needs the network. One that was handed in keeps its connections,
+    session   see muster.clouds; by default one with the configured roots is made for each step that
+              needs the network. One that was handed in keeps its connections,
               which the program may use as well, but for step() and run(): there is nothing to
               send until the next report.
     store     where the credentials are kept, a store of muster.store by default: an object
@@ -156,15 +151,10 @@ class Agent:
 
     def _by_hand(self, what):
         try:
-            return (yield from borrow(self._at_once(what)))
+            return (yield from self._work(what, True))
         except Exception as e:
             self._note(e)
             raise
-
-    def _at_once(self, what):
-        from . import heartbeat
-
-        return (yield from heartbeat.online(self, getattr(heartbeat, what), True))
 
     def _load(self):
         """Takes up what flash holds, if it is this product's and this device's."""
@@ -178,7 +168,7 @@ class Agent:
             system_clock.set_from_guess(last)
 
     def _records(self):
-        from .records import Records
+        from .store import Records
 
         return Records(self._identity(), self._store)
 
@@ -197,7 +187,7 @@ class Agent:
             self._schedule.first(now)
         if now >= self._schedule.wake:
             try:
-                yield from borrow(self._work(keep))
+                yield from self._work("due", keep)
                 self._succeeded()
             # Whatever it is, a device in the field can only try again.
             except Exception as e:
@@ -205,13 +195,18 @@ class Agent:
             self._look_at_clock()
         return max(0, self._schedule.wake - self._clock.now())
 
-    def _work(self, keep):
-        from . import heartbeat
+    def _work(self, what, keep):
+        """Has heartbeat do it, whose code has left when the record of a report goes to flash."""
+        reports = self._schedule.reports
+        try:
+            return (yield from borrow(_begun, self, what, keep))
+        finally:
+            if self._schedule.reports != reports:
+                call(self._keep_schedule)
 
-        yield from heartbeat.join(self)
-        if not self._clock.trusted():
-            yield from heartbeat.ask_time(self)
-        yield from heartbeat.online(self, heartbeat.report_if_due, keep)
+    def _keep_schedule(self):
+        self._records().keep_schedule(self._schedule.state(), self._credentials)
+        log.info("reported; the next report is due in " + duration(self._schedule.next - self._schedule.last))
 
     def _succeeded(self):
         self._failures = self._unreached = self._schedule.failures = 0
@@ -251,6 +246,12 @@ class Agent:
             # Two first uses can lie 36 hours apart: two hours before the deadline it stops waiting.
             return Schedule(deadline - deadline // 12, min(jitter, deadline // 24), deadline, 0)
         return Schedule(config["period"], jitter, deadline, config["spread"])
+
+
+def _begun(agent, what, keep):
+    from . import heartbeat
+
+    return heartbeat.online(agent, getattr(heartbeat, what), keep)
 
 
 def _checked(config):

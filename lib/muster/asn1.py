@@ -44,16 +44,14 @@ def element(der, at, end, tag=None):
     raise ValueError(DAMAGED)
 
 
-def certificates(data):
-    """The DER of each certificate in PEM text, or of the one that is DER already.
+def certificates(pem):
+    """The DER of each certificate in PEM text.
 
-    data   bytes
+    pem   bytes
     Returns a list of bytes; ValueError for anything else.
     """
-    if data[:1] == b"\x30":
-        return [data]
     # a2b_base64 skips white space on both machines.
-    found = [a2b_base64(body) for label, body in blocks(data) if label == b"CERTIFICATE"]
+    found = [a2b_base64(body) for label, body in blocks(pem) if label == b"CERTIFICATE"]
     if not found:
         raise ValueError("this PEM text has no certificate")
     return found

@@ -96,7 +96,7 @@ def join(networks, hostname="", wait_ms=15000, anew=False, **radio):
     try:
         return (yield from wifi.join(networks, hostname, wait_ms, anew, **radio))
     finally:
-        unload("wifi")
+        unload("muster.wifi")
 
 
 def watchdog(seconds):

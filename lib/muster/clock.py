@@ -13,12 +13,8 @@ Seconds are integers everywhere: a 32-bit float counts Unix time in steps of 128
 import sys
 import time
 
+from . import const
 from .memory import unload
-
-try:
-    from micropython import const
-except ImportError:
-    const = int
 
 try:
     from time import ticks_add, ticks_diff, ticks_ms
@@ -161,7 +157,7 @@ def synchronise(servers=SERVERS):
         # Before the floor it is wrong, whoever says so.
         seconds = yield from ntp.ask(servers[first:] + servers[:first], _floor, NTP_TIMEOUT_MS)
     finally:
-        unload("ntp")
+        unload("muster.ntp")
     if seconds is None:
         return False
     _set(seconds)

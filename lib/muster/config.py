@@ -5,16 +5,11 @@ What the keys mean to the platform is in China Mobile's device access protocol.
 
 import os
 
-from . import cmei, log
+from . import cmei, const, log
 from .clock import SERVERS
 from .errors import ConfigError, line
 from .jsontext import dumps, loads
 from .redact import Masked, is_secret, redact, redacted
-
-try:
-    from micropython import const
-except ImportError:
-    const = int
 
 _MAX_BYTES = const(16384)
 _DAY_S = const(86400)
@@ -24,6 +19,10 @@ _NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
 
 def _string(value):
     return isinstance(value, str) and value == line(value)
+
+
+def _all(test, values):
+    return isinstance(values, list) and all([test(value) for value in values])
 
 
 def _text(value):
@@ -52,27 +51,6 @@ def _host(value):
     return host != "" and _made_of(host, allowed) and 0 < int(port) < 65536
 
 
-def _hosts(value):
-    return isinstance(value, list) and all(_host(v) for v in value)
-
-
-def _base_url(value):
-    return _text(value) and value.startswith("https://") and _host(value[8:].rstrip("/"))
-
-
-def _roots(value):
-    paths = value if isinstance(value, list) else [value]
-    return len(paths) > 0 and all(_text(path) for path in paths)
-
-
-def _clouds(value):
-    return isinstance(value, list) and all(v in ("chinamobile", "coze", "baidu", "feishu") for v in value)
-
-
-def _bool(value):
-    return isinstance(value, bool)
-
-
 def _seconds(value):
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
@@ -81,44 +59,50 @@ def _positive(value):
     return _seconds(value) and value > 0
 
 
-def _dbm(value):
-    return _seconds(value) and (value == 0 or 2 <= value <= 21)
-
-
-# name, default, test, what is expected. None stands for no default; "" is the
+# name, default, what is taken (values, or a test), what is expected. None stands for no default; "" is the
 # default of what may be left out, so that a checked configuration passes again.
 _KEYS = (
     ("wifi", [], lambda v: isinstance(v, list), 'a list of {"ssid": …, "key": …}'),
     ("firstJoin", 30, _positive, "whole seconds, 1 or more"),
+    ("pm", "", ("", "none", "performance", "powersave"), '"none", "performance" or "powersave"'),
     (
-        "pm",
-        "",
-        lambda v: v in ("", "none", "performance", "powersave"),
-        '"none", "performance" or "powersave"',
+        "txpower",
+        0,
+        lambda v: _seconds(v) and (v == 0 or 2 <= v <= 21),
+        "whole dBm from 2 to 21, or 0 for the chip's own",
     ),
-    ("txpower", 0, _dbm, "whole dBm from 2 to 21, or 0 for the chip's own"),
     ("hostname", "", _label, "at most 32 letters, digits and hyphens, a hyphen at neither end"),
     ("productId", None, _text, "a string, as the platform shows it"),
     ("productKey", None, _text, "a string, as the platform shows it"),
-    ("deviceNoType", "SN", lambda v: v in ("SN", "IMEI", "CMEI"), '"SN", "IMEI" or "CMEI"'),
+    ("deviceNoType", "SN", ("SN", "IMEI", "CMEI"), '"SN", "IMEI" or "CMEI"'),
     ("deviceNo", None, _text, 'a string, as imported to the platform, or "auto" for the board\'s MAC'),
-    ("cellular", False, _bool, "true or false"),
+    ("cellular", False, lambda v: isinstance(v, bool), "true or false"),
     ("imei", "", _string, "15 digits in a string"),
     ("cmei", "", _string, "15 digits in a string"),
     ("firmwareVersion", None, _text, "a string"),
     ("sdkVersion", "ai_http_1.0", lambda v: _text(v) and v.startswith("ai_"), 'a string, "ai_" first'),
     ("platform", "RTOS", _text, "a string"),
     ("netType", "", _string, 'a string such as "wifi", "5G" or "ethernet"'),
-    ("baseUrl", "https://ivs.chinamobiledevice.com:11443", _base_url, "https://host or https://host:port"),
-    ("roots", "/roots", _roots, "a path or a list of paths"),
-    ("ntp", list(SERVERS), _hosts, "a list of host or host:port, empty for none"),
-    ("policy", "interval", lambda v: v in ("interval", "daily"), '"interval" or "daily"'),
+    (
+        "baseUrl",
+        "https://ivs.chinamobiledevice.com:11443",
+        lambda v: _text(v) and v.startswith("https://") and _host(v[8:].rstrip("/")),
+        "https://host or https://host:port",
+    ),
+    ("roots", "/roots", lambda v: _text(v) or (v != [] and _all(_text, v)), "a path or a list of paths"),
+    ("ntp", list(SERVERS), lambda v: _all(_host, v), "a list of host or host:port, empty for none"),
+    ("policy", "interval", ("interval", "daily"), '"interval" or "daily"'),
     ("period", 43200, _positive, "whole seconds, 1 or more"),
     ("jitter", 900, _seconds, "whole seconds, 0 or more"),
     ("spread", 43200, _seconds, "whole seconds, 0 or more"),
     ("deadline", _DAY_S, _seconds, "whole seconds"),
-    ("clouds", [], _clouds, 'a list of "coze", "baidu" and "feishu"'),
-    ("store", "file", lambda v: v in ("file", "nvs"), '"file" or "nvs"'),
+    (
+        "clouds",
+        [],
+        lambda v: _all(lambda cloud: cloud in ("chinamobile", "coze", "baidu", "feishu"), v),
+        'a list of "coze", "baidu" and "feishu"',
+    ),
+    ("store", "file", ("file", "nvs"), '"file" or "nvs"'),
 )
 
 
@@ -259,11 +243,11 @@ def _secrets(raw):
 def _checked(raw):
     _refuse_unknown(raw, [key[0] for key in _KEYS], "the configuration")
     config = Masked()
-    for name, default, test, expected in _KEYS:
+    for name, default, taken, expected in _KEYS:
         if name not in raw and default is None:
             raise ConfigError('configuration key "%s" is missing; expected %s' % (name, expected))
-        config[name] = raw.get(name, default)
-        _expect(test(config[name]), name, config[name], expected)
+        config[name] = value = raw.get(name, default)
+        _expect(value in taken if isinstance(taken, tuple) else taken(value), name, value, expected)
     config["wifi"] = [_network("wifi[%d]" % i, network) for i, network in enumerate(config["wifi"])]
     config["baseUrl"] = config["baseUrl"].rstrip("/")
     _check_product_key(config)

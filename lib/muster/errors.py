@@ -1,9 +1,6 @@
 """The four things that can go wrong; what they say fits on a line of a terminal."""
 
-try:
-    from micropython import const
-except ImportError:
-    const = int
+from . import const
 
 _MAX_WORDS = const(300)
 _MAX_CODE = const(64)

@@ -8,12 +8,8 @@ repeated and an answer that is refused are plain data here, for blocking program
 for asyncio alike.
 """
 
+from . import const
 from .net import wait
-
-try:
-    from micropython import const
-except ImportError:
-    const = int
 
 # What a flow yields to be sent more of a streamed answer.
 LINE = const(1)  # the next line, bytes without its end; None at the end of the answer
@@ -31,6 +27,25 @@ class Request:
         self.headers = headers
         self.stream = stream
         self.repeatable = repeatable
+
+
+class Answer:
+    """A whole answer; of a streamed one, content is None until BODY was yielded.
+
+    not_after   Unix time at which the server's verified certificate ends, None if unknown
+    """
+
+    def __init__(self, status_code, headers, content, not_after):
+        self.status_code = status_code
+        self.headers = headers
+        self.content = content
+        self.not_after = not_after
+
+    def json(self):
+        """The content as JSON; ValueError if it is none."""
+        from .jsontext import loads
+
+        return loads(self.content)
 
 
 class Run:

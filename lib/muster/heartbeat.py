@@ -3,26 +3,22 @@
 These functions are a part of muster.agent.Agent that is in memory only while it works.
 """
 
+import gc
+
 from . import clock as system_clock
-from . import log
+from . import const, log
 from .agent import day, duration
-from .clouds import chinamobile
 from .errors import TransportError
 from .flow import Request, driver
-from .memory import call
-
-try:
-    from micropython import const
-except ImportError:
-    const = int
+from .memory import call, unload
 
 _REJOIN_AFTER = const(3)  # failures to reach anything, and a Wi-Fi that says it is connected is not believed
 _JOIN_S = const(15)  # for each network
 _MAX_ANSWER = const(4096)
 
 
-def join(agent):
-    """Joins Wi-Fi, unless a network is there: a generator for net.wait."""
+def _join(agent):
+    """Joins Wi-Fi, unless a network is there."""
     networks = agent._config["wifi"]
     stale = agent._unreached >= _REJOIN_AFTER and agent._hardware.net_type() == "wifi"
     if stale:
@@ -40,8 +36,8 @@ def join(agent):
     agent._has_joined = True
 
 
-def ask_time(agent):
-    """Sets the clock, if it can be done without the platform: a generator for net.wait."""
+def _ask_time(agent):
+    """Sets the clock, if it can be done without the platform."""
     if agent._clock is system_clock:
         yield from system_clock.synchronise(agent._config["ntp"])
         return
@@ -52,52 +48,51 @@ def ask_time(agent):
 
 
 def online(agent, work, keep):
-    """Runs one of the flows below over the session: a generator for net.wait.
+    """Does due(), enrol() or report() over the session: a generator for net.wait, as they are.
 
     keep   True leaves the connections of a session that was handed in open
     """
     session = agent._session
     if session is None:
-        from .http import Session
+        from muster.net.carrier import Carrier
 
-        session = Session(agent._config["roots"], max_body=_MAX_ANSWER)
-    config = agent._config
-    cloud = chinamobile.ChinaMobile(config["productId"], config["productKey"], None, config["baseUrl"])
-    flow = work(agent, cloud)
-    if agent._takes_dates:
-        flow = _dated(flow)
+        session = Carrier(agent._config["roots"], max_body=_MAX_ANSWER)
+        session.lean = True
     try:
-        return (yield from driver(session).start(flow).whole())
+        return (yield from work(agent, driver(session)))
     finally:
         # TLS holds tens of kilobytes, and the next report is half a day away.
         if not (keep and agent._session) and hasattr(session, "close"):
             session.close()
 
 
-def report_if_due(agent, cloud):
-    """A flow: reports, if that is due by a clock that is worth asking."""
+def due(agent, session):
+    """Does what a step has to do: it reports, if that is due by a clock that is worth asking."""
+    yield from _join(agent)
+    if not agent._clock.trusted():
+        yield from _ask_time(agent)
     if agent._knows_time:
         agent._look_at_clock()
     else:
-        yield from _learn_time(agent)
+        yield from _learn_time(agent, session)
     now = agent._clock.now()
     # Without the time nobody knows how long it was off: better early than past the deadline.
     if not agent._knows_time or now >= agent._schedule.next:
-        yield from report(agent, cloud)
+        yield from report(agent, session)
     else:
         pause = agent._schedule.due_at(agent._schedule.next) - now
         log.info("the next report is due in " + duration(pause))
 
 
-def _learn_time(agent):
-    """A flow, after a start: T_next on flash says something only to a clock that knows the time.
+def _learn_time(agent, session):
+    """After a start: T_next on flash says something only to a clock that knows the time.
 
     Without NTP the clock stands at its floor. A first report tells it the time; else
     the platform is asked for nothing but its Date, since a report may not be due.
     """
     if not agent._clock.trusted() and agent._schedule.last is not None and agent._takes_dates:
         try:
-            yield Request("HEAD", agent._config["baseUrl"] + "/")
+            yield from _ask(agent, session, _look(agent._config["baseUrl"] + "/"))
         except TransportError as e:
             if agent._failures < _REJOIN_AFTER:
                 raise
@@ -110,16 +105,17 @@ def _learn_time(agent):
             agent.used()
 
 
-def enrol(agent, cloud):
-    """A flow: fetches the secret if there is none yet, and has it on flash if that can be done."""
+def enrol(agent, session):
+    """Fetches the secret if there is none yet, and has it on flash if that can be done."""
     if agent._credentials is None:
-        credentials = yield from cloud.secret_info(agent._device_no, agent._config["deviceNoType"])
+        credentials = yield from _ask(agent, session, _secret_info(agent))
         credentials.update(agent._identity())
         agent._unsaved = True
         agent._credentials = credentials
         agent._schedule.first(agent._clock.now())
         agent._succeeded()
     if agent._unsaved:
+        unload("muster.clouds.chinamobile", "muster.clouds")  # makes room for what writes records
         # If not now: the secret lives on in memory, and every report tries the flash again.
         agent._unsaved = not call(_keep, agent)
         if not agent._unsaved:
@@ -131,11 +127,30 @@ def _keep(agent):
     return agent._records().keep(agent._credentials)
 
 
-def report(agent, cloud):
-    """A flow: returns the answer's data."""
-    yield from enrol(agent, cloud)
-    config, hardware = agent._config, agent._hardware
-    heartbeat = chinamobile.params(
+def report(agent, session):
+    """Returns the answer's data."""
+    yield from enrol(agent, session)
+    data = yield from _ask(agent, session, _report(agent))
+    agent._watch.jumped()  # the next report is reckoned by the time that it is now
+    now = agent._clock.now()
+    agent._schedule.after_success(now)
+    agent._knows_time = True
+    if agent._in_use or agent._used_day is None or agent._used_day > day(now):
+        # That was the first use of a day not known until now, or known by a clock that was wrong.
+        agent._in_use, agent._used_day = False, day(now)
+    agent._succeeded()
+    return data
+
+
+def _secret_info(agent):
+    return _platform(agent._config).secret_info(agent._device_no, agent._config["deviceNoType"])
+
+
+def _report(agent):
+    from .clouds.chinamobile import params
+
+    config, hardware, credentials = agent._config, agent._hardware, agent._credentials
+    known = params(
         innerIp=hardware.addresses(),
         netType=config["netType"] or hardware.net_type(),
         platform=config["platform"],
@@ -145,19 +160,23 @@ def report(agent, cloud):
         cmei=config["cmei"],
         mac=hardware.mac(),
     )
-    credentials = agent._credentials
-    data = yield from cloud.report(credentials["deviceId"], credentials["deviceSecret"], heartbeat)
-    agent._watch.jumped()  # the next report is reckoned by the time that it is now
-    now = agent._clock.now()
-    due = agent._schedule.after_success(now)
-    agent._knows_time = True
-    if agent._in_use or agent._used_day is None or agent._used_day > day(now):
-        # That was the first use of a day not known until now, or known by a clock that was wrong.
-        agent._in_use, agent._used_day = False, day(now)
-    agent._succeeded()
-    agent._records().keep_schedule(agent._schedule.state(), agent._credentials)
-    log.info("reported; the next report is due in " + duration(due - now))
-    return data
+    return _platform(config).report(credentials["deviceId"], credentials["deviceSecret"], known)
+
+
+def _platform(config):
+    from .clouds.chinamobile import ChinaMobile
+
+    return ChinaMobile(config["productId"], config["productKey"], None, config["baseUrl"])
+
+
+def _look(url):
+    """A flow that wants nothing but the Date of the answer."""
+    yield Request("HEAD", url)
+
+
+def _ask(agent, session, flow):
+    """Drives a flow."""
+    return session.start(_dated(flow) if agent._takes_dates else flow).whole()
 
 
 def _dated(flow):
@@ -171,6 +190,7 @@ def _dated(flow):
         answer = fault = None
         try:
             answer = yield request
+            gc.collect()  # what has read it is gone; where JSON is loaded, more of it would seem to be in use
             system_clock.set_from_date(answer.headers.get("date"), answer.not_after)
         except Exception as e:
             fault = e

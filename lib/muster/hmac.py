@@ -7,10 +7,7 @@ padded blocks, not two hashes that have taken them in.
 import binascii
 from hashlib import sha256
 
-try:
-    from micropython import const
-except ImportError:
-    const = int
+from . import const
 
 _BLOCK = const(64)
 _BYTES = (bytes, bytearray, memoryview)

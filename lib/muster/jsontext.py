@@ -5,22 +5,21 @@ Only MicroPython's parser takes a little more than JSON: a comma that is missing
 
 import io
 import json
-import sys
 
+from .memory import MICROPYTHON
 from .redact import Masked, copied
 
-_COMPACT = (",", ":")
 _READING: dict = {}
-if sys.implementation.name == "micropython":
+if MICROPYTHON:
 
     def _written(value):
-        return json.dumps(value, separators=_COMPACT)
+        return json.dumps(value, separators=(",", ":"))
 
 else:
     _READING["parse_constant"] = int  # which refuses NaN and Infinity, as JSON does
 
     def _written(value):
-        return json.dumps(value, separators=_COMPACT, ensure_ascii=False)  # type: ignore
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)  # type: ignore
 
 
 # Made once: a check must not cost memory.

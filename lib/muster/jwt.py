@@ -7,13 +7,9 @@ nothing. aud, iss, jti and the rest of the claims are the caller's to check.
 import binascii
 import re
 
+from . import const
 from .errors import Error
 from .jsontext import dumps, loads
-
-try:
-    from micropython import const
-except ImportError:
-    const = int
 
 _LONGEST = const(16384)
 _TIMES = ("exp", "nbf", "iat")

@@ -1,18 +1,20 @@
 """Modules that are needed for a moment only."""
 
+import gc
 import sys
 
 MICROPYTHON = sys.implementation.name == "micropython"
 
 
 def unload(*names):
-    """Lets go of the modules "http", "net.wait", …; on a laptop, which has the memory, they stay."""
+    """Lets go of modules, "muster.http" for one; on a laptop, which has the memory, they stay."""
     if MICROPYTHON:
         for name in names:
-            package, _, last = ("muster." + name).rpartition(".")
-            sys.modules.pop("muster." + name, None)
-            if package in sys.modules:
-                sys.modules[package].__dict__.pop(last, None)
+            package, _, last = name.rpartition(".")
+            if package.startswith("muster"):
+                sys.modules.pop(name, None)
+                if package in sys.modules:
+                    sys.modules[package].__dict__.pop(last, None)
 
 
 def call(function, *args):
@@ -21,40 +23,35 @@ def call(function, *args):
     try:
         return function(*args)
     finally:
-        _give_back(set(sys.modules) - before)
+        unload(*set(sys.modules) - before)
+        gc.collect()  # now: deeper in the program more of it would seem to be in use
 
 
-def borrow(generator):
-    """The same generator for muster.net.wait: the modules that it loads leave the memory again at its end.
+def borrow(function, *args):
+    """call() for a function that returns a generator for muster.net.wait: at its end they leave.
 
     What the rest of the program loads while it waits stays. Raises MemoryError if it cannot keep count.
     """
     if not MICROPYTHON:
-        return (yield from generator)
+        return (yield from function(*args))
     borrowed = set()
-    known = set(sys.modules)
+    known = set()
     # A session of the program's own outlives the generator: what it loads is the program's as well.
-    mine = "muster.http" not in known
+    mine = "muster.http" not in sys.modules
+    generator = None
     try:
         while True:
-            if len(sys.modules) != len(known):
-                known = set(sys.modules)
+            known.update(sys.modules)
             try:
+                if not generator:
+                    generator = function(*args)
                 wanted = next(generator)
             finally:
-                if len(sys.modules) != len(known):
-                    now = set(sys.modules)
-                    borrowed |= now - known
-                    known = now
+                borrowed.update([name for name in sys.modules if name not in known])
             yield wanted
     except StopIteration as e:
         return e.value
     finally:
-        generator.close()
-        _give_back([name for name in borrowed if mine or not name.startswith("muster.net.")])
-
-
-def _give_back(borrowed):
-    for name in borrowed:
-        if name.startswith("muster."):
-            unload(name[7:])
+        if generator:
+            generator.close()
+        unload(*[name for name in borrowed if mine or not name.startswith("muster.net.")])

@@ -1,11 +1,6 @@
 """Records in an ESP32's NVS partition, two slots each, as muster.store keeps them in files."""
 
-from .store import erase, load, save
-
-try:
-    from micropython import const
-except ImportError:
-    const = int
+from . import const
 
 _BLOB_SIZE = const(512)
 
@@ -36,16 +31,24 @@ class NvsStore:
         self._name = name
         self._nvs = _nvs
 
+    # Each loads what it needs of muster.store: an agent keeps the object, and not that code.
+
     def load(self):
         """As FileStore.load."""
+        from .store import load
+
         return load(self._read)
 
     def save(self, record):
         """As FileStore.save."""
+        from .store import save
+
         save(self._read, self._write, record, _BLOB_SIZE, 'keep it in files ("store": "file")')
 
     def erase(self):
         """As FileStore.erase."""
+        from .store import erase
+
         erase(self._read, self._remove)
 
     def beside(self, name):

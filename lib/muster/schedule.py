@@ -9,10 +9,7 @@ is spread over what the deadline allows.
 
 import os
 
-try:
-    from micropython import const
-except ImportError:
-    const = int
+from . import const
 
 _FIRST_RETRY_S = const(30)
 _LONGEST_S = const(3600)  # no server's Retry-After is obeyed for longer

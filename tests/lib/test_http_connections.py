@@ -1,7 +1,9 @@
 """http: connections that are kept, that end, and that lead elsewhere."""
 
+import socket
+import sys
+
 from muster import http
-from muster.net import connection
 from scripts import OK, answer, refused, requests, say, say_in_turn, seen, to, until_left, until_said
 
 # Connections
@@ -158,29 +160,32 @@ def test_a_server_that_is_not_there(dead_url):
 class Addresses:
     """While in `with`, a name has the addresses of these URLs and then its own; None stands for itself."""
 
+    socket, SOCK_STREAM = socket.socket, socket.SOCK_STREAM
+
     def __init__(self, *urls, own=True):
-        self._connection = connection
-        self._real = self._connection.socket
         self._urls = urls
         self._own = own
-        self.socket = self._real.socket
-        self.SOCK_STREAM = self._real.SOCK_STREAM
 
     def getaddrinfo(self, host, port, *more):
-        own = self._real.getaddrinfo("127.0.0.1", port, *more)
+        own = socket.getaddrinfo("127.0.0.1", port, *more)
         found = []
         for url in self._urls:
             if url:
-                found += self._real.getaddrinfo("127.0.0.1", int(url.rpartition(":")[2]), *more)
+                found += socket.getaddrinfo("127.0.0.1", int(url.rpartition(":")[2]), *more)
             else:
                 found.append(own[0][:-1] + (url,))
         return found + own if self._own else found
 
     def __enter__(self):
-        self._connection.socket = self
+        self._look_up_in(self)
 
     def __exit__(self, *_):
-        self._connection.socket = self._real
+        self._look_up_in(socket)
+
+    def _look_up_in(self, module):
+        # What opens a connection is loaded for that.
+        sys.modules["socket"] = module
+        sys.modules.pop("muster.net.dial", None)
 
 
 def test_the_next_address_is_tried(server, dead_url):

@@ -9,7 +9,7 @@ from muster import memory
 from muster.net import wait
 
 KEEPS = sys.implementation.name == "cpython"
-FOR_A_STEP = ("heartbeat", "records", "clouds", "clouds.chinamobile", "net.foreign")
+FOR_A_STEP = ("heartbeat", "store", "clouds", "clouds.chinamobile", "net.foreign")
 
 
 def is_loaded(name):
@@ -51,7 +51,7 @@ def test_what_a_generator_loads_leaves_the_memory_again_and_what_the_program_loa
 
     for fails in (False, True):
         forget("cmei", "sse", "net.redirect", "hmac")
-        borrowing = memory.borrow(generator(fails))
+        borrowing = memory.borrow(generator, fails)
         assert next(borrowing) is wait.TURN and is_loaded("cmei")
         load("sse")
         assert next(borrowing) is wait.TURN and is_loaded("net.redirect")
@@ -77,7 +77,7 @@ def test_a_generator_that_is_left_is_closed_and_what_it_loaded_leaves_too():
             ended.append(1)
 
     forget("cmei", "sse")
-    borrowing = memory.borrow(generator())
+    borrowing = memory.borrow(generator)
     next(borrowing)
     load("sse")
     borrowing.close()

@@ -27,7 +27,7 @@ def client(platform, session=None):
 
 
 def kept_by(session):
-    return [exchange.connection for exchange in session._kept.values()]
+    return list(session._kept.values())
 
 
 class Hurried:

@@ -21,6 +21,7 @@ FOR_PROGRAMS = (
     "muster/clouds/jiutian.py",
     "muster/net/redirect.py",
     "muster/net/response.py",
+    "muster/net/stream.py",
     "muster/net/upload.py",
     "muster/sse.py",
     "muster/verbs.py",
@@ -40,7 +41,7 @@ def library(clouds: Sequence[str] = CLOUDS, root: Path = ROOT) -> list[Path]:
     muster = lib / "muster"
     programs = [root / "boot.py", root / "main.py"]
     programs += [path for path in lib.rglob("*.py") if muster not in path.parents and not _hidden(path, lib)]
-    todo = [*programs, muster / "__init__.py", muster / "agent.py"]
+    todo = [*programs, *(muster / name for name in ("__init__.py", "agent.py", "http.py"))]
     todo += [muster / "clouds" / f"{cloud}.py" for cloud in clouds]
     left_out: set[Path] = set()
     if not clouds and not any(map(_talks, programs)):

@@ -7,13 +7,12 @@ not the Access Key pair, which signs the requests.
 
 import time
 
-from muster.clouds.refusals import broken, checked
-
 from .. import clock
 from ..flow import Request, driver
 from ..hmac import Key
 from ..jsontext import dumps
 from ..redact import Masked
+from .refusals import broken, checked
 
 PRODUCTION = "https://smarthome-bdvs.baidubce.com"
 

@@ -4,7 +4,6 @@ Follows 设备接入协议 (2025/5/13).
 """
 
 from ..flow import Request, driver
-from ..jsontext import dumps
 from ..redact import Masked
 from . import field_text, json_object, mac_digits
 
@@ -93,7 +92,7 @@ class ChinaMobile:
         model      "jiutian-lan", or "jiutian-chat" for such as children's watches
         options    temperature (default 0.8) or top_p (default 0.95), in (0, 1], at most one of them
         """
-        from muster.clouds.jiutian import chat
+        from .jiutian import chat
 
         headers = dict(self._headers, Authorization="Bearer " + ai_token)
         headers["X-AI-VID"] = self._product_id
@@ -130,12 +129,12 @@ class ChinaMobile:
         body["productKey"] = self._product_key
         url = self._base_url + "/v2/customer/device/" + call
         # The platform may execute either call twice.
-        answer = yield Request("POST", url, dumps(body), self._headers, repeatable=True)
+        answer = yield Request("POST", url, _written(body), self._headers, repeatable=True)
         said = json_object(answer)
         if said is None:
             raise self._broken(answer, "it is not a JSON object")
         if field_text(said.get("code")) != "200" or said.get("success") is False:
-            from muster.clouds.refusals import refusal
+            from .refusals import refusal
 
             raise refusal("chinamobile", answer, said, (self._product_key, secret))
         data = said.get("data")
@@ -149,6 +148,12 @@ class ChinaMobile:
             raise self._broken(answer, why, secret)
 
     def _broken(self, answer, why, secret=""):
-        from muster.clouds.refusals import broken
+        from .refusals import broken
 
         return broken("chinamobile", answer, why, (self._product_key, secret))
+
+
+def _written(body):
+    from ..jsontext import dumps
+
+    return dumps(body)

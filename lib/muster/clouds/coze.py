@@ -7,9 +7,6 @@ and Coze's public documentation of OAuth JWT (channel) and of each call.
 import binascii
 import os
 
-from muster.clouds.refusals import checked, header, refusal
-from muster.clouds.tokens import Tokens, is_token
-
 from .. import clock
 from ..errors import CloudError
 from ..flow import BODY, PIECE, Request, driver
@@ -17,6 +14,8 @@ from ..jsontext import dumps, loads
 from ..redact import Masked
 from ..sse import next_event
 from . import field_text
+from .refusals import checked, header, refusal
+from .tokens import Tokens, is_token
 
 PRODUCTION = "https://api.coze.cn"
 

@@ -4,13 +4,12 @@ Follows 新增设备 (security_and_compliance v2, 2025/10/21), and Feishu's publ
 of tenant_access_token and of its rate limits.
 """
 
-from muster.clouds.refusals import broken, checked
-from muster.clouds.tokens import Tokens, is_token
-
 from .. import clock
 from ..flow import Request, driver
 from ..jsontext import dumps
 from . import mac_digits
+from .refusals import broken, checked
+from .tokens import Tokens, is_token
 
 PRODUCTION = "https://open.feishu.cn"
 

@@ -1,11 +1,10 @@
 """China Mobile's language model, Jiutian: the flow behind ChinaMobile.chat()."""
 
-from muster.clouds.refusals import broken, header, refusal
-
 from ..flow import BODY, Request
 from ..jsontext import dumps, loads
 from ..sse import next_event
 from . import json_object
+from .refusals import broken, header, refusal
 
 
 def chat(url, headers, messages, options, secrets):

@@ -2,9 +2,9 @@
 
 import asyncio
 import select
-import sys
 
-from muster.net.wait import NAP_S, SLICE_MS, TURN
+from ..memory import MICROPYTHON
+from .wait import NAP_S, SLICE_MS, TURN
 
 
 class Stream:
@@ -55,7 +55,7 @@ async def run_async(generator, idle=None):
 
 
 # Neither uses wait_for(): a cancellation that comes together with what it waits for, it swallows.
-if sys.implementation.name == "micropython":
+if MICROPYTHON:
 
     async def _ready(wanted):
         core = asyncio.core  # type: ignore[attr-defined]

@@ -7,19 +7,12 @@ none, and read(n) waits for all of n). Only looking a name up cannot be bounded.
 
 import errno
 import select
-import socket
 
-from muster.net.wait import BROKEN, TURN, Ready
-
-from ..clock import ticks_add, ticks_diff, ticks_ms
-from ..errors import CertificateDateError, TransportError
+from .. import const
+from ..errors import TransportError
 from ..memory import unload
 from . import tls
-
-try:
-    from micropython import const
-except ImportError:
-    const = int
+from .wait import TURN, Ready
 
 _BUFFER = const(128)  # a line is read through it: a larger one leaves holes all over a board's heap
 _MAX_LINE = const(4096)
@@ -37,15 +30,17 @@ class Connection:
     origin     (scheme, host, port)
     trust      a net.roots.Trust when the scheme is https
     deadline   a net.wait.Deadline
+    unread     of a kept one, the Exchange of whose answer the end is still to come
     not_after  Unix time at which the server's verified certificate ends, None if unknown
     """
 
     def __init__(self, origin, trust, deadline):
         self.origin = origin
         self.deadline = deadline
+        self.unread = None
         self.not_after = None
         self._trust = trust
-        self._doing = "the connection"
+        self._doing = "the request"
         self._reused = False
         self._raw = self._wire = self._stream = self._ready = None
         self._buffer = memoryview(bytearray(_BUFFER))
@@ -53,26 +48,13 @@ class Connection:
 
     def open(self):
         _, host, port = self.origin
-        yield TURN  # a name lookup blocks for as long as it likes
+        from muster.net.dial import connect
+
         try:
-            addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as e:
-            hint = "; this port may have no IPv6" if ":" in host else ""
-            raise TransportError("%s: the name cannot be looked up (%s)%s" % (host, e, hint))
-        # What a port has no sockets for has no address in its list.
-        addresses = [address for address in addresses if address[-1]]
-        failure = "it has no address for this device"
-        while addresses:
-            try:
-                yield from self._connect(addresses[0], self.deadline.left() // len(addresses))
-                break
-            except OSError as e:
-                failure = e
-                self.close()
-                addresses.pop(0)
-        else:
-            raise TransportError("%s: port %d cannot be reached (%s)" % (host, port, failure))
-        self._doing = "the request"
+            self._raw, self._ready = yield from connect(host, port, self.deadline)
+        finally:
+            unload("muster.net.dial")
+        self._stream = self._raw
         if self._trust:
             self._doing = "the TLS handshake"
             raw = self._raw
@@ -88,32 +70,15 @@ class Connection:
                 # The wrapper has taken its descriptor away.
                 self._ready = Ready(self._stream, select.POLLOUT)
 
-    def _connect(self, address, ms):
-        until = ticks_add(ticks_ms(), ms)
-        raw = self._raw = self._stream = socket.socket(address[0], address[1], address[2])
-        raw.setblocking(False)
-        raw.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: not every port names them
-        try:
-            raw.connect(address[-1])
-        except OSError as e:
-            if e.errno not in (errno.EINPROGRESS, errno.EAGAIN):
-                raise
-        # A new one: the socket of an address tried before is still in the last.
-        self._ready = Ready(raw, select.POLLOUT)
-        while True:
-            ready = self._ready.poll(0)
-            if ready:
-                break
-            self.deadline.check(self.origin[1], self._doing)
-            if ticks_diff(until, ticks_ms()) < 0:
-                raise OSError(errno.ETIMEDOUT, "no answer")
-            yield self._ready
-        if ready[0][1] & BROKEN:
-            raise OSError(errno.ECONNREFUSED, "refused")
-
     def reuse(self, deadline):
-        """Makes a kept connection ready for another request; False if its server has closed it."""
+        """Makes a kept connection ready for another request; False if that cannot be done without waiting."""
         self.deadline = deadline
+        unread, self.unread = self.unread, None
+        if unread:
+            from .stream import drain
+
+            if not drain(unread):
+                return False
         self._doing = "the request"
         self._reused = True
         if self._wire:
@@ -218,7 +183,10 @@ class Connection:
             except tls.WANT_WRITE:
                 wanted = select.POLLOUT
             except ValueError as e:
-                raise self._refused(e)
+                from muster.net.refusals import refused
+
+                unload("muster.net.refusals")
+                raise refused(self.origin[1], e, self._trust.validity())
             except OSError as e:
                 if e.errno != errno.EAGAIN:
                     raise self._failed(e)
@@ -239,23 +207,6 @@ class Connection:
 
             shown = self._doing == "the TLS handshake" and (self._trust.shown or self.not_after)
             words = failure(reason.errno, getattr(reason, "reason", None) or "", shown)
-            unload("net.refusals")
+            unload("muster.net.refusals")
             why = "%s; %s" % (words, reason) if words else reason
         return TransportError("%s: %s broke off (%s)" % (self.origin[1], self._doing, why))
-
-    def _refused(self, verdict):
-        """mbedTLS's or OpenSSL's verdict on a certificate as an exception to raise."""
-        from muster.net.refusals import verdict as in_words
-
-        dates = self._trust.validity()
-        code = getattr(verdict, "verify_code", None)
-        text = str(verdict).strip()
-        sentence = "%s: its certificate was refused: %s" % (self.origin[1], in_words(text, code))
-        unload("net.refusals")
-        early = code == 9 or "starts in the future" in text
-        if "\n" in text or not (early or code == 10 or "validity has expired" in text):
-            return TransportError(sentence)
-        misfit = CertificateDateError(sentence)
-        if dates and early:
-            misfit.starts = dates[0]
-        return misfit

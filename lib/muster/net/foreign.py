@@ -4,15 +4,14 @@ Such a session has request(method, url, data=…, headers=…), whose answer has
 headers, content, json() and close(); for streams also iter_lines() and raw.
 """
 
-import sys
-
 from ..flow import LINE, PIECE, Driver, Run
+from ..memory import MICROPYTHON
 
 
 class Foreign(Driver):
     def __init__(self, session):
         self._session = session
-        if sys.implementation.name == "micropython":
+        if MICROPYTHON:
             from .. import log
 
             log.warn_once(
@@ -32,7 +31,7 @@ class _Carrier:
 
     def send(self, request):
         data, headers = request.data, request.headers
-        if sys.implementation.name == "micropython" and hasattr(data, "__iter__"):
+        if MICROPYTHON and hasattr(data, "__iter__"):
             # Its stock requests sends that in chunks, and nothing with a length.
             data = iter(data)
             headers = {name: headers[name] for name in headers if name != "Content-Length"}

@@ -1,11 +1,7 @@
 """An answer of HTTP/1.1 as data (RFC 9112): where it begins and ends."""
 
+from .. import const
 from ..errors import TransportError
-
-try:
-    from micropython import const
-except ImportError:
-    const = int
 
 _MAX_HEAD = const(16384)  # bytes, and of trailers
 _MAX_LINE = const(4096)  # net.connection cuts a longer one

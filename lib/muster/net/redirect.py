@@ -1,8 +1,7 @@
 """Where a redirect leads: loaded only when there is one."""
 
-from muster.net.request import given, split
-
 from ..errors import TransportError
+from .request import given, split
 
 
 def absolute(target, location):

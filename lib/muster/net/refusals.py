@@ -1,5 +1,7 @@
 """Why TLS with a server failed, whose fault that is, and what to do: loaded only when it does fail."""
 
+from ..errors import CertificateDateError, TransportError
+
 # What mbedTLS says, OpenSSL's X509_V_ERR_..., and the words for it.
 _VERDICTS = (
     ("starts in the future", (9,), "it is not valid yet by this device's clock"),
@@ -22,10 +24,23 @@ _NO_MEMORY = (12, -0x2880, -0x3F80, -0x4D80)
 _HUNG_UP = (_ALERT, -0x7280, 32, 54, 104)  # or an end, EPIPE, ECONNRESET on two systems
 
 
-def verdict(text, code=None):
-    """Words for a verdict on a certificate: mbedTLS's text, or OpenSSL's text and code."""
+def refused(host, verdict, dates):
+    """The exception for a certificate that was refused.
+
+    verdict  mbedTLS's or OpenSSL's
+    dates    (notBefore, notAfter) of the certificate, None if they are not known
+    """
+    text = str(verdict).strip()
+    code = getattr(verdict, "verify_code", None)
     found = [words for part, codes, words in _VERDICTS if part in text or code in codes]
-    return ", ".join(found) or text.strip()
+    sentence = "%s: its certificate was refused: %s" % (host, ", ".join(found) or text)
+    early = code == 9 or "starts in the future" in text
+    if "\n" in text or not (early or code == 10 or "validity has expired" in text):
+        return TransportError(sentence)
+    misfit = CertificateDateError(sentence)
+    if dates and early:
+        misfit.starts = dates[0]
+    return misfit
 
 
 def failure(code, reason="", shown=False):

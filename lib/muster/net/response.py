@@ -1,10 +1,13 @@
 """urequests' view of an exchange: loaded by programs that send requests themselves."""
 
-from muster.net.request import given
-from muster.net.wait import Deadline, run
-
 from ..errors import TransportError
 from ..jsontext import dumps
+
+# All that it takes is loaded early, while there is the room to compile large files.
+from . import connection, http1  # noqa: F401
+from .exchange import Exchange  # noqa: F401
+from .request import given
+from .wait import Deadline, run
 
 
 def exchange(
@@ -143,11 +146,13 @@ class Response:
     def line(self):
         """A generator: the next line of the body, None behind the last."""
         if self._rest is None:
-            return (yield from self._take(self._exchange.line()))
+            from .stream import line
+
+            return (yield from self._take(line(self._exchange)))
         if not len(self._rest):
             return None
-        line, _, self._rest = self._rest.partition(b"\n")
-        return line.rstrip(b"\r")
+        found, _, self._rest = self._rest.partition(b"\n")
+        return found.rstrip(b"\r")
 
     def _load(self):
         if self._exchange.content is None:

@@ -3,11 +3,9 @@
 import errno
 import os
 
-from muster.net.tls import MICROPYTHON
-
 from .. import log
-from ..asn1 import certificates
 from ..errors import ConfigError
+from ..memory import MICROPYTHON
 
 ROOTS = "/roots"  # where a board keeps them
 
@@ -19,7 +17,7 @@ def load(context, ca, name="ca"):
     """
     if ca is None:
         if not MICROPYTHON:
-            from muster.net.openssl import trust_system
+            from .openssl import trust_system
 
             return trust_system(context)
         ca = ROOTS
@@ -54,7 +52,12 @@ def load(context, ca, name="ca"):
                 ca = f.read()
         else:
             ca = bytes(ca)
-        for der in certificates(ca):
+        ders = [ca]
+        if ca[:1] != b"\x30":
+            from ..asn1 import certificates
+
+            ders = certificates(ca)
+        for der in ders:
             _add(context, der)
     except (OSError, ValueError) as e:
         if getattr(e, "errno", None) == errno.ENOENT:

@@ -6,18 +6,12 @@ block, MicroPython's give None, and CPython's raise WANT_READ or WANT_WRITE.
 
 import gc
 import select
-import sys
 
+from .. import const
 from ..clock import ticks_add, ticks_diff, ticks_ms
 from ..errors import TransportError
-from ..memory import call
+from ..memory import MICROPYTHON, call
 
-try:
-    from micropython import const
-except ImportError:
-    const = int
-
-MICROPYTHON = sys.implementation.name == "micropython"
 _TURN_MS = const(20)
 
 if MICROPYTHON:
@@ -86,7 +80,7 @@ if MICROPYTHON:
         return len(data)
 
 else:
-    from muster.net.openssl import (  # noqa: F401
+    from .openssl import (  # noqa: F401
         PROTOCOL_TLS_CLIENT,
         WANT_READ,
         WANT_WRITE,
@@ -133,7 +127,7 @@ class Trust:
 
 
 def _load(context, ca):
-    from muster.net.roots import load
+    from .roots import load
 
     load(context, ca)
 

@@ -1,6 +1,6 @@
 """A request's body that is more than bytes: an open file, or an iterator. Loaded only when there is one."""
 
-from muster.net.request import checked_length, given
+from .request import checked_length, given
 
 
 def prepared(data, headers):

@@ -8,13 +8,9 @@ and others may want a turn. It watches its own deadline.
 import select
 import time
 
+from .. import const
 from ..clock import ticks_add, ticks_diff, ticks_ms
 from ..errors import TransportError
-
-try:
-    from micropython import const
-except ImportError:
-    const = int
 
 WAIT = None
 TURN = False

@@ -14,6 +14,7 @@ from muster import asn1, cmei, config, hmac, http, jsontext, jwt, log, rsa, sse
 from muster.clouds import baidu, chinamobile, coze, feishu
 from muster.errors import CloudError, ConfigError, TransportError
 from muster.net import request, wait
+from muster.net.carrier import prepared
 from muster.net.connection import Connection
 from muster.net.exchange import Exchange
 from muster.net.redirect import follow
@@ -60,10 +61,8 @@ class Answers(http.Session):
 
     def _send(self, method, target, data, headers, deadline, repeatable, lines):
         exchange = Exchange(Fed(self.answer, self.sizes, self.sent), self.max_body)
-        head = request.request_head(
-            method, target, request.checked_length(len(data or b""), headers), headers
-        )
-        yield from exchange.start(method, head, data, lines)
+        head, rest = prepared(method, target, data, headers)
+        yield from exchange.start(method, head, rest, lines)
         return exchange
 
     def keep(self, exchange):
