@@ -33,14 +33,8 @@ class Agent:
     """
 
     def __init__(self, config=None, session=None, store=None, clock=None, hardware=None):
-        config = call(_checked, config)
         if hardware is None:
             from . import board as hardware
-        if store is None and config["store"] == "nvs":
-            from .nvs import NvsStore
-
-            store = NvsStore("muster")  # kept, since a handle on the NVS is never given back
-        self._config = config
         self._hardware = hardware
         self._session = session
         self._clock = clock or system_clock
@@ -49,12 +43,6 @@ class Agent:
         self._takes_dates = verifies and self._clock is system_clock
         self._watch = system_clock.Watch(self._clock)
         self._store = store
-        self._device_no = config["deviceNo"]
-        if self._device_no == "auto":
-            self._device_no = hardware.serial_number()
-            if not self._device_no:
-                raise ConfigError('deviceNo is "auto", and this board has no MAC address: write the number')
-        self._schedule = self._new_schedule()
         self._credentials = None
         self._unsaved = False
         self._knows_time = False
@@ -65,9 +53,9 @@ class Agent:
         self._in_use = False
         self._used_day = None
         self._at_work = False
+        call(self._begin, config)
         if hasattr(session, "idle"):
             session.idle = hardware.feed
-        call(self._load)
 
     def enrol(self):
         """Returns the credentials: from flash when they are there, else by one secret fetch, then kept.
@@ -155,6 +143,24 @@ class Agent:
         except Exception as e:
             self._note(e)
             raise
+
+    def _begin(self, config):
+        """Takes the configuration and what flash holds: together, since both are JSON to be read."""
+        from . import config as configuration
+
+        config = configuration.load() if config is None else configuration.check(config)
+        self._config = config
+        if self._store is None and config["store"] == "nvs":
+            from .nvs import NvsStore
+
+            self._store = NvsStore("muster")  # kept, since a handle on the NVS is never given back
+        self._device_no = config["deviceNo"]
+        if self._device_no == "auto":
+            self._device_no = self._hardware.serial_number()
+            if not self._device_no:
+                raise ConfigError('deviceNo is "auto", and this board has no MAC address: write the number')
+        self._schedule = self._new_schedule()
+        self._load()
 
     def _load(self):
         """Takes up what flash holds, if it is this product's and this device's."""
@@ -252,12 +258,6 @@ def _begun(agent, what, keep):
     from . import heartbeat
 
     return heartbeat.online(agent, getattr(heartbeat, what), keep)
-
-
-def _checked(config):
-    from . import config as configuration
-
-    return configuration.load() if config is None else configuration.check(config)
 
 
 def day(seconds):

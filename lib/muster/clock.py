@@ -145,8 +145,10 @@ def sync(servers=SERVERS):
 def synchronise(servers=SERVERS):
     """sync() as a generator for muster.net.wait."""
     global _trusted, _misfits
+    if not servers:
+        return False
     first = _misfits % (len(servers) + 1)
-    if servers and first == len(servers):
+    if first == len(servers):
         # An attacker gains nothing: NTP can be forged down to the floor as it is.
         _misfits = 0
         _set(max(_floor, _built))

@@ -11,19 +11,6 @@ PRODUCTION = "https://ivs.chinamobiledevice.com:11443"
 TEST = "https://62b98tux.cxzfdm.com:30101"
 LLM = "https://ivs.chinamobiledevice.com:30100"
 
-# The document's values for what a device cannot know of itself.
-_UNKNOWN = (
-    ("innerIp", ["127.0.0.1"]),
-    ("netSpeed", "0Mbps"),
-    ("netType", "wifi"),
-    ("platform", "RTOS"),
-    ("sdkVersion", "ai_http_1.0"),
-    ("firmwareVersion", ""),
-    ("imei", ""),
-    ("cmei", ""),
-    ("mac", ""),
-)
-
 
 def params(**known):
     """The params object of a report: every field of the document, its default where nothing is known.
@@ -32,11 +19,22 @@ def params(**known):
     has 15 digits (muster.cmei). None and an empty value mean that it is not known.
     Raises ValueError for an unknown field, a sdkVersion without ai_, or a mac that is none.
     """
-    result = {}
-    for name, default in _UNKNOWN:
-        result[name] = known.pop(name, None) or default
-    if known:
-        raise ValueError("params has no field %s" % ", ".join(sorted(known)))
+    # The document's values for what a device cannot know of itself.
+    result: dict = {
+        "innerIp": ["127.0.0.1"],
+        "netSpeed": "0Mbps",
+        "netType": "wifi",
+        "platform": "RTOS",
+        "sdkVersion": "ai_http_1.0",
+        "firmwareVersion": "",
+        "imei": "",
+        "cmei": "",
+        "mac": "",
+    }
+    unknown = [name for name in known if name not in result]
+    if unknown:
+        raise ValueError("params has no field %s" % ", ".join(sorted(unknown)))
+    result.update({name: known[name] for name in known if known[name]})
     if not result["sdkVersion"].startswith("ai_"):
         raise ValueError("sdkVersion starts with ai_, unlike %r" % result["sdkVersion"])
     ip = result["innerIp"]
