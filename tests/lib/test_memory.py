@@ -66,6 +66,19 @@ def test_what_a_generator_loads_leaves_the_memory_again_and_what_the_program_loa
         assert sys.modules["muster.net.redirect"] is sys.modules["muster.net"].redirect
 
 
+def test_what_a_generator_loads_in_place_of_what_it_lets_go_of_leaves_too():
+    def generator():
+        load("hmac")
+        yield wait.TURN
+        memory.unload("muster.hmac")
+        load("cmei")  # as many as before
+        yield wait.TURN
+
+    forget("cmei", "hmac")
+    wait.run(memory.borrow(generator))
+    assert is_loaded("cmei") == is_loaded("hmac") == KEEPS
+
+
 def test_a_generator_that_is_left_is_closed_and_what_it_loaded_leaves_too():
     ended = []
 

@@ -4,10 +4,11 @@ import asyncio
 import sys
 
 from helpers import raises
-from muster import clock, http, log, store
+from muster import clock, http, log, memory, store
 from muster.agent import Agent
 from muster.clouds.chinamobile import ChinaMobile, params
 from muster.errors import CloudError
+from muster.net.carrier import Carrier
 
 CALLS = {"secret": "/v2/customer/device/secret/info", "report": "/v2/customer/device/report"}
 
@@ -210,6 +211,47 @@ def test_a_session_of_its_own_lasts_for_a_step_and_leaves_no_code_behind(platfor
         own._clock.ahead += 13 * 3600
     own.report()
     assert counts(platform) == (1, 3)
+
+
+class Seen(store.FileStore):
+    """What of muster.net was loaded when a record was written."""
+
+    def __init__(self, path, loaded):
+        super().__init__(path)
+        self.loaded = loaded
+
+    def beside(self, name):
+        return Seen(self.path + name, self.loaded)
+
+    def save(self, record):
+        self.loaded.append(sorted(name[11:] for name in sys.modules if name.startswith("muster.net.")))
+        super().save(record)
+
+
+def test_what_talks_makes_room_for_what_writes(platform, tmp):
+    if sys.implementation.name == "cpython":
+        return  # a laptop keeps it all
+    for name in [name for name in sys.modules if name.startswith(("muster.net.", "muster.http"))]:
+        if name != "muster.net.wait":
+            memory.unload(name)
+    loaded = []
+    Agent(platform, store=Seen(tmp + "/credentials", loaded)).step()
+    # The secret, in both slots, over a connection that is kept; the schedule when it has gone.
+    assert loaded == [["carrier", "connection", "tls", "wait"]] * 2 + [["wait"]]
+
+
+def test_a_lean_session_works_as_any_other_and_drops_code_between_two_requests(platform):
+    carrier = Carrier(platform["roots"])
+    carrier.lean = True
+    cloud = client(platform, carrier)
+    found = cloud.secret_info(platform["deviceNo"])
+    kept = kept_by(carrier)
+    if sys.implementation.name != "cpython":
+        for name in ("request", "exchange", "http1"):
+            assert "muster.net." + name not in sys.modules
+    assert cloud.secret_info(platform["deviceNo"]) == found
+    assert kept_by(carrier) == kept and len(kept) == 1
+    carrier.close()
 
 
 def test_a_task_shares_its_session_and_the_connection_with_the_program(platform, tmp):
