@@ -117,14 +117,10 @@ def enrol(agent, session):
     if agent._unsaved:
         unload("muster.clouds.chinamobile", "muster.clouds")  # makes room for what writes records
         # If not now: the secret lives on in memory, and every report tries the flash again.
-        agent._unsaved = not call(_keep, agent)
+        agent._unsaved = not call(lambda: agent._records().keep(agent._credentials))
         if not agent._unsaved:
             # Not before it is on flash: whoever reads this may pull the plug.
             log.info("enrolled as " + agent._credentials["deviceId"])
-
-
-def _keep(agent):
-    return agent._records().keep(agent._credentials)
 
 
 def report(agent, session):

@@ -11,14 +11,6 @@ server drips. A session keeps its connections.
 from muster.net.carrier import Carrier
 
 
-def __getattr__(name):
-    if name[:1] == "_":  # CPython looks for __path__
-        raise AttributeError(name)
-    from . import verbs
-
-    return getattr(verbs, name)
-
-
 def _verb(method):
     def verb(self, url, **kw):
         return self.request(method, url, **kw)
@@ -100,3 +92,21 @@ class AsyncSession(Session):
 
     async def __aexit__(self, *_):
         self.close()
+
+
+class _Once(Session):
+    """A session for a single exchange."""
+
+    def keep(self, exchange):
+        exchange.connection.close()
+
+
+def __getattr__(name):
+    """urequests' functions: a Session's method over a connection of its own; ca is one more argument."""
+    if name not in ("request", "get", "post", "put", "delete", "patch", "head"):
+        raise AttributeError(name)
+
+    def once(*args, ca=None, **kw):
+        return getattr(_Once(ca), name)(*args, **kw)
+
+    return once

@@ -92,7 +92,7 @@ def test_what_programs_need_goes_along_with_one_that_may_use_it(tree):
     for program, there in (("import muster", False), ("import muster\nmuster.http.get('x')", True)):
         (tree / "main.py").write_text(program)
         names = {path.name for path in library([], tree)}
-        assert ("verbs.py" in names, "redirect.py" in names, "jiutian.py" in names) == (there,) * 3
+        assert ("response.py" in names, "redirect.py" in names, "jiutian.py" in names) == (there,) * 3
         assert {"http.py", "foreign.py"} <= names
 
 

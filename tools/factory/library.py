@@ -24,7 +24,6 @@ FOR_PROGRAMS = (
     "muster/net/stream.py",
     "muster/net/upload.py",
     "muster/sse.py",
-    "muster/verbs.py",
 )
 RELEASED = re.compile(rb"^RELEASED = (\d+)", re.MULTILINE)
 
