@@ -1,27 +1,6 @@
-"""PEM (RFC 7468) and DER (X.690), read once for keys and certificates (RFC 5280)."""
-
-from binascii import a2b_base64
+"""DER (X.690), read once for keys and certificates (RFC 5280)."""
 
 DAMAGED = "the key or certificate is damaged or cut short"
-
-
-def blocks(pem):
-    """Yields (label, body) of each block in PEM text: the body is base64 still.
-
-    pem   bytes
-    Raises ValueError if there is no block, or one without its end.
-    """
-    at = pem.find(b"-----BEGIN ")
-    while True:
-        start = pem.find(b"-----", at + 11)
-        label = pem[at + 11 : start]
-        end = pem.find(b"-----END " + label + b"-----", start)
-        if not 0 <= at < start - 11 < end:
-            raise ValueError("PEM text is missing or cut short: expected -----BEGIN to -----END")
-        yield label, pem[start + 5 : end]
-        at = pem.find(b"-----BEGIN ", end)
-        if at < 0:
-            return
 
 
 def element(der, at, end, tag=None):
@@ -42,19 +21,6 @@ def element(der, at, end, tag=None):
         if at + length <= end:
             return at, at + length
     raise ValueError(DAMAGED)
-
-
-def certificates(pem):
-    """The DER of each certificate in PEM text.
-
-    pem   bytes
-    Returns a list of bytes; ValueError for anything else.
-    """
-    # a2b_base64 skips white space on both machines.
-    found = [a2b_base64(body) for label, body in blocks(pem) if label == b"CERTIFICATE"]
-    if not found:
-        raise ValueError("this PEM text has no certificate")
-    return found
 
 
 def validity(der):

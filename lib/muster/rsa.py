@@ -10,8 +10,9 @@ import os
 from binascii import a2b_base64
 
 from . import const
-from .asn1 import DAMAGED, blocks, element
+from .asn1 import DAMAGED, element
 from .errors import Error
+from .pem import blocks
 
 # DigestInfo of SHA-256 (RFC 8017, 9.2, note 1): the digest follows.
 _DIGEST_INFO = b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"

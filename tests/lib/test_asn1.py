@@ -1,10 +1,11 @@
-"""muster.asn1: PEM, DER, and certificates whose dates other people's code has read."""
+"""muster.pem and muster.asn1: PEM, DER, and certificates whose dates other people's code has read."""
 
 import binascii
 import random
 
 from helpers import raises
-from muster.asn1 import blocks, certificates, element, validity
+from muster.asn1 import element, validity
+from muster.pem import blocks, certificates
 
 
 def ders(dated):
@@ -143,6 +144,7 @@ def test_dates_of_another_length(dated):
 
 def test_certificates(dated):
     a, b = ders(dated)[:2]
+    assert certificates(a) == [a]
     for text, found in (
         (pem(a), [a]),
         (pem(a) + pem(b), [a, b]),

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from muster.asn1 import certificates
 from muster.net import refusals
+from muster.pem import certificates
 from OpenSSL import crypto
 
 from tools.common import files, vm

@@ -24,16 +24,21 @@ _NO_MEMORY = (12, -0x2880, -0x3F80, -0x4D80)
 _HUNG_UP = (_ALERT, -0x7280, 32, 54, 104)  # or an end, EPIPE, ECONNRESET on two systems
 
 
-def refused(host, verdict, dates):
+def verdict(text, code=None):
+    """Words for a verdict on a certificate: mbedTLS's text, or OpenSSL's text and code."""
+    found = [words for part, codes, words in _VERDICTS if part in text or code in codes]
+    return ", ".join(found) or text.strip()
+
+
+def refused(host, fault, dates):
     """The exception for a certificate that was refused.
 
-    verdict  mbedTLS's or OpenSSL's
-    dates    (notBefore, notAfter) of the certificate, None if they are not known
+    fault  mbedTLS's ValueError, or OpenSSL's
+    dates  (notBefore, notAfter) of the certificate, None if they are not known
     """
-    text = str(verdict).strip()
-    code = getattr(verdict, "verify_code", None)
-    found = [words for part, codes, words in _VERDICTS if part in text or code in codes]
-    sentence = "%s: its certificate was refused: %s" % (host, ", ".join(found) or text)
+    text = str(fault).strip()
+    code = getattr(fault, "verify_code", None)
+    sentence = "%s: its certificate was refused: %s" % (host, verdict(text, code))
     early = code == 9 or "starts in the future" in text
     if "\n" in text or not (early or code == 10 or "validity has expired" in text):
         return TransportError(sentence)

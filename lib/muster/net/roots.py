@@ -6,6 +6,7 @@ import os
 from .. import log
 from ..errors import ConfigError
 from ..memory import MICROPYTHON
+from ..pem import certificates
 
 ROOTS = "/roots"  # where a board keeps them
 
@@ -52,12 +53,7 @@ def load(context, ca, name="ca"):
                 ca = f.read()
         else:
             ca = bytes(ca)
-        ders = [ca]
-        if ca[:1] != b"\x30":
-            from ..asn1 import certificates
-
-            ders = certificates(ca)
-        for der in ders:
+        for der in certificates(ca):
             _add(context, der)
     except (OSError, ValueError) as e:
         if getattr(e, "errno", None) == errno.ENOENT:

@@ -10,7 +10,7 @@ import json
 import sys
 import time
 
-from muster import asn1, cmei, config, hmac, http, jsontext, jwt, log, rsa, sse
+from muster import asn1, cmei, config, hmac, http, jsontext, jwt, log, pem, rsa, sse
 from muster.clouds import baidu, chinamobile, coze, feishu
 from muster.errors import CloudError, ConfigError, TransportError
 from muster.net import request, wait
@@ -124,7 +124,7 @@ def http_redirect(location, url, headers):
 
 
 def pem_certificates(data):
-    return [_hexed(der) for der in asn1.certificates(_bytes(data))]
+    return [_hexed(der) for der in pem.certificates(_bytes(data))]
 
 
 def certificate_dates(data):
