@@ -153,10 +153,32 @@ def test_a_good_life_is_good():
     assert life.verdict() == set() and life.judge.delays == [(180 * SECOND, 900 * SECOND)]
 
 
-def test_a_second_secret():
+def rebooted(life, after_s=60):
+    life.off(1, after_s)
+    life.boot()
+    return life
+
+
+@pytest.mark.parametrize(
+    ("verdict", "story"),
+    [
+        pytest.param({"secret"}, lambda life: life.judge.fetched(), id="a second secret"),
+        pytest.param({"early"}, lambda life: life.after(11.7).report(), id="too early"),
+        pytest.param({"early"}, lambda life: rebooted(life).after(1).report(), id="too early after a reboot"),
+        pytest.param({"late"}, lambda life: life.after(13).report(), id="late though nothing was wrong"),
+    ],
+)
+def test_what_must_not_be_is_seen(verdict, story):
     life = Life().regular()
-    life.judge.fetched()
-    assert life.verdict() == {"secret"}
+    story(life)
+    assert life.verdict() == verdict
+
+
+def test_a_record_that_could_not_be_kept_excuses_an_early_report():
+    life = Life().regular()
+    life.after(12).report()
+    rebooted(life, after_s=1).after(0.01).report()
+    assert life.verdict() == set()
 
 
 def test_a_secret_that_flash_could_not_keep_may_be_fetched_again():
@@ -165,24 +187,9 @@ def test_a_secret_that_flash_could_not_keep_may_be_fetched_again():
     life.judge.new_identity()
     life.judge.fetched()
     life.judge.received_secret()
-    life.off(1)
-    life.boot()
+    rebooted(life)
     life.judge.fetched()
     assert life.verdict() == set()
-
-
-def test_a_report_too_early():
-    life = Life().regular()
-    life.after(11.7).report()
-    assert life.verdict() == {"early"}
-
-
-def test_a_report_too_early_after_a_reboot():
-    life = Life().regular()
-    life.off(1)
-    life.boot()
-    life.after(1).report()
-    assert life.verdict() == {"early"}
 
 
 def test_a_lost_answer_excuses_an_early_report():
@@ -203,15 +210,6 @@ def test_a_boot_without_the_time_excuses_an_early_report_only_if_nobody_could_be
         assert life.verdict() == ({"early"} if asked else set())
 
 
-def test_a_record_that_could_not_be_kept_excuses_an_early_report():
-    life = Life().regular()
-    life.after(12).report()
-    life.off(1, after_s=1)
-    life.boot()
-    life.after(0.01).report()
-    assert life.verdict() == set()
-
-
 def test_a_late_report():
     life = Life().regular()
     life.judge.surroundings(False)
@@ -227,12 +225,6 @@ def test_a_late_report():
     life.after(23.7)
     life.judge.surroundings(True)
     life.after(0.31).report()
-    assert life.verdict() == {"late"}
-
-
-def test_a_report_later_than_its_period_though_nothing_was_wrong():
-    life = Life().regular()
-    life.after(13).report()
     assert life.verdict() == {"late"}
 
 
@@ -308,8 +300,7 @@ def test_a_use_whose_record_was_not_kept_is_forgotten_at_a_reboot():
         life.after(19).judge.used()
         life.world.flash_full = full
         life.after(0.01).report()
-        life.off(1)
-        life.boot()
+        rebooted(life)
         if full:
             life.after(0.01).report()  # overdue, by the record of before
         life.after(1).judge.used()
