@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
 
@@ -62,9 +63,7 @@ class Commands(Sentences):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        from tools.cli import moving
-
-        return moving.command(cmd_name)
+        return getattr(importlib.import_module(f"tools.cli.{cmd_name}"), cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for task, names in TASKS.items():
