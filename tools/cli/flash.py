@@ -85,6 +85,8 @@ def flash(
 ) -> None:
     """Writes firmware and product onto one board or many at once, and waits until they have enrolled.
 
+    Without --port and --all it takes the only board that is plugged in.
+
     The secret that a device keeps on flash outlives this, unless --erase says otherwise. Flashed again, it
     reports at once, which shows whether the platform takes its new configuration. With --json it prints a
     list of the boards: port, board, MAC, identity, outcome (enrolled, flashed, failed, stopped), what was
