@@ -276,6 +276,11 @@ def test_a_batch_that_cannot_be_written_leaves_the_old_one(monkeypatch):
     assert column("b.csv", "deviceNo") == ["AI-01", "AI-02"] and there() == ["b.csv"]
 
 
+def test_a_folder_that_is_not_there_is_said_and_not_made():
+    assert "there is no folder" in make("--count", 1, "--serial", "A1", "-o", "none/b.csv", status=1)
+    assert os.listdir() == []
+
+
 def full(descriptor):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -48,5 +48,10 @@ def sync_folder(path: Path) -> None:
 
 
 def lock(path: Path) -> FileLock:
-    """The lock of a file, .NAME.lock beside it: acquire(timeout=0) raises TimeoutError where it is held."""
+    """The lock of a file, .NAME.lock beside it: acquire(timeout=0) raises TimeoutError where it is held.
+
+    Raises OSError without the folder, which filelock would make.
+    """
+    if not path.parent.is_dir():
+        raise OSError(f"{path} cannot be written: there is no folder {path.parent}")
     return FileLock(path.with_name(f".{path.name}.lock"), thread_local=False)
