@@ -172,7 +172,16 @@ def test_the_radio_is_as_the_configuration_says(folder, cloud):
         board.write(b"import network, sys\r")
         assert ask(board, "[network.WLAN().config(n) for n in ('pm', 'txpower')]") == "[0, 8.0]"
         # What boot.py and a step needed for a moment is gone.
-        left = "wifi config cmei heartbeat store net.carrier jsontext clouds.chinamobile".split()
+        left = [
+            "wifi",
+            "config",
+            "cmei",
+            "heartbeat",
+            "store",
+            "net.carrier",
+            "jsontext",
+            "clouds.chinamobile",
+        ]
         assert ask(board, f"[n for n in {left} if 'muster.' + n in sys.modules]") == "[]"
 
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tools.board import Board
-from tools.cli import storm
+from tools.cli import storm, weather
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
 
@@ -48,10 +48,10 @@ def test_what_goes_wrong_in_a_storm_is_told(monkeypatch):
             super().__init__(folder, image, **how)
             self.fresh = image
 
-    monkeypatch.setattr(storm, "Board", Forgetful)
-    monkeypatch.setattr(storm, "BOARD_FAULTS", (storm.POWER,))
-    monkeypatch.setattr(storm, "PATIENCE_S", 15)
-    seen = storm.Storm(2, 6, 1, lambda storm: None)
+    monkeypatch.setattr(weather, "Board", Forgetful)
+    monkeypatch.setattr(weather, "BOARD_FAULTS", (weather.POWER,))
+    monkeypatch.setattr(weather, "PATIENCE_S", 15)
+    seen = weather.Storm(2, 6, 1, lambda storm: None)
     seen.rage()
     assert seen.losses
     assert any("secret is lost" in failure for failure in seen.failures)
@@ -59,14 +59,14 @@ def test_what_goes_wrong_in_a_storm_is_told(monkeypatch):
 
 
 def test_an_early_heartbeat_is_seen():
-    period, jitter, coarse = storm.PERIOD_S, storm.JITTER_S, storm.COARSE_S
+    period, jitter, coarse = weather.PERIOD_S, weather.JITTER_S, weather.COARSE_S
     soon = 100 + period - jitter - coarse
-    assert storm.early([100, soon + 0.1], []) == []
-    assert len(storm.early([100, soon - 0.1], [])) == 1
+    assert weather.early([100, soon + 0.1], []) == []
+    assert len(weather.early([100, soon - 0.1], [])) == 1
     # Switched on again in between, it knows what its flash knows.
-    assert storm.early([100, 101], [(100.5, 99)]) == []
-    assert len(storm.early([100, 101], [(100.5, 104)])) == 1
-    assert len(storm.early([100, 100.5], [(97, 99)])) == 1
+    assert weather.early([100, 101], [(100.5, 99)]) == []
+    assert len(weather.early([100, 101], [(100.5, 104)])) == 1
+    assert len(weather.early([100, 100.5], [(97, 99)])) == 1
 
 
 @vm

@@ -32,7 +32,7 @@ CLAIMS = {
 }
 SECRET = "0123456789abcdef0123456789abcdef"
 MESSAGE = "header.claims"
-AT_ANY_TIME = {"verify_exp": False, "verify_iat": False, "verify_aud": False}
+AT_ANY_TIME: Any = {"verify_exp": False, "verify_iat": False, "verify_aud": False}
 BITS = 2048
 PUBLIC_EXPONENT = 65537
 TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)

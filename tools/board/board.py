@@ -377,10 +377,10 @@ class Board:
 
     def _hungry(self) -> bool:
         """Whether the watchdog has waited longer than its timeout."""
-        feed, now = self._folder.read("wdt"), time.monotonic()
+        feed, now = self._folder.read("wdt") or b"", time.monotonic()
         if feed != self._fed:
             self._fed, self._fed_at = feed, now
-        return bool(feed) and now - self._fed_at > int(feed.split()[0]) / 1000 + WDT_GRACE_S
+        return feed != b"" and now - self._fed_at > int(feed.split()[0]) / 1000 + WDT_GRACE_S
 
     def _cause_of_end(self, status: int) -> int:
         why = (self._folder.read("exit") or b"").decode().split()

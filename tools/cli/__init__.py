@@ -1,1 +1,1 @@
-"""The command line: a file for each command."""
+"""The command line: a file for each command, and what two of them show: story of demo, weather of storm."""

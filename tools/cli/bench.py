@@ -15,6 +15,7 @@ from rich.table import Table
 
 from tools.bench.figure import Figure
 from tools.common.extras import need
+from tools.common.options import as_json
 from tools.common.progress import steps
 
 # Each a module of tools.bench with measure(tell), which returns its figures.
@@ -27,13 +28,17 @@ VERDICTS = {True: "[green]reached[/]", False: "[red]missed[/]", None: ""}
 @click.option(
     "--only", "only", type=click.Choice(TOPICS), multiple=True, help="Only this topic, as often as needed."
 )
-@click.option("--json", "as_json", is_flag=True, help="Prints the table as JSON, for programs.")
+@as_json
 def bench(only: tuple[str, ...], as_json: bool) -> None:
     """Measures speed and size in one run, beside what a person would otherwise take.
 
     What the board would do, the real MicroPython VM does here. Ratios are what count, both sides of each
     measured in the same run. Exit status 1 if a topic could not be measured, 130 after Ctrl-C; a missed
     target is a result. What it takes from PyPI is left out where that is out of reach.
+
+    \b
+    Example:
+      python3 -m tools bench --only memory --only size
     """
     need("test")
     figures, failures, interrupted = measure([topic for topic in TOPICS if not only or topic in only])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 from muster import config as configuration
 
-from tools.common import boards, littlefs
+from tools.common import boards
 from tools.common.options import vm_option
 from tools.common.printable import printable
 
@@ -60,7 +60,12 @@ def board(
     heap: int | None,
     vm: str | None,
 ) -> None:
-    """Runs a virtual board until Ctrl-C; its serial port takes mpremote, ampy and esptool."""
+    """Runs a virtual board until Ctrl-C; its serial port takes mpremote, ampy and esptool.
+
+    \b
+    Example:
+      python3 -m tools board --data /tmp/board --config config.json --roots /tmp/cloud/ca.pem
+    """
     serve(prepare(directory, config, roots, erase, bare, kind, heap and heap * 1024, vm))
 
 
@@ -80,6 +85,7 @@ def prepare(
     """
     # Loaded here: it needs a pseudo-terminal, and the list of all commands does not.
     from tools.board import Board
+    from tools.common import littlefs
     from tools.factory.product import board_image
 
     types = boards.board_types()

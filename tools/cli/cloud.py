@@ -39,7 +39,12 @@ EXAMPLE_CHANNEL = "1"
     help="Folder for the state and the CA, kept for the next time; by default nothing is kept.",
 )
 def cloud(devices: Path | None, port: int, data: Path | None) -> None:
-    """Runs the clouds in a box until Ctrl-C. Its page shows the devices and their heartbeats."""
+    """Runs the clouds in a box until Ctrl-C. Its page shows the devices and their heartbeats.
+
+    \b
+    Example:
+      python3 -m tools cloud --data /tmp/cloud --port 8443
+    """
     from rich.console import Console
     from rich.markup import escape
 

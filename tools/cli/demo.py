@@ -12,7 +12,12 @@ from tools.common.options import vm_option
 @click.command()
 @vm_option
 def demo(vm: str | None) -> None:
-    """The main job: a board enrols with the cloud, reports, loses its power, and carries on."""
+    """Shows the main job: a board enrols with the cloud, reports, loses its power, and carries on.
+
+    \b
+    Example:
+      python3 -m tools demo
+    """
     # Loaded here: it needs a pseudo-terminal, and the list of all commands does not.
     from tools.cli.story import tell
 

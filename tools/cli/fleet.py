@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tools.common.options import NumberRange
+from tools.common.options import CommandGroup, NumberRange
 from tools.fleet import output
 from tools.fleet import profile as profiles
 from tools.fleet.journal import DONE, FAILED, NOT_SENT, SENT, UNCONFIRMED, UNDONE
@@ -41,13 +41,12 @@ _KEYS = {
 }
 
 
-class CloudGroup(click.Group):
+class CloudGroup(CommandGroup):
     """Lists its commands under the cloud that they are for."""
 
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for cloud, names in _GROUPS.items():
-            with formatter.section(cloud):
-                formatter.write_dl([(name, self.commands[name].get_short_help_str(80)) for name in names])
+            self.write_commands(cloud, names, ctx, formatter)
 
 
 class CalledWrongly(click.ClickException):
@@ -92,6 +91,10 @@ def fleet() -> None:
 
     Exit status: 0 all done, 1 something failed or is left, 2 called wrongly and nothing sent, 130
     ended by Ctrl-C.
+
+    \b
+    Example:
+      python3 -m tools fleet import keys.csv --profile maker.toml
     """
 
 

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from tools.common.extras import need
+from tools.common.options import as_json
 from tools.common.progress import steps
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _png(context: click.Context, parameter: click.Parameter, path: Path | None) 
     help="Draws the load into this PNG.",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same figures.")
-@click.option("--json", "as_json", is_flag=True, help="Prints the figures as JSON for programs on stdout.")
+@as_json
 def simulate(
     devices: int, days: int, outage: list[float] | None, plot: Path | None, seed: int, as_json: bool
 ) -> None:

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -19,8 +19,7 @@ from tools.common.paths import ROOT
 if TYPE_CHECKING:
     from tools.common.boards import BoardType
 
-Command = TypeVar("Command", bound=Callable[..., object])
-Decorator = Callable[[Command], Command]
+Decorator = Callable[[Any], Any]  # of a command
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
@@ -82,13 +81,13 @@ def first_sentence(text: str) -> str:
     return re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
 
 
-def config(without: str | None = None) -> Decorator[Command]:
+def config(without: str | None = None) -> Decorator:
     """--config FILE: required, unless `without` says what happens otherwise. Path | None."""
     text = f"The device's configuration, which becomes its /config.json. {without or ''}"
     return click.option("--config", type=FILE, required=without is None, help=text)
 
 
-def roots(without: str | None = None) -> Decorator[Command]:
+def roots(without: str | None = None) -> Decorator:
     """--roots PATH, as often as needed: firmware/roots, unless `without` says otherwise. tuple[Path, ...]"""
     ours = [ROOT / "firmware" / "roots"] if without is None else []
     return click.option(
@@ -101,14 +100,14 @@ def roots(without: str | None = None) -> Decorator[Command]:
     )
 
 
-def board(without: str) -> Decorator[Command]:
+def board(without: str) -> Decorator:
     """--board NAME; `without` says what happens otherwise. BoardType | None."""
     return click.option(
         "--board", type=BoardName(), help=f"The board's name in firmware/boards.toml. {without}"
     )
 
 
-def data(kept: str, required: bool = False) -> Decorator[Command]:
+def data(kept: str, required: bool = False) -> Decorator:
     """--data FOLDER, where a command keeps its state for the next run: `kept` says which. Path | None."""
     return click.option("--data", type=FOLDER, required=required, help=kept)
 
