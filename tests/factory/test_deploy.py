@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from devices import DEVICE, SECRET_INFO, hourly
 
 from tools.board import Board
-from tools.cli.main import main as tools
+from tools.cli.main import Commands
 from tools.cloud import Cloud
 from tools.common.littlefs import build
 from tools.common.paths import ROOT
@@ -28,6 +28,7 @@ from tools.factory.product import BLOCKS, board_files, board_image
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
 
 PUT = deploy.put
+tools = Commands()
 
 
 def run(board, *arguments, status=0):
