@@ -9,6 +9,7 @@ with the same seed: MUSTER_SEED in the environment, which a failure shows. Witho
 --full a fresh one.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -52,6 +53,11 @@ def pytest_configure(config):
 
 def pytest_report_header():
     return f"seed: MUSTER_SEED={os.environ['MUSTER_SEED']}"
+
+
+def pytest_collection_finish():
+    # The library collects garbage often, as a board must: not all that pytest and the tests hold.
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):

@@ -167,7 +167,7 @@ def test_it_joins_its_second_network_when_the_first_is_not_there(folder, cloud):
 
 def test_the_radio_is_as_the_configuration_says(folder, cloud):
     with switch_on(folder, cloud, hourly(cloud, pm="none", txpower=8)) as board:
-        board.wait_for("reported")
+        board.wait_for("the next report is due")
         stop(board)
         board.write(b"import network, sys\r")
         assert ask(board, "[network.WLAN().config(n) for n in ('pm', 'txpower')]") == "[0, 8.0]"

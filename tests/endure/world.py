@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import calendar
 import contextlib
+import gc
 import math
 import os
 import random
@@ -619,6 +620,8 @@ def install() -> None:
     from muster.clouds import chinamobile, refusals  # noqa: F401
     from muster.net import aio, wait  # noqa: F401
 
+    # The agent collects what it no longer needs, a dozen times for each heartbeat: not all that is loaded.
+    gc.freeze()
     sys.modules["time"] = time
     muster = sys.modules["muster"]
     assert clock._EPOCH == Y2000
