@@ -97,6 +97,7 @@ on_boards = pytest.mark.skipif(
 @pytest.mark.parametrize("on", vm.machines())
 def test_the_agent_on_a_time_in_hand(trial, tmp_path, on, epoch, scenario, start):
     task = {
+        "seed": trial.seed,
         "scenario": scenario,
         "start": start,
         "epoch": Y2000 if epoch == 2000 else 0,
@@ -340,7 +341,7 @@ def test_what_went_wrong_in_a_scenario_is_told(tmp_path):
     shutil.copytree(LIB, library)
 
     def live():
-        task = {"scenario": "days", "start": START, "epoch": 0, "folder": str(tmp_path)}
+        task = {"seed": 2, "scenario": "days", "start": START, "epoch": 0, "folder": str(tmp_path)}
         return vm.ask(IN_HAND, task, machine=vm.CPYTHON, paths=[library])
 
     assert live() == []

@@ -349,6 +349,32 @@ def test_streams_over_requests_and_speech_over_micropythons_stock_module_of_that
     assert cloud.create_room("bot")["room_id"]
 
 
+class ReadOnceToItsEnd:
+    """An answer of MicroPython's stock module, whose socket must not be read again after its end."""
+
+    status_code = 200
+    headers = {"content-type": "audio/wav"}
+
+    def __init__(self):
+        self.raw = self
+        self.pieces = [b"x" * 1024, b"end"]
+
+    def read(self, size):
+        return self.pieces.pop(0) if sys.implementation.name == "micropython" or self.pieces else b""
+
+    def close(self):
+        pass
+
+
+def test_a_stream_of_the_stock_module_is_not_read_after_its_end():
+    class Stock:
+        def request(self, method, url, data=None, headers=None, stream=False):
+            return ReadOnceToItsEnd()
+
+    speech = Coze(Stock(), token="t").speech("hello", "voice")
+    assert b"".join(speech) == b"x" * 1024 + b"end"
+
+
 # Driven by asyncio
 
 

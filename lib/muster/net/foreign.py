@@ -27,7 +27,7 @@ class _Carrier:
 
     def __init__(self, session):
         self._session = session
-        self._lines = None
+        self._lines, self._ended = None, False
 
     def send(self, request):
         data, headers = request.data, request.headers
@@ -36,7 +36,7 @@ class _Carrier:
             data = iter(data)
             headers = {name: headers[name] for name in headers if name != "Content-Length"}
         more = {"stream": True} if request.stream else {}
-        self._lines = None
+        self._lines, self._ended = None, False
         return self._session.request(request.method, request.url, data=data, headers=headers, **more)
         yield
 
@@ -46,7 +46,12 @@ class _Carrier:
                 self._lines = iter(answer.iter_lines())
             return next(self._lines, None)
         if wanted == PIECE:
-            return answer.raw.read(1024)
+            if self._ended:
+                return b""
+            piece = answer.raw.read(1024)
+            # Asked again after its end, MicroPython's TLS socket waits until the server gives up on it.
+            self._ended = MICROPYTHON and len(piece) < 1024
+            return piece
         return answer.content
         yield
 
