@@ -341,7 +341,7 @@ def test_what_went_wrong_in_a_scenario_is_told(tmp_path):
     shutil.copytree(LIB, library)
 
     def live():
-        task = {"seed": 2, "scenario": "days", "start": START, "epoch": 0, "folder": str(tmp_path)}
+        task = {"seed": 3, "scenario": "days", "start": START, "epoch": 0, "folder": str(tmp_path)}
         return vm.ask(IN_HAND, task, machine=vm.CPYTHON, paths=[library])
 
     assert live() == []
