@@ -209,10 +209,11 @@ class Agent:
         finally:
             if self._schedule.reports != reports:
                 call(self._keep_schedule)
+                pause = self._schedule.next - self._schedule.last
+                log.info("reported; the next report is due in " + duration(pause))
 
     def _keep_schedule(self):
         self._records().keep_schedule(self._schedule.state(), self._credentials)
-        log.info("reported; the next report is due in " + duration(self._schedule.next - self._schedule.last))
 
     def _succeeded(self):
         self._failures = self._unreached = self._schedule.failures = 0

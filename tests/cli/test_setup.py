@@ -127,3 +127,11 @@ def test_an_environment_of_somebody_else_is_left_alone(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     extras.need("test")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_tests_set_holds_what_draws(monkeypatch, tmp_path):
+    monkeypatch.setattr(extras, "_install", lambda *what, python: None)
+    extras.interpreter(tmp_path).parent.mkdir()
+    extras.interpreter(tmp_path).touch()
+    extras.install(tmp_path, "test")
+    assert extras.is_complete(tmp_path, "test") and extras.is_complete(tmp_path, "draw")

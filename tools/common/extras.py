@@ -25,6 +25,7 @@ from tools.common.paths import ROOT
 
 REQUIREMENTS = ROOT / "tools" / "requirements"
 COMMANDS = "commands"
+HOLDS = {"test": ("draw",)}  # a set, and others that are part of it
 
 # For the type check: what the ESP32 port has, in the oldest and the newest MicroPython that lib/ is for. They
 # stand for each other's modules, and for the standard library's, so each has a folder of its own.
@@ -106,7 +107,8 @@ def install(venv: Path, name: str) -> None:
     if name == "test":
         for version, packages in STUBS.items():
             _install("--target", str(venv / "stubs" / version), *packages, python=python)
-    _mark(venv, name).write_text(_wanted(name))
+    for done in (name, *HOLDS.get(name, ())):
+        _mark(venv, done).write_text(_wanted(done))
 
 
 def is_complete(venv: Path, name: str) -> bool:
