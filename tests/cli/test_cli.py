@@ -116,6 +116,7 @@ def test_bash_completes_the_command(tmp_path, typed, found):
             1,
             "productId and productKey and deviceNoType and deviceNo are not among them",
         ),
+        (["cloud", "--data", "/proc/nowhere"], 1, "/proc/nowhere cannot be used: No such file or directory."),
         (["board", "--config", "/nowhere.json"], 2, "does not exist"),
         (["board", "--config", "LICENSE", "--roots", "LICENSE", "--data", "/tmp"], 1, "is not JSON"),
     ],

@@ -38,13 +38,16 @@ from collections.abc import Iterator
 
 
 class Listener:
-    """A port of its own, and a thread that serves it while in `with`."""
+    """A port of its own, and a thread that serves it while in `with`.
 
-    def __init__(self, family=socket.AF_INET):
+    serve: does so, until the listener is shut down.
+    """
+
+    def __init__(self, serve, family=socket.AF_INET):
         host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
         self._listener = socket.create_server((host, 0), family=family)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=serve, daemon=True)
         self.port = self._listener.getsockname()[1]
 
     def __enter__(self):
@@ -58,15 +61,12 @@ class Listener:
         self._thread.join(5)
         self._listener.close()
 
-    def _run(self):
-        raise NotImplementedError
-
 
 class ScriptedServer(Listener):
     """Answers as the URL says; over TLS if it is given a context."""
 
     def __init__(self, context=None, family=socket.AF_INET):
-        super().__init__(family)
+        super().__init__(self._run, family)
         # A small window, so that a client's writes are taken in part, and have to wait.
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._context = context
@@ -254,7 +254,7 @@ class DrippingProxy(Listener):
     """Hands on what a server says a byte at a time, and what its client says at once."""
 
     def __init__(self, port, pause):
-        super().__init__()
+        super().__init__(self._run)
         self._port = port
         self._pause = pause
 
@@ -281,7 +281,7 @@ class BadLine(Listener):
     """
 
     def __init__(self, port: int, dice: random.Random) -> None:
-        super().__init__()
+        super().__init__(self._run)
         self._upstream = port
         self._dice = dice
         self._troubles: list[tuple[str, int]] = []

@@ -51,7 +51,14 @@ class Sentences(CommandGroup):
                 sys.exit(130)
             if isinstance(e, click.Abort):
                 raise
-            raise click.ClickException(printable(str(e))) from None
+            raise click.ClickException(printable(_sentence(e))) from None
+
+
+def _sentence(e: Exception) -> str:
+    """The error's own; of the operating system's errors the file and what was wrong with it."""
+    if isinstance(e, OSError) and e.filename is not None:
+        return f"{e.filename} cannot be used: {e.strerror}. Check the path and its permissions."
+    return str(e)
 
 
 class Commands(Sentences):

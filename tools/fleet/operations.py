@@ -33,22 +33,14 @@ class Operation:
     # What the cloud says of a device of which nobody knows whether it was sent, None if it was not; in place
     # of a function None where the cloud cannot be asked.
     look: Callable[[BatchDevice], DeviceOutcome | None] | None = None
+    # A row's device: its names, none of which another has, and what is known. Raises ValueError.
+    device: Callable[[dict[str, str]], tuple[list[str], dict[str, Any]]]
+    # Yields what becomes of the devices. Raises CallFailed when the whole run has to end: devices that it has
+    # said nothing of by then were not taken, unless the CallFailed is in doubt.
+    send: Callable[[list[BatchDevice]], Iterator[DeviceOutcome]]
 
     def __init__(self, call: Retrier, cloud: Any) -> None:
         self._call, self._cloud = call, cloud
-
-    @classmethod
-    def device(cls, texts: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
-        """A row's device: its names, none of which another has, and what is known. Raises ValueError."""
-        raise NotImplementedError
-
-    def send(self, devices: list[BatchDevice]) -> Iterator[DeviceOutcome]:
-        """Yields what becomes of the devices.
-
-        Raises CallFailed when the whole run has to end: devices that it has said nothing of by then were
-        not taken, unless the CallFailed is in doubt.
-        """
-        raise NotImplementedError
 
     def look_up(self, devices: list[BatchDevice]) -> Iterator[DeviceOutcome]:
         """Yields what the cloud says of the devices; "not sent" is one that is not there."""
