@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_what_is_no_utf_8_comes_back():
 
 
 def test_without_micropython_it_is_said_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setitem(sys.modules, "micropython_run", None)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert vm.machines() == [vm.CPYTHON]
     with pytest.raises(RuntimeError, match="install one with VfsLfs2 as `micropython` on PATH"):
