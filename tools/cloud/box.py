@@ -22,7 +22,7 @@ from .devices import Device
 from .misbehave import Misbehaviour, Switch
 from .serving import listening, serving
 from .state import State
-from .tls import server_contexts
+from .tls import Kind, server_contexts
 
 
 class Cloud:
@@ -94,12 +94,12 @@ class Cloud:
     ) -> None:
         self._stack.close()
 
-    def _tls(self, contexts: dict[str, ssl.SSLContext]) -> ssl.SSLContext:
+    def _tls(self, context_of: Callable[[Kind], ssl.SSLContext]) -> ssl.SSLContext:
         # OpenSSL asks it in every handshake, with no name when the caller gave none.
         def choose(connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-            connection.context = contexts[self._switch.for_handshake()]
+            connection.context = context_of(self._switch.for_handshake())
 
-        context = contexts["good"]
+        context = context_of("good")
         context.sni_callback = choose
         return context
 

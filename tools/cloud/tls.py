@@ -1,15 +1,19 @@
 """The good and bad certificates that the box can show."""
 
+import functools
 import ssl
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import Literal
 
 from tools.common.certificates import DAY, SERVER_LIFE, Certificate, make_ca, make_server, utc_now
 
 Kind = Literal["good", "expired", "not-yet-valid", "foreign", "misnamed"]
 
 
-def server_contexts(root: Certificate, names: list[str], issued_days_ago: float) -> dict[str, ssl.SSLContext]:
-    """A server's context for each kind of certificate, made now, since a handshake must not wait for it.
+def server_contexts(
+    root: Certificate, names: list[str], issued_days_ago: float
+) -> Callable[[Kind], ssl.SSLContext]:
+    """A function that gives a server's context for each kind of certificate: most boxes show a good one only.
 
     Args:
         names: the host names and addresses that the server goes by.
@@ -18,7 +22,8 @@ def server_contexts(root: Certificate, names: list[str], issued_days_ago: float)
     now = utc_now()
     issued = now - issued_days_ago * DAY
 
-    def context(kind: str) -> ssl.SSLContext:
+    @functools.cache
+    def context(kind: Kind) -> ssl.SSLContext:
         signer, shown, dates = root, names, (issued, issued + SERVER_LIFE)
         if kind == "expired":
             dates = now - SERVER_LIFE, now - DAY
@@ -30,4 +35,4 @@ def server_contexts(root: Certificate, names: list[str], issued_days_ago: float)
             shown = ["other.example"]
         return make_server(*shown, signer=signer, dates=dates).context()
 
-    return {kind: context(kind) for kind in get_args(Kind)}
+    return context
