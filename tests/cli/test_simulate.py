@@ -10,14 +10,12 @@ from types import SimpleNamespace
 import numpy
 import pytest
 from click.testing import CliRunner
-from matplotlib import colors, image
 from muster import agent as agents
 from muster.errors import TransportError
 from muster.schedule import Schedule
 
 from tools.cli.simulate import simulate
 from tools.simulate import load as loads
-from tools.simulate import picture
 
 START = 1795305600
 OUTAGE = loads.Outage(days=2, off=12 * 3600, on=17 * 3600, share=0.5)
@@ -194,6 +192,11 @@ def drawn(tmp_path):
 
 
 def test_the_command_tells_and_draws(drawn):
+    # It takes half a second, which who only collects these tests need not wait.
+    from matplotlib import colors, image
+
+    from tools.simulate import picture
+
     done, file = drawn()
     lines = done.output.splitlines()
     (fixed,) = [line.split() for line in lines if FIXED.name in line][:1]
