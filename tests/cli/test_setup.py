@@ -32,19 +32,6 @@ def copied(root):
     return root
 
 
-@pytest.fixture
-def project(tmp_path):
-    return copied(tmp_path / "the project")
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A project of which the set-up is done."""
-    project = copied(tmp_path_factory.mktemp("finished") / "the project")
-    assert started(project).wait(100) == 0
-    return project
-
-
 def started(project, *arguments):
     command = [sys.executable, "-m", "tools", *arguments]
     # Without PYTHONPATH, by which the project itself would be found.
@@ -53,7 +40,10 @@ def started(project, *arguments):
     return subprocess.Popen(command, cwd=project, env=environment, **pipes)
 
 
-def test_the_second_of_two_waits_and_a_killed_one_holds_nobody_up(project):
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory):
+    """A project, and what became of the two commands that set it up at once, after one that was killed."""
+    project = copied(tmp_path_factory.mktemp("raced") / "the project")
     killed = started(project)
     assert "setting up" in killed.stderr.readline()
     killed.kill()
@@ -63,10 +53,21 @@ def test_the_second_of_two_waits_and_a_killed_one_holds_nobody_up(project):
     assert "setting up" in first.stderr.readline()
     second = started(project, "one", "two")
     assert "another command sets up" in second.stderr.readline()
+    ends = [(process.communicate(timeout=100), process.returncode) for process in (first, second)]
+    return project, ends
+
+
+@pytest.fixture
+def finished(raced):
+    """A project of which the set-up is done: it takes seconds, so it is done once."""
+    project, _ = raced
+    return project
+
+
+def test_the_second_of_two_waits_and_a_killed_one_holds_nobody_up(raced):
+    project, ends = raced
     venv = project / ".venv"
-    for process in (first, second):
-        said, errors = process.communicate(timeout=100)
-        assert (process.returncode, said, errors) == (0, f"None {venv} one two\n", "")
+    assert ends == [((f"None {venv} one two\n", ""), 0)] * 2
 
     done = subprocess.run([venv / "bin/muster", "1 2", "3"], cwd="/", capture_output=True, text=True)
     assert (done.stdout, done.stderr) == (f"muster {venv} 1 2 3\n", "")
