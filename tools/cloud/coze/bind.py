@@ -8,7 +8,6 @@ from pydantic import Field
 from .. import answers
 from ..codes import CozeCode
 from ..refusals import Refused
-from ..state import Remembered
 from ..strict import JSON, Text
 from .bodies import Body
 from .caller import Caller
@@ -33,11 +32,11 @@ router = APIRouter(dependencies=[JSON])
 
 
 @router.post("/v1/connectors/{connector_id}/user_configs")
-async def bind(connector_id: str, body: UserConfigs, caller: Caller, state: Remembered) -> Response:
+async def bind(connector_id: str, body: UserConfigs, caller: Caller) -> Response:
     if not caller.may_bind:
         text = "the access token lacks the permission bindConnectorConfig"
         raise Refused(text, CozeCode.NOT_PERMITTED)
-    channel = state.coze.channel(connector_id)
+    channel = caller.state.coze.channel(connector_id)
     if channel is None:
         raise Refused("no channel has this connector_id", CozeCode.NOT_FOUND)
     if channel["key"] is None:
@@ -47,5 +46,5 @@ async def bind(connector_id: str, body: UserConfigs, caller: Caller, state: Reme
             raise Refused(f"key {channel['key']!r} was agreed with Coze, not {config.key!r}")
     # All of them or none: every key was looked at before.
     devices = [(device.label, device.value) for config in body.configs for device in config.enums]
-    state.coze.bind(connector_id, devices, body.user_id)
+    caller.state.coze.bind(connector_id, devices, body.user_id)
     return answers.coze()

@@ -40,7 +40,7 @@ async def check_caller(
     if device == DeviceInfo() and device_info is not None:
         device = _parsed(device_info)
     request.state.device = device.device_id or device.custom_consumer
-    return CozeCaller(device, bool(token["may_bind"]), state, request.url.path)
+    return CozeCaller(device, bool(token["may_bind"]), state, request.scope["path"])
 
 
 Caller = Annotated[CozeCaller, Depends(check_caller)]

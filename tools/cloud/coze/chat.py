@@ -12,7 +12,7 @@ from ..codes import CozeCode
 from ..misbehave import Fault
 from ..notation import compact, number
 from ..refusals import Refused
-from ..state import Remembered, State
+from ..state import State
 from ..streaming import reply, stream
 from ..strict import JSON, Text
 from .bodies import Body, EnterMessage, Ext, Parameters
@@ -68,7 +68,6 @@ Asking = Annotated[Asked, Query()]
 async def chat(
     body: Chat,
     request: Request,
-    state: Remembered,
     caller: Caller,
     conversation_id: Annotated[str | None, Query(description="empty is absent, as the SDK sends it")] = None,
 ) -> Response:
@@ -82,29 +81,29 @@ async def chat(
         # The answer's text is asked for later, by calls that report no device.
         said = list(steps)
         begun, ended, messages = _outcome(said)
-        state.coze.keep_chat(begun, ended, messages, fault.pause * len(said))
+        caller.state.coze.keep_chat(begun, ended, messages, fault.pause * len(said))
         return answers.coze(begun)
     return stream(request, _events(steps), headers=answers.log_header())
 
 
 @polls.api_route("/v3/chat/retrieve", methods=["GET", "POST"])
-async def retrieve(asked: Asking, state: Remembered, caller: Caller) -> Response:
-    return answers.coze(_known(state, asked)["chat"])
+async def retrieve(asked: Asking, caller: Caller) -> Response:
+    return answers.coze(_known(caller.state, asked)["chat"])
 
 
 @polls.api_route("/v3/chat/message/list", methods=["GET", "POST"])
-async def list_messages(asked: Asking, state: Remembered, caller: Caller) -> Response:
-    return answers.coze(_known(state, asked)["messages"])
+async def list_messages(asked: Asking, caller: Caller) -> Response:
+    return answers.coze(_known(caller.state, asked)["messages"])
 
 
 @router.post("/v3/chat/cancel")
-async def cancel(body: Asked, state: Remembered, caller: Caller) -> Response:
-    chat = _known(state, body)["chat"]
+async def cancel(body: Asked, caller: Caller) -> Response:
+    chat = _known(caller.state, body)["chat"]
     if chat["status"] != "in_progress":
         text = f"this chat is {chat['status']} and cannot be canceled"
         raise Refused(text, CozeCode.NOT_TO_CANCEL)
     canceled = {**chat, "status": "canceled"}
-    state.coze.keep_chat(canceled, canceled, [])
+    caller.state.coze.keep_chat(canceled, canceled, [])
     return answers.coze(canceled)
 
 

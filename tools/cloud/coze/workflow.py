@@ -11,7 +11,7 @@ from ..codes import CozeCode
 from ..misbehave import Fault
 from ..notation import compact, number
 from ..refusals import Refused
-from ..state import Remembered, State
+from ..state import State
 from ..streaming import reply, stream
 from ..strict import JSON, Text
 from .bodies import Body, Ext, Parameters
@@ -57,15 +57,15 @@ async def run(body: WorkflowRun, request: Request, caller: Caller) -> Response:
 
 
 @router.post("/stream_run")
-async def stream_run(body: StreamRun, request: Request, state: Remembered, caller: Caller) -> Response:
+async def stream_run(body: StreamRun, request: Request, caller: Caller) -> Response:
     asked = _asked(body)
     caller.bill()
-    return _streamed(request, state, body.workflow_id, asked)
+    return _streamed(request, caller.state, body.workflow_id, asked)
 
 
 @router.post("/stream_resume")
-async def stream_resume(body: Resume, request: Request, state: Remembered, caller: Caller) -> Response:
-    interrupt = state.coze.interrupt(body.workflow_id, body.event_id)
+async def stream_resume(body: Resume, request: Request, caller: Caller) -> Response:
+    interrupt = caller.state.coze.interrupt(body.workflow_id, body.event_id)
     if interrupt is None:
         raise Refused("this workflow has no such event_id", CozeCode.NOT_FOUND)
     if interrupt["type"] != body.interrupt_type:
@@ -73,8 +73,8 @@ async def stream_resume(body: Resume, request: Request, state: Remembered, calle
     if interrupt["resumed"]:
         raise Refused("this event_id was resumed before", CozeCode.ALREADY_OVER)
     caller.bill()
-    state.coze.resumed(body.event_id)
-    return _streamed(request, state, body.workflow_id, body.resume_data)
+    caller.state.coze.resumed(body.event_id)
+    return _streamed(request, caller.state, body.workflow_id, body.resume_data)
 
 
 def _streamed(request: Request, state: State, workflow_id: str, asked: str) -> Response:
