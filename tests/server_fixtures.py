@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
-from endure.authorities import Authorities, element
+from endure.authorities import Authorities, ManyRoots, element
 from endure.servers import DrippingProxy, RudeServer, ScriptedServer, full_port
 
 from tools.common.certificates import make_ca, make_server
@@ -33,9 +33,10 @@ class Quiet(http.server.BaseHTTPRequestHandler):
 
 class SeenHandler(Quiet):
     def do_GET(self):
-        scripted = self.server.scripted[self.path.removesuffix("/go")]
-        if self.path.endswith("/go"):
-            scripted.go()
+        _, port, *told = self.path.split("/")
+        scripted = self.server.scripted["/" + port]
+        if told:
+            getattr(scripted, told[0])(*told[1:])  # go, or show and what
         body = json.dumps(scripted.seen()).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -82,11 +83,11 @@ def repository():
 
 
 @contextlib.contextmanager
-def running(seen_server, context=None, family=socket.AF_INET, **more):
+def running(seen_server, context=None, family=socket.AF_INET, contexts=(), **more):
     """Where a scripted server is, and where it tells what it saw."""
     scheme = "https" if context else "http"
     host = "[::1]" if family == socket.AF_INET6 else "127.0.0.1"
-    with ScriptedServer(context, family) as server:
+    with ScriptedServer(context, family, contexts) as server:
         path = f"/{server.port}"
         seen_server.scripted[path] = server
         yield {
@@ -219,6 +220,30 @@ def roots(authorities):
         "directory": str(folder / "roots"),
         "other": str(folder / "other.pem"),
     }
+
+
+@pytest.fixture(scope="session")
+def many_roots(tmp_path_factory):
+    return ManyRoots(tmp_path_factory.mktemp("roots"))
+
+
+def running_many(seen_server, many_roots):
+    contexts = many_roots.contexts
+    folder, starts = str(many_roots.folder), many_roots.starts
+    return running(seen_server, contexts["00"], contexts=contexts, folder=folder, starts=starts)
+
+
+@pytest.fixture
+def moving_tls(seen_server, many_roots):
+    """An HTTPS server that ends in 00.der of a folder, and can be told to change to others of ManyRoots."""
+    with running_many(seen_server, many_roots) as address:
+        yield address
+
+
+@pytest.fixture
+def other_moving_tls(seen_server, many_roots):
+    with running_many(seen_server, many_roots) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

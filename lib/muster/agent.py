@@ -53,6 +53,7 @@ class Agent:
         self._in_use = False
         self._used_day = None
         self._at_work = False
+        self._trusted = {}  # as muster.net.carrier.Carrier.roots
         call(self._begin, config)
         if hasattr(session, "idle"):
             session.idle = hardware.feed

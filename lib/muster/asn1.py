@@ -28,17 +28,28 @@ def validity(der):
 
     der   bytes or memoryview
     """
+    at, end = _part(der, b"\x02\x30\x30")  # serialNumber, signature, issuer
+    first, at = element(der, at, end)
+    last, end = element(der, at, end)
+    return _time(der[first:at]), _time(der[last:end])
+
+
+def subject(der):
+    """The contents of a certificate's subject, DER of its parts; ValueError if it cannot be read."""
+    at, end = _part(der, b"\x02\x30\x30\x30")
+    return der[at:end]
+
+
+def _part(der, first):
+    """Where the contents start and end of what follows the first parts of a certificate, given their tags."""
     at, end = 0, len(der)
     for _ in range(2):  # Certificate, TBSCertificate
         at, end = element(der, at, end, 0x30)
     if der[at : at + 1] == b"\xa0":  # version
         at = element(der, at, end)[1]
-    for tag in b"\x02\x30\x30":  # serialNumber, signature, issuer
+    for tag in first:
         at = element(der, at, end, tag)[1]
-    at, end = element(der, at, end, 0x30)
-    first, at = element(der, at, end)
-    last, end = element(der, at, end)
-    return _time(der[first:at]), _time(der[last:end])
+    return element(der, at, end, 0x30)
 
 
 def _time(digits):

@@ -58,6 +58,7 @@ def online(agent, work, keep):
 
         session = Carrier(agent._config["roots"], max_body=_MAX_ANSWER)
         session.lean = True
+        session.roots = agent._trusted
     try:
         return (yield from work(agent, driver(session)))
     finally:

@@ -1,4 +1,4 @@
-"""A root of our own, and servers' certificates under it: good ones, and every kind that must be refused."""
+"""Roots of our own, and servers' certificates under them: good ones, and every kind that must be refused."""
 
 import dataclasses
 import ssl
@@ -106,6 +106,71 @@ class Authorities:
 
     def _authority(self, name: str, signer: Certificate | None, **more) -> Certificate:
         return make_ca(name, signer, self._dates, path_length=None, **more)
+
+
+class ManyRoots:
+    """A folder of 13 root files, 00.der to 12.der, and contexts of servers whose chains end in one of them.
+
+    contexts["03"] ends in 03.der, and so on, over an authority which the server shows. Of the files
+        04.der and 05.der are twins: two roots of one name
+        06.der has expired
+        07.der has a name of UTF8Strings
+        08.der is an authority under 09.der, and no root
+    starts: when the certificates of the future begin
+    """
+
+    def __init__(self, folder: Path) -> None:
+        now = utc_now().replace(microsecond=0)
+        self.folder = folder
+        self.starts = int((now + 30 * DAY).timestamp())
+        self._dates = now - 10 * DAY, now + 355 * DAY
+        future = now + 30 * DAY, now + 395 * DAY
+        roots = [self._authority(f"root {n}") for n in range(13)]
+        roots[5] = self._authority("root 4")
+        roots[6] = make_ca("root 6", None, (now - 4000 * DAY, now - DAY), path_length=None)
+        roots[8] = self._authority("under 9", roots[9])
+        for n, root in enumerate(roots):
+            (folder / f"{n:02}.der").write_bytes(root.der)
+        stranger = self._authority("a stranger")
+        # As if another had signed it before it was known; the newer root is in the folder, or the older.
+        newer = self._authority("root 10", stranger, key=roots[10].key)
+        older = self._authority("not in the folder", roots[11])
+        # What is shown ends in an expired root, and in a good one.
+        both = self._authority("root 12", roots[6], key=roots[12].key)
+        leaves = {f"{n:02}": self._under(root) for n, root in enumerate(roots)}
+        leaves |= {
+            "by-the-root-itself": self._leaf(roots[3]),
+            "without-its-authority": dataclasses.replace(leaves["03"], chain=leaves["03"].chain[:1]),
+            "cross-signed-newer": self._under(newer),
+            "cross-signed-older": self._under(older),
+            "cross-signed-both": self._under(both),
+            "other-strings": self._under(_renamed(roots[7])),
+            "under-08": self._leaf(roots[8]),
+            "stranger": self._under(stranger),
+            "imitator": self._under(self._authority("root 3")),
+            "authority-for-a-root": self._leaf(self._authority("under a stranger", stranger)),
+            "future": self._under(roots[3], future),
+            "imitator-in-future": self._under(self._authority("root 3"), future),
+        }
+        self.contexts = {kind: leaf.context() for kind, leaf in leaves.items()}
+
+    def _authority(self, name: str, signer: Certificate | None = None, **more) -> Certificate:
+        return make_ca(name, signer, path_length=None, **more)
+
+    def _leaf(self, signer: Certificate, dates=None) -> Certificate:
+        return make_server(HOST, signer=signer, dates=dates or self._dates)
+
+    def _under(self, root: Certificate, dates=None) -> Certificate:
+        return self._leaf(self._authority("an authority", root), dates)
+
+
+def _renamed(root: Certificate) -> Certificate:
+    """The same with its name in PrintableStrings and capitals."""
+    parts = [
+        x509.NameAttribute(part.oid, part.value.upper(), x509.name._ASN1Type.PrintableString)
+        for part in root.chain[0].subject
+    ]
+    return make_ca(x509.Name(parts), path_length=None, key=root.key)
 
 
 def _of_tls_1_1(leaf: Certificate) -> ssl.SSLContext:

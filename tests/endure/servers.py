@@ -63,13 +63,17 @@ class Listener:
 
 
 class ScriptedServer(Listener):
-    """Answers as the URL says; over TLS if it is given a context."""
+    """Answers as the URL says; over TLS if it is given a context.
 
-    def __init__(self, context=None, family=socket.AF_INET):
+    contexts: {kind: context} of which show() takes another.
+    """
+
+    def __init__(self, context=None, family=socket.AF_INET, contexts=()):
         super().__init__(self._run, family)
         # A small window, so that a client's writes are taken in part, and have to wait.
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._context = context
+        self._contexts = contexts
         self._seen = []
         self._asked = {}
         self._streams = []
@@ -90,6 +94,10 @@ class ScriptedServer(Listener):
 
     def go(self):
         self._go.release()
+
+    def show(self, kind):
+        """Takes this of its contexts for the connections that come."""
+        self._context = self._contexts[kind]
 
     def _run(self):
         with contextlib.suppress(OSError):

@@ -81,3 +81,8 @@ def refused(url, session=None, method="GET", **kw):
 def go(server):
     """Ends one ["wait"] of the server's; a later one, if none has begun."""
     http.get(server["seen"] + "/go")
+
+
+def show(server, kind):
+    """From its next connection on it shows this chain of tests/endure/authorities.ManyRoots."""
+    http.get(server["seen"] + "/show/" + kind)

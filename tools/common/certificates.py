@@ -79,7 +79,7 @@ class Certificate:
 
 
 def make_ca(
-    name: str,
+    name: str | x509.Name,
     signer: Certificate | None = None,
     dates: Dates | None = None,
     key: Key | None = None,
@@ -89,6 +89,7 @@ def make_ca(
     """A CA: a root, or with a signer an authority below it.
 
     Args:
+        name: its common name, or all of its name.
         path_length: how many authorities may stand below it; None sets no limit.
         extensions: more of them, or others of the same kind.
     """
@@ -162,12 +163,22 @@ def usage(*usages: str) -> x509.KeyUsage:
     return x509.KeyUsage(**{name: name in usages for name in USAGES})
 
 
+def full_name(name: str) -> x509.Name:
+    """The name of a subject, from its common name."""
+    return x509.Name(
+        [
+            x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "muster"),
+            x509.NameAttribute(x509.NameOID.COMMON_NAME, name),
+        ]
+    )
+
+
 def utc_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc)
 
 
 def _make(
-    name: str,
+    name: str | x509.Name,
     signer: Certificate | None,
     dates: Dates,
     key: Key | None,
@@ -178,12 +189,7 @@ def _make(
     own = key or ec.generate_private_key(ec.SECP256R1())
     signing = signing_key or (signer.key if signer else own)
     above = signer.chain if signer else ()
-    subject = x509.Name(
-        [
-            x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "muster"),
-            x509.NameAttribute(x509.NameOID.COMMON_NAME, name),
-        ]
-    )
+    subject = name if isinstance(name, x509.Name) else full_name(name)
     builder = x509.CertificateBuilder(
         issuer_name=above[0].subject if above else subject,
         subject_name=subject,

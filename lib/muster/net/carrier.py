@@ -3,7 +3,7 @@
 import gc
 
 from .. import clock, const
-from ..errors import CertificateDateError, TransportError
+from ..errors import TransportError
 from ..flow import Answer, Driver
 from ..memory import unload
 from . import wait
@@ -11,12 +11,14 @@ from .tls import Trust
 
 _MAX_REDIRECTS = const(5)
 _MAX_KEPT = const(2)
+_MAX_NOTED = const(8)
 _ONE_WRITE = const(4096)  # up to here a head and its body leave in one write: one TLS record
 
 
 class Carrier(Driver):
     """ca, timeout and max_body are muster.http.Session's.
 
+    roots  {(scheme, host, port): the files of ca that verified it last}, where there are others
     With lean = True, code that has done its part leaves the memory, and is read again for the next
     request: for whoever sends few.
     """
@@ -30,6 +32,7 @@ class Carrier(Driver):
         self._ca = ca
         self._trust = None
         self._kept = {}
+        self.roots = {}
 
     def send(self, request):
         """A flow's request: a generator, which returns the Answer, or for a stream the Exchange."""
@@ -101,13 +104,14 @@ class Carrier(Driver):
         raise TransportError("%s redirects more than %d times" % (target[1], _MAX_REDIRECTS))
 
     def _send(self, method, target, data, headers, deadline, repeatable, lines):
-        """One request up to the head of its answer. One of six things happens:
+        """One request up to the head of its answer. One of seven things happens:
 
         - a kept connection takes it
         - the kept connection has ended before: a new one takes it
         - the kept connection ends without an answer: a new one takes it, if the request may be sent twice
         - else TransportError: the server may have executed it
-        - the certificate is not valid yet by this clock, which is behind: the clock is set, once
+        - the certificate is refused, and other roots fit its chain: those are tried, once
+        - it is not valid yet by this clock, which is behind: the clock is set, once
         - whatever else fails closes the connection and is raised
         """
         head, rest = prepared(method, target, data, headers)
@@ -119,7 +123,11 @@ class Carrier(Driver):
         trust = None
         if origin[0] == "https":
             # It wants memory in one piece, so it comes before the modules that fill the heap.
-            trust = self._trust = self._trust or Trust(self._ca)
+            # And no more than one set of roots: a new host is tried with that of the last one.
+            wanted = self.roots.get(origin)
+            if self._trust and wanted and wanted != self._trust.roots:
+                self._trust = None
+            trust = self._trust = self._trust or Trust(self._ca, wanted)
         from muster.net.exchange import Exchange
 
         from .connection import Closed, Connection
@@ -139,23 +147,31 @@ class Carrier(Driver):
                             "the server may have executed the request" % origin[1]
                         )
             kept.close()
-        moved = False
+        moved = turned = False
         while True:
             connection = Connection(origin, trust, deadline)
             try:
                 yield from connection.open()
                 exchange = Exchange(connection, self.max_body)
                 yield from exchange.start(*request)
+                if trust and trust.roots:
+                    if len(self.roots) >= _MAX_NOTED:
+                        self.roots.clear()
+                    self.roots[origin] = (trust.roots[1:] and trust.wanted(trust.roots)) or trust.roots
+                    trust.seen = b""
                 return exchange
-            except CertificateDateError as e:
+            except BaseException as e:
                 connection.close()
+                wanted = not turned and getattr(e, "refused", False) and trust.wanted(self._ca)
+                if wanted:
+                    connection = exchange = trust = self._trust = None  # makes room
+                    trust = self._trust = Trust(self._ca, wanted)
+                    turned = True
                 # A CA signed that time for this very name, so it has passed and the clock was behind.
-                if moved or not e.starts or not clock.set_floor(e.starts):
+                elif moved or not getattr(e, "starts", 0) or not clock.set_floor(e.starts):
                     raise
-                moved = True
-            except BaseException:
-                connection.close()
-                raise
+                else:
+                    moved = True
 
 
 # Neither is a part of a generator, which would hold the code of net.request for as long as it waits.

@@ -28,7 +28,7 @@ class Connection:
     """Opened by open(); after a failure of any kind it is closed and of no more use.
 
     origin     (scheme, host, port)
-    trust      a net.roots.Trust when the scheme is https
+    trust      a net.tls.Trust when the scheme is https
     deadline   a net.wait.Deadline
     unread     of a kept one, the Exchange of whose answer the end is still to come
     not_after  Unix time at which the server's verified certificate ends, None if unknown
@@ -61,6 +61,7 @@ class Connection:
             if tls.MICROPYTHON:
                 raw = self._wire = tls.Wire(raw)
             try:
+                self._trust.seen = b""
                 self._stream = self._trust.context.wrap_socket(
                     raw, server_hostname=host, do_handshake_on_connect=False
                 )

@@ -31,7 +31,7 @@ def verdict(text, code=None):
 
 
 def refused(host, fault, dates):
-    """The exception for a certificate that was refused.
+    """The exception for a certificate that was refused: a TransportError with refused = True.
 
     fault  mbedTLS's ValueError, or OpenSSL's
     dates  (notBefore, notAfter) of the certificate, None if they are not known
@@ -40,10 +40,10 @@ def refused(host, fault, dates):
     code = getattr(fault, "verify_code", None)
     sentence = "%s: its certificate was refused: %s" % (host, verdict(text, code))
     early = code == 9 or "starts in the future" in text
-    if "\n" in text or not (early or code == 10 or "validity has expired" in text):
-        return TransportError(sentence)
-    misfit = CertificateDateError(sentence)
-    if dates and early:
+    dated = "\n" not in text and (early or code == 10 or "validity has expired" in text)
+    misfit = (CertificateDateError if dated else TransportError)(sentence)
+    misfit.refused = True
+    if dated and dates and early:
         misfit.starts = dates[0]
     return misfit
 

@@ -1,60 +1,116 @@
-"""The CA certificates that servers are verified by: loaded only while they are read."""
+"""The CA certificates that servers are verified by: loaded only while they are read.
+
+Of many files a board's TLS holds those alone that one host needs. Which these are shows in what the host
+sends: the subject of its root is the issuer of one of its certificates.
+"""
 
 import errno
 import os
 
-from .. import log
+from .. import const, log
 from ..errors import ConfigError
 from ..memory import MICROPYTHON
 from ..pem import certificates
 
 ROOTS = "/roots"  # where a board keeps them
+_HEAD = const(512)  # as in tls
+_LONG = const(400)  # of a longer subject the end may not be among the first bytes that are shown
 
 
-def load(context, ca, name="ca"):
-    """Loads into a TLS context each certificate in ca: bytes, path of a file or directory, list of these.
+def load(context, ca, wanted=None):
+    """Loads CA certificates into a TLS context: bytes all, of files the first that can be read.
 
-    Raises ConfigError for what holds none, and MemoryError.
+    ca      bytes, path of a file or directory, list of these
+    wanted  the files to load instead, from wanted()
+
+    On a laptop all are loaded. Returns the files that were, None where there is no other.
+    Raises ConfigError if none can be read, and MemoryError.
     """
-    if ca is None:
-        if not MICROPYTHON:
-            from .openssl import trust_system
+    if ca is None and not MICROPYTHON:
+        from .openssl import trust_system
 
-            return trust_system(context)
-        ca = ROOTS
-    files = None
-    if isinstance(ca, str):
-        name = ca
+        return trust_system(context)
+    files = []
+    loaded = []
+    found = False
+
+    def add(der):
+        _add(context, der)
+
+    for one in _all(ca):
+        if isinstance(one, str):
+            files.append(one)
+        else:
+            found = _read(one, add)
+    for file in (wanted or []) + files:
+        if file in loaded or (MICROPYTHON and loaded and not (wanted and file in wanted)):
+            continue
         try:
-            files = sorted(os.listdir(ca))
+            _read(file, add)
+            loaded.append(file)
+        except ConfigError as e:
+            if len(files) == 1:
+                raise
+            # One bad file, such as computers leave in folders, does not disable the others.
+            log.warn_once(str(e))
+    if not (loaded or found):
+        raise ConfigError("there is no CA certificate to verify servers by in %s" % (ca or ROOTS,))
+    return loaded if MICROPYTHON and len(files) > 1 else None
+
+
+def wanted(ca, shown, tried):
+    """The files of ca with a root that may have signed one of the certificates shown.
+
+    shown   the first _HEAD bytes of each, from the root's, if there is one, to the server's
+    tried   the files that TLS had; if ca is these, it has verified the server, and the root alone counts
+
+    Returns [] if it would be those tried.
+    """
+    from ..asn1 import subject
+
+    def plain(name):
+        # TLS takes PrintableString and UTF8String for the same, and A and a. If more is the same here,
+        # a root is loaded that does not help.
+        return bytes(name).lower().replace(b"\x13", b"\x0c")
+
+    shown = plain(shown[:_HEAD] if ca is tried else shown)
+    found = []
+    for file in _all(ca):
+        if isinstance(file, str):
+            try:
+                names = _read(file, subject)
+            except ConfigError as e:
+                log.warn_once(str(e))
+                continue
+            if [name for name in names if len(name) > _LONG or plain(name) in shown]:
+                found.append(file)
+    return [] if found == tried else found
+
+
+def _all(ca):
+    """A list: bytes, and the path of each file."""
+    if ca is None:
+        ca = ROOTS
+    if isinstance(ca, (list, tuple)):
+        return [one for part in ca for one in _all(part)]
+    if isinstance(ca, str):
+        try:
+            # "~": a build on trial keeps there what it has replaced.
+            return [ca + "/" + file for file in sorted(os.listdir(ca)) if file[-1] != "~"]
         except OSError:
             pass  # no directory
-    if files is not None:
-        usable = 0
-        for file in files:
-            try:
-                load(context, ca + "/" + file, name)
-                usable += 1
-            except ConfigError as e:
-                # One bad file, such as computers leave in folders, does not disable the others.
-                log.warn_once(str(e))
-        if not usable:
-            raise ConfigError("there is no CA certificate to verify servers by in %s" % ca)
-        return
-    if isinstance(ca, (list, tuple)):
-        if not ca:
-            raise ConfigError("there is no CA certificate to verify servers by: the list is empty")
-        for part in ca:
-            load(context, part, name)
-        return
+    return [ca]
+
+
+def _read(ca, make):
+    """What make() makes of the DER of each certificate in bytes or a file, a list; ConfigError if none."""
+    name = "ca"
     try:
         if isinstance(ca, str):
-            with open(ca, "rb") as f:
+            name = ca
+            with open(name, "rb") as f:
                 ca = f.read()
-        else:
-            ca = bytes(ca)
-        for der in certificates(ca):
-            _add(context, der)
+        return [make(der) for der in certificates(bytes(ca))]
     except (OSError, ValueError) as e:
         if getattr(e, "errno", None) == errno.ENOENT:
             raise ConfigError("there is no %s: put the CA certificate of your servers there" % name)

@@ -13,6 +13,8 @@ from ..errors import TransportError
 from ..memory import MICROPYTHON, call
 
 _TURN_MS = const(20)
+# Of each certificate that a server shows this much is kept for a moment: its issuer stands in it.
+_HEAD = const(512)
 
 if MICROPYTHON:
     import io
@@ -95,18 +97,21 @@ else:
 class Trust:
     """A TLS context with the roots that it verifies by, and what the last peer showed.
 
-    ca     as http.Session takes it
-    shown  DER of the peer's certificate, None if it is known already or not to be had
+    ca      as http.Session takes it
+    wanted  of its files those to verify by; without any, one of them
+    roots   the files that it verifies by, None if there are no others
+    shown   DER of the peer's certificate, None if it is known already or not to be had
+    seen    the first bytes of each certificate of its chain, the root's before all, if there is a choice
     """
 
-    def __init__(self, ca):
+    def __init__(self, ca, wanted=None):
         self.shown = None
         gc.collect()  # it wants a piece of memory as a whole
         self.context = context = SSLContext(PROTOCOL_TLS_CLIENT)
         if MICROPYTHON:
             context.verify_callback = self._see  # type: ignore[attr-defined]
         try:
-            call(_load, context, ca)
+            self.roots = call(_load, "load", context, ca, wanted)
         except MemoryError:
             raise TransportError("there is no memory for the CA certificates")
 
@@ -115,6 +120,7 @@ class Trust:
         # lose what it has allocated. A Ctrl-C cannot: MicroPython looks for one only at a branch.
         try:
             self.shown = bytes(certificate[: len(certificate) * (depth == 0)])
+            self.seen += bytes(certificate[: _HEAD * bool(self.roots)])
             return 0
         except:  # noqa: E722
             self.shown = None
@@ -125,11 +131,16 @@ class Trust:
         der, self.shown = self.shown, None
         return der and call(_validity, der)
 
+    def wanted(self, ca):
+        """The files of ca that fit what was seen, or of its own roots those that verified it; [] if it has these."""
+        seen, self.seen = self.seen, b""
+        return seen and call(_load, "wanted", ca, seen, self.roots)
 
-def _load(context, ca):
-    from .roots import load
 
-    load(context, ca)
+def _load(name, *args):
+    from . import roots
+
+    return getattr(roots, name)(*args)
 
 
 def _validity(der):
