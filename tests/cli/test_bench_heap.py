@@ -67,3 +67,10 @@ def test_a_connection_takes_tens_of_kilobytes_outside_the_heap_and_the_same_each
     assert 15_000 < first["during"] < 100_000
     assert first["after"] == 0, "close() lets go of the roots"
     assert first == second
+
+
+@in_the_vm
+@pytest.mark.skipif(not native.measurable(), reason="no MicroPython of .venv, or no glibc")
+def test_a_session_takes_no_more_memory_for_many_roots_on_flash():
+    after, during = native.measure(lambda _: None)
+    assert after.met and during.met, during

@@ -1,9 +1,10 @@
 """The library against China Mobile's platform in a box, over real TLS."""
 
 import asyncio
+import os
 import sys
 
-from helpers import raises
+from helpers import logged, raises
 from muster import clock, http, log, memory, store
 from muster.agent import Agent
 from muster.clouds.chinamobile import ChinaMobile, params
@@ -277,3 +278,21 @@ def test_a_task_shares_its_session_and_the_connection_with_the_program(platform,
 
     asyncio.run(main())
     assert counts(platform) == (2, 1)
+
+
+def test_an_agent_remembers_which_root_has_verified_its_platform(platform, roots, tmp):
+    folder = tmp + "/roots"
+    os.mkdir(folder)
+    for name, path in (("a.pem", roots["other"]), ("b.pem", platform["roots"])):
+        with open(path, "rb") as f, open(folder + "/" + name, "wb") as copy:
+            copy.write(f.read())
+    device = Agent(dict(platform, roots=folder), None, store.FileStore(tmp + "/credentials"))
+    device.report()
+    # If it were read again, that would be said.
+    with open(folder + "/a.pem", "wb") as f:
+        f.write(b"nothing")
+    log._said.clear()
+    with logged() as lines:
+        device.report()
+    warned = [line for line in lines if "a.pem is no CA certificate" in line]
+    assert len(warned) == (0 if memory.MICROPYTHON else 1), lines

@@ -26,26 +26,32 @@ EXACT = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"}
 
 
 def measure(tell: Tell) -> list[Figure]:
-    """The one row of this topic."""
-    what, target = "native memory kept after close()", "0 bytes"
+    """The rows of this topic."""
+    after = "native memory kept after close()", "", "0 bytes"
+    during = "native memory of a session, its root alone on flash and among 13 others", "", "the same"
     if not measurable():
-        return [Figure(what, "", target, "not measured", None, "that takes glibc, and .venv's MicroPython.")]
+        why = "that takes glibc, and .venv's MicroPython."
+        return [Figure(*row, "not measured", None, why) for row in (after, during)]
     tell("native: the memory of TLS")
     with tempfile.TemporaryDirectory(prefix="muster-native-") as name, CannedServer(ACCEPTED) as server:
-        roots = Path(shutil.copytree(ROOTS, Path(name, "roots")))
-        (roots / "ca.der").write_bytes(server.der)
-        count = len(list(roots.iterdir()))
-        told = kept(server.url, roots)
+        many = Path(shutil.copytree(ROOTS, Path(name, "roots")))
+        (many / "ca.der").write_bytes(server.der)
+        count = len(list(many.iterdir()))
+        alone, among = kept(server.url, server.ca), kept(server.url, many)
     return [
         Figure(
-            what,
-            "",
-            target,
-            f"{told['after']:,} bytes; {told['during'] / KB:.1f} KB before it",
-            told["after"] <= 0,
+            *after,
+            f"{among['after']:,} bytes; {among['during'] / KB:.1f} KB before it",
+            among["after"] <= 0,
             f"what the C library's malloc() has in use, before a session of {count} roots connects and after "
             "it is closed, the session still there; a session before that one has made what is made once.",
-        )
+        ),
+        Figure(
+            *during,
+            f"{alone['during'] / KB:.1f} KB and {among['during'] / KB:.1f} KB",
+            among["during"] <= alone["during"],
+            "measured in the same way; the first handshake of a session has found which root it is.",
+        ),
     ]
 
 

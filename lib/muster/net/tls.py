@@ -132,7 +132,7 @@ class Trust:
         return der and call(_validity, der)
 
     def wanted(self, ca):
-        """The files of ca that fit what was seen, or of its own roots those that verified it; [] if it has these."""
+        """The files of ca that fit what was seen; of its own, those that did verify it. [] for all of its own."""
         seen, self.seen = self.seen, b""
         return seen and call(_load, "wanted", ca, seen, self.roots)
 
