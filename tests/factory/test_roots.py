@@ -17,10 +17,11 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from devices import DEVICE
 from endure.servers import DrippingProxy, ScriptedServer
 
 from tools.cli.main import main
-from tools.common.certificates import DAY, make_ca, make_server
+from tools.common.certificates import DAY, make_ca, make_server, utc_now
 from tools.common.vm import find_micropython
 from tools.factory.roots import COMMON, FOLDER
 from tools.factory.tls_server import split
@@ -411,3 +412,32 @@ def test_refusals_are_told_as_the_library_tells_them(kind, told, authorities, tm
         done = run(place, "--store", authorities.folder / "odd.pem", "-o", tmp_path)
     assert done.exit_code == 1 and told.format(place) in done.stderr, done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(729, "ends on %s, within two years"), (-1, "ended on %s"), (732, "")]
+)
+def test_a_root_that_ends_within_two_years_is_warned_of_by_name(tmp_path, days, words):
+    last = utc_now() + days * DAY
+    root = make_ca("Root of the tests", dates=(last - 4000 * DAY, last), path_length=None)
+    store, config = tmp_path / "store.pem", tmp_path / "config.json"
+    store.write_bytes(root.pem)
+    config.write_text(json.dumps(DEVICE.config("https://localhost")))
+
+    def call(*arguments):
+        return CliRunner().invoke(main, [*map(str, arguments)])
+
+    with ScriptedServer(make_server("localhost", signer=root).context()) as server:
+        find = ("roots", f"localhost:{server.port}", "--store", store, "-o", tmp_path / "roots")
+        found, reported = call(*find), call(*find, "--json")
+    make = ("image", "--config", config, "--roots", store, "-o", tmp_path / "board.img")
+    made, listed = call(*make), call(*make, "--json")
+    said = words and f"the root Root of the tests {words % f'{last:%Y-%m-%d}'}: give"
+    assert made.exit_code == 0 and bool(words) == ("Warning" in found.stderr) == ("Warning" in made.stderr)
+    for text in (
+        found.stderr,
+        made.stderr,
+        json.loads(reported.stdout)[0]["warning"] or "",
+        "".join(json.loads(listed.stdout)["warnings"]),
+    ):
+        assert said in text, text

@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 import click
+from cryptography import x509
 
 from tools.common import boards, files, littlefs, options
 from tools.factory.product import board_files, built
-
-# What a chip without PSRAM has room for without a thought.
-MANY_ROOTS = 4
+from tools.factory.roots import ends_soon
 
 
 @click.command()
@@ -58,6 +57,8 @@ def image(
     # Before anything is told: whoever listens may hang up.
     files.write(output, made)
     used = sum(len(data) for _, data in littlefs.used(made))
+    found = [data for path, data in sorted(contents.items()) if path.startswith("/roots/")]
+    warnings = list(filter(None, map(ends_soon, map(x509.load_der_x509_certificate, found))))
     if as_json:
         report = {
             "output": str(output),
@@ -66,6 +67,7 @@ def image(
             "offset": region.offset,
             "bytes": len(made),
             "used": used,
+            "warnings": warnings,
             "files": {path: len(data) for path, data in sorted(contents.items())},
         }
         click.echo(json.dumps(report, ensure_ascii=False, indent=2))
@@ -78,10 +80,6 @@ def image(
     click.echo(
         f"{total:8}  bytes in {len(contents)} files, {used // 1024} KB on flash, {left // 1024} KB left"
     )
-    many = sum(path.startswith("/roots/") for path in contents)
-    if many > MANY_ROOTS:
-        click.echo(
-            f"{many} CA roots take about {3 * many} KB of memory while a session is open: "
-            "keep those of your servers (`roots HOST` finds them), and give only these with --roots."
-        )
+    for warning in warnings:
+        click.echo(f"Warning: {warning}", err=True)
     click.echo(f"{output}: {len(made)} bytes, for the flash from {region.offset:#x} on")

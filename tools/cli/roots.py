@@ -18,7 +18,7 @@ from OpenSSL import crypto
 
 from tools.common import options
 from tools.common.printable import printable
-from tools.factory.roots import FOLDER, Finding, ca_name, common, examine, keep, load, name_of
+from tools.factory.roots import FOLDER, Finding, ca_name, common, ends_soon, examine, keep, load, name_of
 
 LONGEST_S = 3600
 
@@ -71,10 +71,18 @@ def roots(
     report: list[dict[str, Any]] = []
     for root in common(trusted) if with_common else []:
         file, new = (None, False) if show else keep(root, folder)
-        report.append({"root": _described(root), "file": file and str(file), "new": new})
+        report.append(
+            {
+                "root": _described(root),
+                "file": file and str(file),
+                "new": new,
+                "warning": ends_soon(root) or None,
+            }
+        )
         if not as_json:
             valid = f"valid to {root.not_valid_after_utc:%Y-%m-%d}"
             click.echo(_kept(file, new) if file else f"{ca_name(root)}: {_key(root)}, {valid}")
+            _warn(root)
     status = 0
     for host in hosts:
         found = examine(host, timeout, trusted, whose, None if show else folder)
@@ -97,6 +105,7 @@ def _tell(found: Finding, whose: str) -> None:
     if found.root is not None:
         click.echo(f"which ends in a root of {whose}:")
         _show(_described(found.root))
+        _warn(found.root)
     if found.file is not None:
         click.echo(_kept(found.file, found.new))
     if found.judges:
@@ -113,6 +122,7 @@ def _report(found: Finding) -> dict[str, Any]:
         "root": found.root and _described(found.root),
         "file": found.file and str(found.file),
         "new": found.new,
+        "warning": (ends_soon(found.root) or None) if found.root else None,
         "judges": found.judges,
         "error": found.error or None,
     }
@@ -147,6 +157,11 @@ def _show(one: dict[str, Any]) -> None:
     click.echo(f"    {one['key']}, valid from {one['notBefore']} to {one['notAfter']}")
     for wrong in one["wrong"]:
         click.echo(f"    WRONG: {wrong}")
+
+
+def _warn(root: x509.Certificate) -> None:
+    if warning := ends_soon(root):
+        click.echo(f"Warning: {warning}", err=True)
 
 
 def _kept(path: Path, new: bool) -> str:

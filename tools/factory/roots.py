@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import re
 from collections.abc import Sequence
@@ -38,6 +39,9 @@ COMMON = (
     "USERTrust RSA Certification Authority",
     "vTrus Root CA",
 )
+
+# A device in the field needs the next root before the one it has ends, and an update takes its time.
+SOON = datetime.timedelta(days=2 * 365)
 
 # OpenSSL's X509_V_ERR_…: an issuer that is not there, and a name that is another.
 NO_ISSUER = (2, 20, 21)
@@ -153,6 +157,16 @@ def ca_name(certificate: x509.Certificate) -> str:
     if called in ("", company):
         called = part(x509.NameOID.ORGANIZATIONAL_UNIT_NAME) or company
     return printable(called)
+
+
+def ends_soon(root: x509.Certificate) -> str:
+    """A warning of a root that ends within two years, or has ended; "" of any other."""
+    last = root.not_valid_after_utc
+    left = last - datetime.datetime.now(datetime.timezone.utc)
+    if left >= SOON:
+        return ""
+    ends = f"ends on {last:%Y-%m-%d}, within two years" if left.days >= 0 else f"ended on {last:%Y-%m-%d}"
+    return f"the root {ca_name(root)} {ends}: give your boards the one that follows it as well."
 
 
 def keep(certificate: x509.Certificate, folder: Path) -> tuple[Path, bool]:

@@ -167,11 +167,12 @@ class Carrier(Driver):
                     connection = exchange = trust = self._trust = None  # makes room
                     trust = self._trust = Trust(self._ca, wanted)
                     turned = True
+                    continue
                 # A CA signed that time for this very name, so it has passed and the clock was behind.
-                elif moved or not getattr(e, "starts", 0) or not clock.set_floor(e.starts):
+                starts = not moved and getattr(e, "starts", None)
+                if not starts or not clock.set_floor(starts):
                     raise
-                else:
-                    moved = True
+                moved = True
 
 
 # Neither is a part of a generator, which would hold the code of net.request for as long as it waits.

@@ -40,11 +40,12 @@ def refused(host, fault, dates):
     code = getattr(fault, "verify_code", None)
     sentence = "%s: its certificate was refused: %s" % (host, verdict(text, code))
     early = code == 9 or "starts in the future" in text
-    dated = "\n" not in text and (early or code == 10 or "validity has expired" in text)
-    misfit = (CertificateDateError if dated else TransportError)(sentence)
-    misfit.refused = True
-    if dated and dates and early:
-        misfit.starts = dates[0]
+    misfit = TransportError(sentence)
+    if "\n" not in text and (early or code == 10 or "validity has expired" in text):
+        misfit = CertificateDateError(sentence)
+        if dates and early:
+            misfit.starts = dates[0]
+    misfit.refused = True  # type: ignore[attr-defined]
     return misfit
 
 

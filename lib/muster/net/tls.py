@@ -106,6 +106,7 @@ class Trust:
 
     def __init__(self, ca, wanted=None):
         self.shown = None
+        self.seen = b""
         gc.collect()  # it wants a piece of memory as a whole
         self.context = context = SSLContext(PROTOCOL_TLS_CLIENT)
         if MICROPYTHON:
@@ -132,7 +133,7 @@ class Trust:
         return der and call(_validity, der)
 
     def wanted(self, ca):
-        """The files of ca that fit what was seen; of its own, those that did verify it. [] for all of its own."""
+        """The files of ca that fit what was seen: of its own roots, what verified it. [] if those are all."""
         seen, self.seen = self.seen, b""
         return seen and call(_load, "wanted", ca, seen, self.roots)
 
