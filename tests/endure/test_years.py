@@ -56,8 +56,16 @@ def test_years(trial, elsewhere, shared, share):
         trial.note = (
             f"{counts['reports']} reports, {years.excused(counts)} of them early with an excuse; at most "
             f"{most['requests']} requests in an hour and {most['writes']} flash writes in a year; "
-            f"{counts['secrets']} secrets fetched"
+            f"{counts['secrets']} secrets fetched; {counts['changed CAs']} CAs changed"
         )
+
+
+def test_a_ca_that_changes_loses_no_device_that_has_the_next_root(elsewhere):
+    for spare in (True, False):
+        for judge in elsewhere.submit(years.live, (3, 7, 26), 8, True, spare).result():
+            assert judge.counts["unverified"] == 0
+            assert judge.counts["changed CAs"] == spare
+            assert (judge.counts["late"] == 0) == spare, (judge.seed, judge.failures)
 
 
 def test_leaping_over_the_pauses_changes_nothing(elsewhere):
@@ -165,6 +173,7 @@ def rebooted(life, after_s=60):
         pytest.param({"secret"}, lambda life: life.judge.fetched(), id="a second secret"),
         pytest.param({"early"}, lambda life: life.after(11.7).report(), id="too early"),
         pytest.param({"early"}, lambda life: rebooted(life).after(1).report(), id="too early after a reboot"),
+        pytest.param({"unverified"}, lambda life: life.judge.trusted(False, False), id="a stranger"),
         pytest.param({"late"}, lambda life: life.after(13).report(), id="late though nothing was wrong"),
     ],
 )

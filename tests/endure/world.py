@@ -9,14 +9,17 @@ Time is an int of milliseconds, and jumps from event to event: while nothing hap
 sleeps a whole pause at once in place of a second at a time.
 
 The agent, its loop (run() or task()), schedule, clock, store, board, wait and clouds/chinamobile are what
-is tried here. Sockets and TLS are not.
+is tried here. Sockets and TLS are not; of net.roots that which finds the roots that fit a chain is. The
+platform's CA changes once, and whether a chain is good is cryptography's to say.
 """
 
 from __future__ import annotations
 
 import calendar
 import contextlib
+import functools
 import gc
+import io
 import math
 import os
 import random
@@ -28,6 +31,11 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tools.common.certificates import make_ca, make_server
 from tools.common.paths import ROOT
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
@@ -48,6 +56,14 @@ CONFIG: dict[str, Any] = {
     "firmwareVersion": "1.0",
     "store": "nvs",
 }
+
+# What is on flash: a root that verifies nobody, the platform's, the one that it changes to, and another.
+ROOTS = [make_ca(f"root {n}", path_length=None) for n in range(4)]
+FILES = {f"/roots/{n}.der": root for n, root in enumerate(ROOTS)}
+BEFORE, AFTER, STRANGER, IMITATOR = (
+    make_server("platform", signer=make_ca("an authority", signer, path_length=None)).chain[:2]
+    for signer in (*ROOTS[1:3], make_ca("a stranger", path_length=None), make_ca("root 3", path_length=None))
+)
 
 world: VirtualWorld  # the one that is being lived in
 muster: Any  # what install() makes: the library, its classes with this world around them, and a file
@@ -75,9 +91,10 @@ class VirtualWorld:
     days     how long it is watched
     judge    is told what happens: see endure.years.Judge
     leaps    False lets the agent's loop turn every second, as on a board
+    spare    False leaves the root that the platform changes to off the flash
     """
 
-    def __init__(self, seed: int, days: float, judge: Any, leaps: bool = True) -> None:
+    def __init__(self, seed: int, days: float, judge: Any, leaps: bool = True, spare: bool = True) -> None:
         global world
         world = self
         rng = self.rng = random.Random(seed)
@@ -87,6 +104,8 @@ class VirtualWorld:
         self.now = self.born = RELEASED * 1000 + rng.randrange(12 * 365 * DAY)
         self.ends = self.born + int(days * DAY)
         self.draw_circumstances()
+        self.roots = [path for n, path in enumerate(FILES) if spare or n != 2]
+        self.chain, self.foreign = BEFORE, STRANGER
         self.timeline = sorted(self.draw_events(), key=lambda event: event[0], reverse=True)
         self.power, self.wifi, self.internet = True, True, True
         self.deaf = False
@@ -116,6 +135,8 @@ class VirtualWorld:
         """(when, which attribute, its new value), in no order."""
         rng = self.rng
         yield self.ends, "over", True
+        yield rng.randrange(self.born, self.ends), "chain", AFTER
+        yield from self.draw_spans("foreign", DAY, DAY, DAY, lambda: IMITATOR, STRANGER)
         up, shortest, longest = {
             "mains": (30 * DAY, SECOND, 2 * DAY),
             "flaky": (10 * HOUR, SECOND, 5 * HOUR),
@@ -464,6 +485,9 @@ class Exchanges:
     idle = None
     verifies = True
 
+    def __init__(self):
+        self.roots = world.roots[:1]  # a board's memory does not hold more, nor outlive a boot
+
     def close(self):
         pass
 
@@ -482,11 +506,20 @@ class Exchanges:
             getaddrinfo()
         except OSError as e:
             raise self.failure(f"the name cannot be looked up ({e})") from None
-        moved = False
+        moved = turned = False
         while True:
             yield from self.wait(3 * w.latency + w.rng.randrange(500), until)  # TCP and TLS
-            if w.server in ("refused", "expired", "foreign"):
+            if w.server in ("refused", "expired"):
                 raise self.failure(w.server)
+            chain = w.foreign if w.server == "foreign" else w.chain
+            if not is_good(chain, tuple(self.roots)):
+                heads = b"".join(certificate.public_bytes(Encoding.DER)[:512] for certificate in chain[::-1])
+                found = [] if turned else muster.net.roots.wanted(w.roots, heads, self.roots)
+                if not found:
+                    raise self.failure("no trusted root has signed it")
+                self.roots, turned = found, True
+                continue
+            w.judge.trusted(chain is w.chain, chain is AFTER)
             starts, ends = w.certificate()
             now = w.device_time() // 1000
             if now >= starts:
@@ -551,6 +584,18 @@ class Exchanges:
 
     def failure(self, why):
         return muster.errors.TransportError("ivs.chinamobiledevice.com: " + why)
+
+
+@functools.cache
+def is_good(chain: tuple[x509.Certificate, ...], paths: tuple[str, ...]) -> bool:
+    """Whether one of these roots has signed the last certificate of the chain, and that the one before."""
+    leaf, authority = chain
+    leaf.verify_directly_issued_by(authority)
+    for path in paths:
+        with contextlib.suppress(ValueError, InvalidSignature):
+            authority.verify_directly_issued_by(FILES[path].chain[0])
+            return True
+    return False
 
 
 def module(name: str, **members: Any) -> None:
@@ -618,7 +663,9 @@ def install() -> None:
     sys.path.insert(0, str(ROOT / "lib"))
     from muster import agent, board, clock, config, errors, flow, log, ntp, nvs, store, wifi  # noqa: F401
     from muster.clouds import chinamobile, refusals  # noqa: F401
-    from muster.net import aio, wait  # noqa: F401
+    from muster.net import aio, roots, wait  # noqa: F401
+
+    vars(roots)["open"] = lambda path, mode: io.BytesIO(FILES[path].der)
 
     # The agent collects what it no longer needs, a dozen times for each heartbeat: not all that is loaded.
     gc.freeze()

@@ -4,7 +4,8 @@ Each case is a device-year in a world of its own (endure.world), drawn from its 
 or is there two hours a day, networks gone for seconds to days, a platform that is down, slow, silent or talks
 nonsense for minutes to hours, answers that are lost, certificates that are renewed, NTP that is blocked for
 good, comes and goes or lies by up to ten years, a Date that lies or is missing, clocks that drift or are set,
-an RTC that is lost with the power, a flash that is full for days. In it:
+an RTC that is lost with the power, a flash that is full for days. Once in it the platform's CA changes, to
+another root that is on flash, and others try to pass for the platform. In it:
 
 secret    One fetch for an identity, for ever. Again only if the answer was lost, the power went within five
           seconds of it, or flash was full all the time since.
@@ -56,6 +57,8 @@ delay     What became overdue while the device was off goes out within the delay
 daily     The first use of a Beijing day reports within 40 minutes, if all was up for an hour before: at
           once, or when a Wi-Fi that only claims to be connected is joined anew, after three failed tries.
           A second use does not hurry what failed at the first.
+
+unverified  Nothing is sent to anybody but the platform, and nothing taken.
 
 alive     No exception ends run() or task(), and none but the library's own and MemoryError comes up in
           them.
@@ -282,6 +285,12 @@ class Judge:
         self.secret_at = self.world.now
         self.secret_kept = not self.world.flash_full
 
+    def trusted(self, genuine: bool, changed: bool) -> None:
+        """The device has verified a server; changed: by the root that the platform changed to."""
+        self.counts["changed CAs"] |= changed
+        if not genuine:
+            self.fail("unverified", "somebody else was taken for the platform")
+
     def accepted(self) -> None:
         now = self.world.now
         self.history.append(now)
@@ -390,12 +399,12 @@ def day(ms: int) -> int:
     return (ms + BEIJING) // DAY
 
 
-def live(seeds: Iterable[int], days: float = YEAR, leaps: bool = True) -> list[Judge]:
+def live(seeds: Iterable[int], days: float = YEAR, leaps: bool = True, spare: bool = True) -> list[Judge]:
     """Lives through the worlds of these numbers, in a process in which install() was called."""
     judges = []
     for seed in seeds:
         judge = Judge(seed)
-        judge.watch(VirtualWorld(seed, days, judge, leaps))
+        judge.watch(VirtualWorld(seed, days, judge, leaps, spare))
         judge.world.live()
         del judge.world  # it cannot be sent to another process
         judges.append(judge)
