@@ -11,7 +11,6 @@ from .tls import Trust
 
 _MAX_REDIRECTS = const(5)
 _MAX_KEPT = const(2)
-_MAX_NOTED = const(8)
 _ONE_WRITE = const(4096)  # up to here a head and its body leave in one write: one TLS record
 
 
@@ -118,7 +117,6 @@ class Carrier(Driver):
         if self.lean:
             unload("muster.net.request", "muster.jsontext")
             gc.collect()
-        request = method, head, rest, lines
         origin = target[:3]
         trust = None
         if origin[0] == "https":
@@ -138,7 +136,7 @@ class Carrier(Driver):
             if isinstance(rest, tuple) and kept.reuse(deadline):
                 try:
                     exchange = Exchange(kept, self.max_body)
-                    yield from exchange.start(*request)
+                    yield from exchange.start(method, head, rest, lines)
                     return exchange
                 except Closed:
                     if not repeatable and method not in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"):
@@ -153,16 +151,13 @@ class Carrier(Driver):
             try:
                 yield from connection.open()
                 exchange = Exchange(connection, self.max_body)
-                yield from exchange.start(*request)
-                if trust and trust.roots:
-                    if len(self.roots) >= _MAX_NOTED:
-                        self.roots.clear()
-                    self.roots[origin] = (trust.roots[1:] and trust.wanted(trust.roots)) or trust.roots
-                    trust.seen = b""
+                yield from exchange.start(method, head, rest, lines)
+                if trust and trust.roots and trust.roots != self.roots.get(origin):
+                    trust.ask("keep", self.roots, origin)
                 return exchange
             except BaseException as e:
                 connection.close()
-                wanted = not turned and getattr(e, "refused", False) and trust.wanted(self._ca)
+                wanted = not turned and getattr(e, "refused", False) and trust.ask("wanted", self._ca)
                 if wanted:
                     connection = exchange = trust = self._trust = None  # makes room
                     trust = self._trust = Trust(self._ca, wanted)

@@ -13,8 +13,9 @@ from ..memory import MICROPYTHON
 from ..pem import certificates
 
 ROOTS = "/roots"  # where a board keeps them
-_HEAD = const(512)  # as in tls
-_LONG = const(400)  # of a longer subject the end may not be among the first bytes that are shown
+_HEAD = const(512)  # of each certificate this much is seen, as in net.tls
+_LONG = const(400)  # the end of a longer subject may not be in it
+_MOST = const(8)  # hosts that are remembered
 
 
 def load(context, ca, wanted=None):
@@ -58,13 +59,21 @@ def load(context, ca, wanted=None):
     return loaded if MICROPYTHON and len(files) > 1 else None
 
 
-def wanted(ca, shown, tried):
-    """The files of ca with a root that may have signed one of the certificates shown.
+def keep(seen, tried, known, origin):
+    """Keeps in known[origin] those of the roots tried that have verified it; seen as wanted() has it."""
+    if len(known) >= _MOST:
+        known.clear()
+    # The first that TLS has shown is the root.
+    known[origin] = (tried[1:] and wanted(seen[:_HEAD], tried, tried)) or tried
 
-    shown   the first _HEAD bytes of each, from the root's, if there is one, to the server's
-    tried   the files that TLS had; if ca is these, it has verified the server, and the root alone counts
 
-    Returns [] if it would be those tried.
+def wanted(seen, tried, ca):
+    """The files of ca with a root that may have signed one of the certificates seen.
+
+    seen    the first bytes of each, one after another
+    tried   the files that TLS had
+
+    Returns [] if it would be these.
     """
     from ..asn1 import subject
 
@@ -73,7 +82,7 @@ def wanted(ca, shown, tried):
         # a root is loaded that does not help.
         return bytes(name).lower().replace(b"\x13", b"\x0c")
 
-    shown = plain(shown[:_HEAD] if ca is tried else shown)
+    seen = plain(seen)
     found = []
     for file in _all(ca):
         if isinstance(file, str):
@@ -82,7 +91,7 @@ def wanted(ca, shown, tried):
             except ConfigError as e:
                 log.warn_once(str(e))
                 continue
-            if [name for name in names if len(name) > _LONG or plain(name) in shown]:
+            if [name for name in names if len(name) > _LONG or plain(name) in seen]:
                 found.append(file)
     return [] if found == tried else found
 

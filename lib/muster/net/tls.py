@@ -121,7 +121,7 @@ class Trust:
         # lose what it has allocated. A Ctrl-C cannot: MicroPython looks for one only at a branch.
         try:
             self.shown = bytes(certificate[: len(certificate) * (depth == 0)])
-            self.seen += bytes(certificate[: _HEAD * bool(self.roots)])
+            self.seen += certificate[: _HEAD * bool(self.roots)]
             return 0
         except:  # noqa: E722
             self.shown = None
@@ -132,10 +132,10 @@ class Trust:
         der, self.shown = self.shown, None
         return der and call(_validity, der)
 
-    def wanted(self, ca):
-        """The files of ca that fit what was seen: of its own roots, what verified it. [] if those are all."""
+    def ask(self, name, *args):
+        """What a function of net.roots makes of what was seen."""
         seen, self.seen = self.seen, b""
-        return seen and call(_load, "wanted", ca, seen, self.roots)
+        return seen and call(_load, name, seen, self.roots, *args)
 
 
 def _load(name, *args):
