@@ -4,7 +4,7 @@ import binascii
 import random
 
 from helpers import raises
-from muster.asn1 import element, validity
+from muster.asn1 import element, subject, validity
 from muster.pem import blocks, certificates
 
 
@@ -166,3 +166,10 @@ def test_certificates(dated):
         pem(a).replace(b"M", b"-", 1),
     ):
         raises(ValueError, certificates, nothing)
+
+
+def test_the_subject_of_a_certificate(dated):
+    for der in ders(dated):
+        # The common name is its last part, in UTF-8.
+        assert bytes(subject(der)).endswith(b"\x0c\x3c" + b"n" * 60)
+        raises(ValueError, subject, der[: len(der) // 4])
