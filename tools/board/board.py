@@ -141,6 +141,7 @@ class Board:
         sweep()
         self._folder.forget(*resets.LOST_WITH_THE_POWER)
         self._folder.write("operations", bytes(4))
+        self._folder.write("ahead", bytes(8))
         if self._faketime is not None or self.rtc is not None:
             offset = (COLD if self.rtc is None else self.rtc) - time.time()
             self._folder.write("time", f"{offset:+.6f}")
@@ -165,6 +166,26 @@ class Board:
         """Presses the reset button, which the chip takes for a power-on."""
         self.cut_power()
         self.start()
+
+    def panic(self) -> None:
+        """Crashes the firmware, as a fault in the C code of MicroPython or of a driver does."""
+        with self._lock:
+            self._print(resets.PANIC_MESSAGE)
+            if self._processor is not None:
+                self._processor.kill()
+
+    def pass_time(self, seconds: int) -> None:
+        """Lets so much time pass at once: its clock, its ticks and its timers jump ahead.
+
+        The watchdog alone goes by this computer's time, as if it had been fed meanwhile.
+        """
+        offset = float(self._folder.read("time") or 0) + seconds
+        self._folder.write("time", f"{offset:+.6f}")
+        # In place: the chip keeps the file open.
+        with (self.directory / "ahead").open("r+b") as f:
+            ahead = int.from_bytes(f.read(), "little") + 1000 * seconds
+            f.seek(0)
+            f.write(ahead.to_bytes(8, "little"))
 
     def stop(self) -> None:
         """Switches the board off for good and gives its serial port back."""

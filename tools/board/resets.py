@@ -1,4 +1,8 @@
-"""The resets of an ESP32: their causes, what each clears, and what the chip prints first."""
+"""The resets of an ESP32: their causes, what each clears, and what the chip prints first.
+
+Source: ports/esp32/modmachine.c of MicroPython. HARD_RESET is machine.reset() and a panic alike; a brownout
+is PWRON_RESET. What it has no name for, such as a reset by the chip's own USB, is 0; that never happens here.
+"""
 
 PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
 
@@ -16,6 +20,8 @@ WDT_MESSAGE = (
     b"\r\nE task_wdt: Task watchdog got triggered. "
     b"The following tasks/users did not reset the watchdog in time:\r\nE task_wdt:  - mpy_machine_wdt\r\n"
 )
+
+PANIC_MESSAGE = b"\r\nGuru Meditation Error: Core  1 panic'ed (LoadProhibited). Exception was unhandled.\r\n"
 
 # What the chip's ROM prints first.
 ROM_MESSAGE = {

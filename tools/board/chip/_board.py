@@ -23,7 +23,10 @@ DEFAULTS = {
 directory = None
 opener = open
 rename = os.rename
+# An open file: eight bytes, the milliseconds that a supervisor has let pass at once. Read without allocating.
+ahead = None
 _memory = {}
+_passed = bytearray(8)
 
 
 def read(name):
@@ -73,6 +76,14 @@ def die(why):
 
 def ticks_ms():
     """A clock that nobody sets; milliseconds."""
+    if ahead is None:
+        return _host_ms()
+    ahead.seek(0)
+    ahead.readinto(_passed)
+    return _host_ms() + int.from_bytes(_passed, "little")
+
+
+def _host_ms():
     try:
         return time.ticks_ms()
     except AttributeError:
@@ -81,6 +92,14 @@ def ticks_ms():
 
 def sleep_ms(ms):
     time.sleep(ms / 1000)
+
+
+def tick():
+    """Sleeps a few milliseconds without allocating."""
+    if hasattr(time, "sleep_ms"):
+        time.sleep_ms(5)
+    else:
+        time.sleep(0.005)
 
 
 def offset_ns():

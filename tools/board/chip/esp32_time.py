@@ -5,9 +5,10 @@ Only the virtual board puts it in sys.modules["time"]; under this name it hides 
 # ruff: noqa: F401
 
 from time import gmtime as _gmtime
-from time import sleep, sleep_ms, sleep_us, ticks_add, ticks_cpu, ticks_diff, ticks_ms, ticks_us
+from time import sleep, sleep_ms, sleep_us, ticks_add, ticks_cpu, ticks_diff, ticks_us
 
 import _board
+from _board import ticks_ms
 
 _EPOCH = _board.SECONDS_1970_TO_2000
 

@@ -1,11 +1,21 @@
 """The parts of the ESP32's machine module that a reporting device uses.
 
-Source: the library reference, and ports/esp32/{modmachine,machine_rtc,machine_wdt}.c of MicroPython.
+Source: the library reference, and ports/esp32/{modmachine,machine_rtc,machine_timer,machine_wdt}.c of
+MicroPython.
 """
 
+import _thread
 import time
 
 import _board
+
+try:
+    from micropython import schedule
+except ImportError:  # CPython
+
+    def schedule(function, arg):
+        function(arg)
+
 
 PWRON_RESET = 1
 HARD_RESET = 2
@@ -108,3 +118,80 @@ class WDT:
         global _fed_ms
         _fed_ms = now
         _board.write("wdt", ("%d %d" % (_timeout_ms, now)).encode())
+
+
+class Timer:
+    """A hardware timer, 0 to 3. Two objects with the same id are the same timer. A soft reset ends it.
+
+    The callback gets the Timer and runs between two bytecodes of the program, whatever that does. Unlike on a
+    chip, time.sleep() may hold it up until it ends, and the prompt until a key is pressed. While the queue of
+    callbacks is full, one is lost. Under CPython it runs in a thread.
+    """
+
+    ONE_SHOT = 0
+    PERIODIC = 1
+
+    def __init__(self, id, **settings):
+        if not 0 <= id < len(_alarms):
+            raise ValueError("invalid Timer number")
+        self._id = id
+        if settings:
+            self.init(**settings)
+
+    def init(self, *, mode=PERIODIC, period=0xFFFFFFFF, freq=None, callback=None, hard=False):
+        """period: milliseconds, unless there is a freq, in hertz."""
+        if hard:
+            raise ValueError("hard Timers are not implemented")
+        if freq is not None:
+            period = int(1000 / freq)
+        now = _board.ticks_ms()
+        _alarms[self._id] = _Alarm(self, now, max(1, period), mode, callback)
+        _start_timers()
+
+    def deinit(self):
+        _alarms[self._id] = None
+
+    def value(self):
+        """The milliseconds since it last began to count."""
+        alarm = _alarms[self._id]
+        if alarm is None:
+            raise ValueError("timer not set")
+        return _board.ticks_ms() - alarm.began
+
+
+class _Alarm:
+    def __init__(self, timer, began, period, repeats, callback):
+        self.timer, self.began, self.period = timer, began, period
+        self.repeats, self.callback = repeats, callback
+        self.over = False
+
+
+_alarms = [None] * 4
+_timers_run = False
+
+
+def _start_timers():
+    global _timers_run
+    if not _timers_run:
+        _timers_run = True
+        _thread.start_new_thread(_run_timers, ())
+
+
+def _run_timers():
+    """Beside the program, whose heap it shares without a lock: it allocates nothing."""
+    while True:
+        _board.tick()
+        now = _board.ticks_ms()
+        n = 0
+        while n < 4:
+            alarm = _alarms[n]
+            n += 1
+            if alarm is None or alarm.over or now - alarm.began < alarm.period:
+                continue
+            alarm.began += alarm.period
+            alarm.over = not alarm.repeats
+            if alarm.callback is not None:
+                try:
+                    schedule(alarm.callback, alarm.timer)
+                except RuntimeError:
+                    pass  # the queue is full

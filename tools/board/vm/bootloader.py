@@ -150,6 +150,7 @@ def boot():
     _board.directory = os.getenv("BOARD_DIRECTORY")
     _board.opener = host.open
     _board.rename = host.rename
+    _board.ahead = host.open(_board.directory + "/ahead", "rb")
 
     flash = CountedFlash(
         host.open(_board.directory + "/flash.bin", "r+b"),

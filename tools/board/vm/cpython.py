@@ -68,6 +68,7 @@ def boot() -> None:
 
     _board.directory = directory
     _board.opener = open
+    _board.ahead = open(directory + "/ahead", "rb", buffering=0)  # noqa: SIM115 - for as long as the board is on
     for name in ("mem_alloc", "mem_free", "threshold"):  # MicroPython's own
         setattr(gc, name, lambda amount=0: amount)
     os.chdir(flash)

@@ -1,0 +1,96 @@
+"""machine.Timer of the virtual board, and time that passes at once."""
+
+import re
+
+from programs import ask, image, needs_micropython, stop
+
+from tools.board import Board
+
+pytestmark = needs_micropython
+
+# A program that is busy with the heap, while timers fire.
+BUSY = """
+import gc, time
+from machine import Timer
+rang = [0, 0]
+def ring(timer):
+    rang[timer is not fast] += 1
+fast, once = Timer(0), Timer(1)
+print("ready")
+def work():
+    fast.init(period=10, callback=ring)
+    once.init(mode=Timer.ONE_SHOT, period=20, callback=ring)
+    kept = []
+    while rang[0] < 100:
+        kept = [bytearray(50) for _ in range(50)] + kept[:10]
+        assert all(len(b) == 50 for b in kept)
+        gc.collect()
+    fast.deinit()
+    before = rang[0]
+    time.sleep_ms(50)
+    print("rang", rang[0] - before, rang[1])
+work()
+"""
+
+
+def test_timers_ring_between_the_bytecodes_of_a_busy_program(tmp_path):
+    with Board(tmp_path, image(BUSY), heap=160_000) as board:
+        board.wait_for("ready\n")
+        board.wait_for("rang 0 1\n")
+
+
+def test_a_timer_is_as_the_port_has_it(board):
+    board.write(b"from machine import Timer\r")
+    for wrong, error in (
+        ("Timer(4)", "invalid Timer number"),
+        ("Timer(0).value()", "timer not set"),
+        ("Timer(0, hard=True)", "not implemented"),
+    ):
+        board.write(wrong.encode() + b"\r")
+        board.wait_for("ValueError: ")
+        board.wait_for(error)
+    # A second object is the same timer.
+    board.write(b"a = Timer(0, freq=0.001); b = Timer(0)\r")
+    assert int(ask(board, "b.value()")) < 20_000
+    board.write(b"b.deinit(); a.value()\r")
+    board.wait_for("timer not set")
+
+
+HOURLY = """
+import time
+from machine import RTC, Timer
+begun, rang = (RTC().datetime()[2:6], time.ticks_ms()), 0
+def ring(_):
+    global rang
+    rang += 1
+    passed = time.ticks_diff(time.ticks_ms(), begun[1]) // 3600_000
+    print("rang", rang, "after", passed, begun[0][0], begun[0][2], RTC().datetime()[4])
+Timer(3, period=3600_000, callback=ring)
+print("ready")
+while True:
+    time.sleep_ms(20)
+"""
+
+
+def test_hours_pass_at_once(tmp_path):
+    with Board(tmp_path, image(HOURLY), rtc=1790000000) as board:
+        board.wait_for("ready\n")
+        board.pass_time(3 * 3600)
+        for n in (1, 2, 3):
+            found = board.wait_for(re.compile(rf"rang {n} after 3 (\d+) (\d+) (\d+)\n"))
+            assert (int(found[3]) - int(found[2])) % 24 == 3
+        stop(board)
+        board.write(b"\x04")  # a soft reset ends it
+        board.wait_for("ready\n")
+        board.pass_time(1800)
+        board.pass_time(1801)
+        board.wait_for("rang 1 after 1")
+
+
+def test_a_panic_is_a_hard_reset(tmp_path):
+    main = "import machine, time\nprint('cause', machine.reset_cause())\nwhile True: time.sleep_ms(20)\n"
+    with Board(tmp_path, image(main)) as board:
+        board.wait_for("cause 1\n")
+        board.panic()
+        board.wait_for("Guru Meditation")
+        board.wait_for("cause 2\n")
