@@ -1,11 +1,17 @@
-# Runs first on the board: tells the clock what has certainly passed, and joins the network. It is
-# short, since mpremote waits for its end: it tries the two networks that are preferred. What it does
-# not achieve, the agent does. It never raises: after an exception MicroPython would not run main.py.
+# Runs first on the board: counts crashes, tells the clock what has certainly passed, and joins the
+# network. It is short, since mpremote waits for its end: it tries the two networks that are preferred.
+# What it does not achieve, the agent does. After an exception MicroPython does not run main.py: it
+# raises where the library cannot be used, and for a Ctrl-C.
+#
+# Where a program runs this file that has a global TRIAL, a new build is on trial: that program has a
+# watchdog, and the build before to go back to.
 
 WAIT_MS = 6000
+CRASHES = 3  # so many since a heartbeat was accepted, and main.py has to wait
+AGAIN_MS = 3600000
 
 
-def start():
+def start(trial):
     import gc
 
     # What an import leaves behind would lie between what stays: collected early, it leaves no holes.
@@ -13,27 +19,46 @@ def start():
 
     import json
 
-    from muster import board, clock, log
+    from muster import board, clock, log, memory
     from muster.net import wait
 
+    def count():
+        from muster import last
+
+        return last.start(trial)
+
+    crashes = memory.call(count)
     clock.set_from_file("/config.json")
     try:
         with open("/config.json") as f:
             settings = json.load(f)
     except (OSError, ValueError):
-        return  # the agent says what is wrong with it
-    networks = settings.get("wifi", [])[:2]
-    radio = {name: settings[name] for name in ("pm", "txpower") if name in settings}
-    log.level = log.WARNING + 1  # the agent says it all
+        settings = {}  # the agent says what is wrong with it
     try:
+        networks = settings.get("wifi", [])[:2]
+        radio = {name: settings[name] for name in ("pm", "txpower") if name in settings}
+        log.level = log.WARNING + 1  # the agent says it all
         if networks and not board.connected():
             hostname = settings.get("hostname", "")
             wait.run(board.join(networks, hostname, WAIT_MS // len(networks), **radio))
+    except Exception as e:
+        print("muster: boot.py:", e)
     finally:
         log.level = log.INFO
+    if crashes >= CRASHES and not trial:
+        from muster import safe
+
+        safe.run()
 
 
 try:
-    start()
+    start("TRIAL" in globals())
 except Exception as e:
-    print("muster: boot.py:", e)
+    if "TRIAL" not in globals():
+        import machine
+
+        machine.WDT(timeout=AGAIN_MS)
+    print("muster: this board cannot start:", type(e).__name__, e)
+    print("muster: deploy to it again; without that it tries once more in an hour")
+    raise
+del start

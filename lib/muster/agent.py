@@ -112,7 +112,11 @@ class Agent:
         self._used_day = today
 
     def status(self):
-        """How the device is, for people: times are Unix seconds, None where nothing is known."""
+        """How the device is, for people: times are Unix seconds, None where nothing is known.
+
+        What happened to the board last is as muster.last.read() has it.
+        """
+        last = call(_happened)
         return {
             "enrolled": self._credentials is not None,
             "device_no": self._device_no,
@@ -123,6 +127,9 @@ class Agent:
             "failures": self._failures,
             "last_error": self._last_error,
             "clock_trusted": self._clock.trusted(),
+            "last_reset": last.get("cause"),
+            "crashes": last.get("n"),
+            "last_exception": last.get("e"),
         }
 
     def _run(self, generator):
@@ -214,7 +221,10 @@ class Agent:
                 log.info("reported; the next report is due in " + duration(pause))
 
     def _keep_schedule(self):
+        from .last import heard
+
         self._records().keep_schedule(self._schedule.state(), self._credentials)
+        heard()
 
     def _succeeded(self):
         self._failures = self._unreached = self._schedule.failures = 0
@@ -260,6 +270,12 @@ def _begun(agent, what, keep):
     from . import heartbeat
 
     return heartbeat.online(agent, getattr(heartbeat, what), keep)
+
+
+def _happened():
+    from .last import read
+
+    return read()
 
 
 def day(seconds):

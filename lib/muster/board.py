@@ -1,4 +1,4 @@
-"""What a board knows of itself: MAC, addresses, network type; its watchdog.
+"""What a board knows of itself: MAC, addresses, network type; its watchdog and its reset.
 
 The chip's own modules are imported when a function needs them, so that all of
 this runs on a laptop too, where the answers are "not known". A driver raises
@@ -120,3 +120,13 @@ def feed():
     """Feeds the watchdog if watchdog() has started one."""
     if _wdt is not None:
         ask(_wdt, "feed")
+
+
+def reset():
+    """Resets the board, and tells muster.last that this is no crash."""
+    from machine import reset
+
+    from .last import mark
+
+    mark()
+    reset()

@@ -1,0 +1,28 @@
+"""Safe mode: the agent alone, for an hour, where the program crashed again and again."""
+
+import time
+
+from . import board, clock, last, log
+
+HOUR_MS = 3600000
+
+
+def run():
+    """Joins, reports and updates as is due, then resets the board. Ctrl-C ends it."""
+    board.watchdog(120)
+    log.warning("the program crashed again and again: without it for an hour, Ctrl-C ends that")
+    try:
+        from .agent import Agent
+
+        agent = Agent()
+        end = clock.ticks_add(clock.ticks_ms(), HOUR_MS)
+        while clock.ticks_diff(end, clock.ticks_ms()) > 0:
+            pause = agent.step()
+            board.feed()
+            time.sleep(min(pause, 1))
+    except KeyboardInterrupt:
+        board.watchdog(6 * 3600)
+        raise
+    finally:
+        last.heard()  # three more crashes, and not one, until the next hour
+    board.reset()
