@@ -3,23 +3,29 @@
 import time
 
 from . import board, clock, last, log
+from .errors import ConfigError
 
 HOUR_MS = 3600000
 
 
 def run():
-    """Joins, reports and updates as is due, then resets the board. Ctrl-C ends it."""
-    board.watchdog(120)
-    log.warning("the program crashed again and again: without it for an hour, Ctrl-C ends that")
+    """Joins, reports and updates as is due, then resets the board. Ctrl-C ends it.
+
+    Returns at once where /config.json is none of an agent's: then the program is all that can run.
+    """
     try:
         from .agent import Agent
 
         agent = Agent()
+        board.watchdog(120)
+        log.warning("the program crashed again and again: without it for an hour, Ctrl-C ends that")
         end = clock.ticks_add(clock.ticks_ms(), HOUR_MS)
         while clock.ticks_diff(end, clock.ticks_ms()) > 0:
             pause = agent.step()
             board.feed()
             time.sleep(min(pause, 1))
+    except ConfigError:
+        return
     except KeyboardInterrupt:
         board.watchdog(6 * 3600)
         raise

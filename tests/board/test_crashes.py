@@ -164,6 +164,19 @@ def test_an_agent_that_does_not_load_ends_in_the_same(folder, cloud):
         assert last(board)["n"] == 0
 
 
+def test_a_program_without_an_agent_is_left_to_itself(folder, cloud):
+    more = {"/config.json": b"{}"}
+    program = "import time\nprint('at work')\nwhile True:\n    time.sleep_ms(20)\n"
+    with switch_on(folder, cloud, hourly(cloud), program, more.items()) as board:
+        for _ in range(4):
+            board.wait_for("at work")
+            board.panic()
+            board.wait_for("rst:")
+        board.wait_for("at work")
+        assert SAFE not in board.output and last(board)["n"] == 1
+        assert not (folder / "wdt").exists()
+
+
 def test_a_build_on_trial_has_neither_safe_mode_nor_the_hour(folder, cloud):
     trial = b"TRIAL = 1\nexecfile('/new.py')\n"
     more = {"/boot.py": trial, "/new.py": (ROOT / "boot.py").read_bytes()}

@@ -15,7 +15,8 @@ from tools.common import options
 def repl(port: str | None) -> None:
     """Opens the board's prompt, by mpremote. Ctrl-] leaves it.
 
-    Ctrl-C stops the agent and leaves it there as `agent`; Ctrl-D starts the board's program again.
+    Ctrl-C stops the agent and leaves it there as `agent`; Ctrl-D starts the board's program again. There
+    agent.status() tells how the device is, what reset the board last, and what ended its program.
 
     Example: python3 -m tools repl
     """
