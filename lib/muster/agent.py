@@ -114,23 +114,23 @@ class Agent:
     def status(self):
         """How the device is, for people: times are Unix seconds, None where nothing is known.
 
-        What happened to the board last is as muster.last.read() has it.
+        On a board, what happened to it last is among it: see muster.last.read().
         """
-        last = call(_happened)
-        return {
-            "enrolled": self._credentials is not None,
-            "device_no": self._device_no,
-            "device_id": self._credentials["deviceId"] if self._credentials else None,
-            "reports": self._schedule.reports,
-            "last_report": self._schedule.last,
-            "next_due": self._schedule.next,
-            "failures": self._failures,
-            "last_error": self._last_error,
-            "clock_trusted": self._clock.trusted(),
-            "last_reset": last.get("cause"),
-            "crashes": last.get("n"),
-            "last_exception": last.get("e"),
-        }
+        status = call(_read)
+        status.update(
+            {
+                "enrolled": self._credentials is not None,
+                "device_no": self._device_no,
+                "device_id": self._credentials["deviceId"] if self._credentials else None,
+                "reports": self._schedule.reports,
+                "last_report": self._schedule.last,
+                "next_due": self._schedule.next,
+                "failures": self._failures,
+                "last_error": self._last_error,
+                "clock_trusted": self._clock.trusted(),
+            }
+        )
+        return status
 
     def _run(self, generator):
         return wait.run(self._alone(generator), self._hardware.feed)
@@ -272,7 +272,7 @@ def _begun(agent, what, keep):
     return heartbeat.online(agent, getattr(heartbeat, what), keep)
 
 
-def _happened():
+def _read():
     from .last import read
 
     return read()

@@ -41,7 +41,7 @@ def test_an_exception_is_kept_and_counted_until_a_heartbeat_is_accepted(folder, 
         board.wait_for("watchdog got triggered")
         board.wait_for("the next report is due")
         line = CRASHES.splitlines().index("    {}['s3cret']") + 1
-        assert last(board) == {"e": f"KeyError main.py:{line}", "m": 0, "n": 1}
+        assert last(board) == {"e": f"KeyError main.py, line {line}, in <module>", "asked": 0, "n": 1}
         flash = board.files()
     # The same device, and a main.py that does not crash.
     with Board(folder, board_image(hourly(cloud), [cloud.ca_pem], flash)) as board:
@@ -52,7 +52,7 @@ def test_an_exception_is_kept_and_counted_until_a_heartbeat_is_accepted(folder, 
         assert last(board)["n"] == 0
         stop(board)
         said = ask(board, "[agent.status()[n] for n in ('last_reset', 'crashes', 'last_exception')]")
-        assert said == f"['power', 0, 'KeyError main.py:{line}']"
+        assert said == f"['power', 0, 'KeyError main.py, line {line}, in <module>']"
         # What that loaded has left again.
         board.write(b"import sys\r")
         assert ask(board, "[n for n in sys.modules if n in ('muster.last', 'muster.store')]") == "[]"
@@ -72,7 +72,7 @@ def test_after_three_crashes_it_reports_without_the_program_for_an_hour(folder, 
         board.wait_for("rst:")
         # It was no crash, and three more are needed.
         board.wait_for("hangs")
-        assert last(board)["n"] == 0 and last(board)["m"] == 2
+        assert last(board)["n"] == 0 and last(board)["asked"] == 2
         board.wait_for("watchdog got triggered")
         board.wait_for("hangs")
         assert last(board)["n"] == 1
@@ -185,7 +185,7 @@ def test_a_build_on_trial_has_neither_safe_mode_nor_the_hour(folder, cloud):
             board.wait_for("hangs")
             board.wait_for("watchdog got triggered")
         board.wait_for("hangs")
-        assert SAFE not in board.output and not last(board)
+        assert SAFE not in board.output and last(board)["n"] == 0
 
 
 @pytest.mark.parametrize("flash", ["full", "rotten"])
@@ -229,9 +229,16 @@ def test_power_cut_at_any_flash_operation_of_it_loses_nothing_else(folder, cloud
         board.wait_for("all done")
         operations, whole = board.operations, board.files()
     assert operations >= 5
-    e = "KeyError main.py:8"
-    end = {"e": e, "m": 0, "n": 0}
-    states = [{}, {"m": 1, "n": 0}, {"m": 2, "n": 0}, {"e": e, "m": 2, "n": 0}, {"e": e, "m": 0, "n": 1}, end]
+    e = "KeyError main.py, line 8, in <module>"
+    end = {"e": e, "asked": 0, "n": 0}
+    states = [
+        {},
+        {"asked": 1, "n": 0},
+        {"asked": 2, "n": 0},
+        {"e": e, "asked": 2, "n": 0},
+        {"e": e, "asked": 0, "n": 1},
+        end,
+    ]
     found = []
     for at in range(1, operations + 1):
         with Board(folder, image, cut_at=at, torn=0.5) as board:
