@@ -221,9 +221,9 @@ class Agent:
                 log.info("reported; the next report is due in " + duration(pause))
 
     def _keep_schedule(self):
+        self._records().keep_schedule(self._schedule.state(), self._credentials)
         from .last import heard
 
-        self._records().keep_schedule(self._schedule.state(), self._credentials)
         heard()
 
     def _succeeded(self):
