@@ -10,7 +10,7 @@ PROMPT_S = 6 * 3600  # the ESP32's watchdog cannot be stopped, only be given lon
 def to_prompt(*why):
     board.watchdog(PROMPT_S)  # before all else: a second Ctrl-C may follow
     print("muster:", *why)
-    memory.call(lambda: muster.last.mark())  # a reset from there is no crash
+    memory.call(lambda: muster.last.asked())  # a reset from there is no crash
 
 
 # Whatever ends this program otherwise, a reset follows within WATCHDOG_S.

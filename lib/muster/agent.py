@@ -29,6 +29,9 @@ class Agent:
     clock     an object with now, trusted and sync, by default muster.clock
     hardware  by default muster.board
 
+    The attribute ready is asked before an update restarts the device: a function that returns whether it
+    may be now, None for always.
+
     Raises ConfigError. The methods that talk raise TransportError and CloudError, except step().
     """
 
@@ -53,6 +56,8 @@ class Agent:
         self._in_use = False
         self._used_day = None
         self._at_work = False
+        self._untold = False  # the platform does not know the version that runs
+        self._look = None  # when to look for an update, once a heartbeat was accepted
         self._trusted = {}  # as muster.net.carrier.Carrier.roots
         call(self._begin, config)
         if hasattr(session, "idle"):
@@ -83,7 +88,6 @@ class Agent:
         """step() for ever, feeding the watchdog."""
         while True:
             pause = self.step()
-            self._hardware.feed()
             # A second at a time: Ctrl-C and used() are heard at once.
             time.sleep(min(pause, 1))
 
@@ -97,7 +101,6 @@ class Agent:
 
         while True:
             pause = await run_async(self._alone(self._step(True)), self._hardware.feed)
-            self._hardware.feed()  # a step with nothing to wait for has not
             await asyncio.sleep(min(pause, 1))
 
     def used(self):
@@ -114,23 +117,10 @@ class Agent:
     def status(self):
         """How the device is, for people: times are Unix seconds, None where nothing is known.
 
-        On a board, what happened to it last is among it: see muster.last.read().
+        On a board, what happened to it last is among it (see muster.last.read()), and of a product that is
+        updated what muster.update.status() tells.
         """
-        status = call(_read)
-        status.update(
-            {
-                "enrolled": self._credentials is not None,
-                "device_no": self._device_no,
-                "device_id": self._credentials["deviceId"] if self._credentials else None,
-                "reports": self._schedule.reports,
-                "last_report": self._schedule.last,
-                "next_due": self._schedule.next,
-                "failures": self._failures,
-                "last_error": self._last_error,
-                "clock_trusted": self._clock.trusted(),
-            }
-        )
-        return status
+        return call(_status, self)
 
     def _run(self, generator):
         return wait.run(self._alone(generator), self._hardware.feed)
@@ -169,6 +159,7 @@ class Agent:
                 raise ConfigError('deviceNo is "auto", and this board has no MAC address: write the number')
         self._schedule = self._new_schedule()
         self._load()
+        self._ask("start")
 
     def _load(self):
         """Takes up what flash holds, if it is this product's and this device's."""
@@ -207,7 +198,17 @@ class Agent:
             except Exception as e:
                 self._fail(e)
             self._look_at_clock()
-        return max(0, self._schedule.wake - self._clock.now())
+        elif self._look is not None and now >= self._look:
+            self._look = None  # with the next heartbeat, if this comes to nothing
+            try:
+                yield from self._work("check", keep)
+            except Exception as e:
+                log.warning("no update: " + line(str(e) or type(e).__name__))
+        wake = self._schedule.wake
+        if self._look is not None:
+            wake = min(wake, self._look)
+        self._hardware.feed()
+        return max(0, wake - self._clock.now())
 
     def _work(self, what, keep):
         """Has heartbeat do it, whose code has left when the record of a report goes to flash."""
@@ -217,14 +218,26 @@ class Agent:
         finally:
             if self._schedule.reports != reports:
                 call(self._keep_schedule)
+                self._untold = False
+                self._look = call(self._ask, "after_success")
                 pause = self._schedule.next - self._schedule.last
                 log.info("reported; the next report is due in " + duration(pause))
 
+    def _ask(self, what):
+        """What muster.update does in a product that is updated; never raises for what flash holds."""
+        if self._config["updates"]:
+            from . import update
+
+            try:
+                return getattr(update, what)(self)
+            except Exception as e:
+                log.warning("the update failed: %s" % e)
+
     def _keep_schedule(self):
         self._records().keep_schedule(self._schedule.state(), self._credentials)
-        from .last import heard
+        from .last import success
 
-        heard()
+        success()
 
     def _succeeded(self):
         self._failures = self._unreached = self._schedule.failures = 0
@@ -272,10 +285,10 @@ def _begun(agent, what, keep):
     return heartbeat.online(agent, getattr(heartbeat, what), keep)
 
 
-def _read():
-    from .last import read
+def _status(agent):
+    from .status import status
 
-    return read()
+    return status(agent)
 
 
 def day(seconds):

@@ -28,7 +28,7 @@ def validity(der):
 
     der   bytes or memoryview
     """
-    at, end = _part(der, b"\x02\x30\x30")  # serialNumber, signature, issuer
+    at, end = _end(der, b"\x02\x30\x30")  # serialNumber, signature, issuer
     first, at = element(der, at, end)
     last, end = element(der, at, end)
     return _time(der[first:at]), _time(der[last:end])
@@ -36,11 +36,11 @@ def validity(der):
 
 def subject(der):
     """The contents of a certificate's subject, DER of its parts; ValueError if it cannot be read."""
-    at, end = _part(der, b"\x02\x30\x30\x30")
+    at, end = _end(der, b"\x02\x30\x30\x30")
     return der[at:end]
 
 
-def _part(der, first):
+def _end(der, first):
     """Where the contents start and end of what follows the first parts of a certificate, given their tags."""
     at, end = 0, len(der)
     for _ in range(2):  # Certificate, TBSCertificate

@@ -126,7 +126,7 @@ def reset():
     """Resets the board, and tells muster.last that this is no crash."""
     from machine import reset
 
-    from .last import mark
+    from .last import asked
 
-    mark()
+    asked()
     reset()

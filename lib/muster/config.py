@@ -37,7 +37,7 @@ def _made_of(value, characters):
     return isinstance(value, str) and value.strip(characters) == ""
 
 
-def _host(value):
+def is_host(value):
     """host or host:port; an IPv6 address stands in brackets."""
     if not _text(value):
         return False
@@ -51,12 +51,12 @@ def _host(value):
     return host != "" and _made_of(host, allowed) and 0 < int(port) < 65536
 
 
-def _seconds(value):
+def is_seconds(value):
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _positive(value):
-    return _seconds(value) and value > 0
+    return is_seconds(value) and value > 0
 
 
 # name, default, what is taken (values, or a test), what is expected. None stands for no default; "" is the
@@ -68,7 +68,7 @@ _KEYS = (
     (
         "txpower",
         0,
-        lambda v: _seconds(v) and (v == 0 or 2 <= v <= 21),
+        lambda v: is_seconds(v) and (v == 0 or 2 <= v <= 21),
         "whole dBm from 2 to 21, or 0 for the chip's own",
     ),
     ("hostname", "", _label, "at most 32 letters, digits and hyphens, a hyphen at neither end"),
@@ -86,16 +86,16 @@ _KEYS = (
     (
         "baseUrl",
         "https://ivs.chinamobiledevice.com:11443",
-        lambda v: _text(v) and v.startswith("https://") and _host(v[8:].rstrip("/")),
+        lambda v: _text(v) and v.startswith("https://") and is_host(v[8:].rstrip("/")),
         "https://host or https://host:port",
     ),
     ("roots", "/roots", lambda v: _text(v) or (v != [] and _all(_text, v)), "a path or a list of paths"),
-    ("ntp", list(SERVERS), lambda v: _all(_host, v), "a list of host or host:port, empty for none"),
+    ("ntp", list(SERVERS), lambda v: _all(is_host, v), "a list of host or host:port, empty for none"),
     ("policy", "interval", ("interval", "daily"), '"interval" or "daily"'),
     ("period", 43200, _positive, "whole seconds, 1 or more"),
-    ("jitter", 900, _seconds, "whole seconds, 0 or more"),
-    ("spread", 43200, _seconds, "whole seconds, 0 or more"),
-    ("deadline", _DAY_S, _seconds, "whole seconds"),
+    ("jitter", 900, is_seconds, "whole seconds, 0 or more"),
+    ("spread", 43200, is_seconds, "whole seconds, 0 or more"),
+    ("deadline", _DAY_S, is_seconds, "whole seconds"),
     (
         "clouds",
         [],
@@ -103,6 +103,7 @@ _KEYS = (
         'a list of "coze", "baidu" and "feishu"',
     ),
     ("store", "file", ("file", "nvs"), '"file" or "nvs"'),
+    ("updates", {}, lambda v: isinstance(v, dict), 'an object {"url": …}'),
 )
 
 
@@ -223,15 +224,15 @@ def check(raw):
     if not isinstance(raw, dict):
         raise ConfigError("the configuration is no JSON object; expected {…} with the keys in it")
     try:
-        return _checked(raw)
+        return whole(raw)
     except ConfigError as e:
         problem = str(e)
-    secrets = _secrets(raw)
-    raise ConfigError(redact(problem, secrets + [repr(secret)[1:-1] for secret in secrets]))
+    found = secrets(raw)
+    raise ConfigError(redact(problem, found + [repr(secret)[1:-1] for secret in found]))
 
 
-def _secrets(raw):
-    """The values of productKey and of the networks' keys."""
+def secrets(raw):
+    """The values of productKey and of the networks' keys, but those that stand in any text by chance."""
     networks = raw.get("wifi")
     networks = networks if isinstance(networks, list) else []
     found = [raw.get("productKey")] + [
@@ -240,21 +241,32 @@ def _secrets(raw):
     return [secret for secret in found if isinstance(secret, str) and len(secret) >= _SECRET_LENGTH]
 
 
-def _checked(raw):
-    _refuse_unknown(raw, [key[0] for key in _KEYS], "the configuration")
-    config = Masked()
-    for name, default, taken, expected in _KEYS:
-        if name not in raw and default is None:
-            raise ConfigError('configuration key "%s" is missing; expected %s' % (name, expected))
-        config[name] = value = raw.get(name, default)
-        _expect(value in taken if isinstance(taken, tuple) else taken(value), name, value, expected)
+def whole(raw):
+    config = _checked(_KEYS, raw, "the configuration", "")
     config["wifi"] = [_network("wifi[%d]" % i, network) for i, network in enumerate(config["wifi"])]
     config["baseUrl"] = config["baseUrl"].rstrip("/")
+    if config["updates"]:
+        from .update import config as checked
+
+        config["updates"] = checked(config["updates"])
     _check_product_key(config)
     _check_numbers(config, raw)
     _check_device_no(config)
     _check_times(config)
     return config
+
+
+def _checked(keys, raw, where, path):
+    """What raw says, with the defaults, once its keys have been checked; path stands before their names."""
+    _refuse_unknown(raw, [key[0] for key in keys], where)
+    filled = Masked()
+    for name, default, taken, expected in keys:
+        key = path + name
+        if name not in raw and default is None:
+            raise ConfigError('configuration key "%s" is missing; expected %s' % (key, expected))
+        filled[name] = value = raw.get(name, default)
+        _expect(value in taken if isinstance(taken, tuple) else taken(value), key, value, expected)
+    return filled
 
 
 def load(path="/config.json"):

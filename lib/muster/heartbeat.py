@@ -78,7 +78,7 @@ def due(agent, session):
         yield from _learn_time(agent, session)
     now = agent._clock.now()
     # Without the time nobody knows how long it was off: better early than past the deadline.
-    if not agent._knows_time or now >= agent._schedule.next:
+    if not agent._knows_time or agent._untold or now >= agent._schedule.next:
         yield from report(agent, session)
     else:
         pause = agent._schedule.due_at(agent._schedule.next) - now
@@ -137,6 +137,13 @@ def report(agent, session):
         agent._in_use, agent._used_day = False, day(now)
     agent._succeeded()
     return data
+
+
+def check(agent, session):
+    """Looks for an update."""
+    from . import update
+
+    return update.check(agent, session)
 
 
 def _secret_info(agent):

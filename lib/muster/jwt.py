@@ -10,8 +10,10 @@ import re
 from . import const
 from .errors import Error
 from .jsontext import dumps, loads
+from .memory import call
 
 _LONGEST = const(16384)
+_PIECE = const(512)
 _TIMES = ("exp", "nbf", "iat")
 
 # {"alg":"HS256","typ":"JWT"} and {"alg":"RS256","typ":"JWT"}, encoded
@@ -55,21 +57,10 @@ def decode(token, key, alg="HS256", now=None, leeway=0):
     missing; where they are there, their whole seconds count. Raises ValueError or
     TypeError for a wrong alg, key or now.
     """
-    verify = _verifier(key, alg)
     if not isinstance(token, str) or len(token) > _LONGEST:
         raise JWTError("expected a JWT in a str of at most %d characters" % _LONGEST)
-    dots = token.count(".")  # before it is split: of dots alone, a board would run out of memory
-    if dots != 2:
-        raise JWTError("expected a JWT of three parts with dots between them, got %d" % (dots + 1))
-    header, claims, signature = [_unbase64(part) for part in token.split(".")]
-    if not verify(token[: token.rfind(".")].encode(), signature):
-        raise JWTError("the JWT's signature does not fit: it has another key or algorithm, or was changed")
-    header = _object(header)
-    if header.get("alg") != alg:
-        raise JWTError("the JWT's header does not say %s" % alg)
-    if "crit" in header:
-        raise JWTError("the JWT demands extensions (crit) that are not known here")
-    text, claims = claims, _object(claims)
+    text = opened(bytearray(token.encode()), key, alg)
+    claims = _object(text)
     if now is None:
         from . import clock
 
@@ -87,6 +78,30 @@ def decode(token, key, alg="HS256", now=None, leeway=0):
         if _time(times, name, now) > now + leeway:
             raise JWTError("the JWT is not valid yet (%s): is the clock right?" % name)
     return claims
+
+
+def opened(token, key, alg):
+    """decode() as far as the signature: returns the claims, JSON text still. Their times are not checked.
+
+    token   a bytearray, which is overwritten if the signature fits: a board has no room for copies
+    """
+    verify = _verifier(key, alg)
+    dots = token.count(b".")
+    if dots != 2:
+        raise JWTError("expected a JWT of three parts with dots between them, got %d" % (dots + 1))
+    first, last = token.find(b"."), token.rfind(b".")
+    token = memoryview(token)
+    header, signature = _unbase64(token[:first]), _unbase64(token[last + 1 :])
+    claims = token[first + 1 : last]
+    if not verify(token[:last], signature):
+        _unbase64(claims)  # which says more, if that is what is wrong
+        raise JWTError("the JWT's signature does not fit: it has another key or algorithm, or was changed")
+    header = _object(header)
+    if header.get("alg") != alg:
+        raise JWTError("the JWT's header does not say %s" % alg)
+    if "crit" in header:
+        raise JWTError("the JWT demands extensions (crit) that are not known here")
+    return _unbase64(claims, claims)
 
 
 def _header(alg, headers):
@@ -140,14 +155,19 @@ def _verifier(key, alg):
     if alg != "RS256":
         raise ValueError('alg is "HS256" or "RS256", not %r' % (alg,))
     if isinstance(key, (str, bytes)):
-        from .rsa import PublicKey
-
-        key = PublicKey.from_pem(key)
-    elif hasattr(key, "public_key"):
+        return lambda message, signature: call(_fits, key, message, signature)
+    if hasattr(key, "public_key"):
         key = key.public_key()
     if not hasattr(key, "verify"):
         raise TypeError("RS256 verifies with an rsa.PublicKey, an rsa.PrivateKey or a public key's PEM text")
     return key.verify
+
+
+def _fits(pem, message, signature):
+    """Whether it is that of a public key, whose code leaves the memory again."""
+    from .rsa import PublicKey
+
+    return PublicKey.from_pem(pem).verify(message, signature)
 
 
 def _secret(key):
@@ -170,15 +190,24 @@ def _base64(data):
     return binascii.b2a_base64(data).rstrip(b"=\n").replace(b"+", b"-").replace(b"/", b"_")
 
 
-def _unbase64(text):
-    try:
-        data = binascii.a2b_base64(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4))
-    except ValueError:
-        data = None
-    # a2b_base64 skips what it does not know, and takes ends that no encoder makes.
-    if data is None or _base64(data) != text.encode():
-        raise JWTError("a part of the JWT is not base64url without padding")
-    return data
+def _unbase64(text, into=None):
+    """The bytes in a view of base64url: piece by piece, for all at once would take five times its memory."""
+    into = into or memoryview(bytearray(len(text)))
+    n = 0
+    for i in range(0, len(text), _PIECE):
+        piece = bytes(text[i : i + _PIECE])
+        try:
+            data = binascii.a2b_base64(
+                piece.replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(piece) % 4)
+            )
+        except ValueError:
+            data = None
+        # a2b_base64 skips what it does not know, and takes ends that no encoder makes.
+        if data is None or _base64(data) != piece:
+            raise JWTError("a part of the JWT is not base64url without padding")
+        into[n : n + len(data)] = data
+        n += len(data)
+    return bytes(into[:n])
 
 
 def _object(text):

@@ -52,12 +52,12 @@ def ended(e):
         pass
 
 
-def heard():
+def success():
     """The platform has accepted a heartbeat."""
     _note(n=0)
 
 
-def mark():
+def asked():
     """The reset that follows is no crash."""
     _note(asked=1)
 

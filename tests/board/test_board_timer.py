@@ -98,3 +98,22 @@ def test_a_panic_is_a_hard_reset(tmp_path):
         board.panic()
         board.wait_for("Guru Meditation")
         board.wait_for("cause 2\n")
+
+
+def test_ctrl_c_is_the_programs_whatever_timers_run(tmp_path):
+    main = """
+import machine, time
+timers = [machine.Timer(n, period=20, callback=lambda timer: None) for n in range(4)]
+try:
+    print("runs")
+    while True:
+        time.sleep_ms(100)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+    with Board(tmp_path, image(main)) as board:
+        for _ in range(10):
+            board.wait_for("runs")
+            board.write(b"\x03")
+            board.wait_for("stopped")
+            board.write(b"\x04")

@@ -215,7 +215,7 @@ if machine.reset_cause() == machine.HARD_RESET:
     board.watchdog(1)
     while True:
         pass
-last.heard()
+last.success()
 print("all done")
 """
 

@@ -18,6 +18,7 @@ from tools.cloud import Cloud, read_devices
 from tools.common.littlefs import build
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
+from tools.factory.library import library
 from tools.factory.product import BLOCKS, board_files
 from tools.fleet import profile
 
@@ -63,7 +64,11 @@ def test_what_it_says_of_mpremote_puts_the_whole_product_onto_a_board(tmp_path):
         done = subprocess.run(mpremote, cwd=tree, capture_output=True, text=True, timeout=100)
         assert done.returncode == 0, done.stdout + done.stderr
         found = board.files()
-    assert found == board_files(tree / "config.json", [tree / "firmware/roots"], tree, source=True)
+    product = board_files(tree / "config.json", [tree / "firmware/roots"], tree, source=True)
+    # All of lib is copied, what this configuration does not ask for as well.
+    assert found == product | {
+        f"/lib/{path.relative_to(tree / 'lib')}": path.read_bytes() for path in library(root=tree)
+    }
 
 
 def block_after(text):

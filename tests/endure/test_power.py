@@ -147,7 +147,7 @@ def deploys(board: Board) -> bool:
 
 
 def product(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    return {path: data for path, data in files.items() if not path.startswith((STATE, "/deploy~"))}
+    return {path: data for path, data in files.items() if not path.startswith((STATE, "/update"))}
 
 
 def cuts_of(scenario: Scenario, full: bool, rng: random.Random) -> list[list[tuple[int, float]]]:

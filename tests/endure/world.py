@@ -9,7 +9,7 @@ Time is an int of milliseconds, and jumps from event to event: while nothing hap
 sleeps a whole pause at once in place of a second at a time.
 
 The agent, its loop (run() or task()), schedule, clock, store, board, wait and clouds/chinamobile are what
-is tried here. Sockets and TLS are not; of net.roots that which finds the roots that fit a chain is. The
+is tried here. Sockets and TLS are not; of net.trust that which finds the roots that fit a chain is. The
 platform's CA changes once, and whether a chain is good is cryptography's to say.
 """
 
@@ -514,7 +514,7 @@ class Exchanges:
             chain = w.foreign if w.server == "foreign" else w.chain
             if not is_good(chain, tuple(self.roots)):
                 heads = b"".join(certificate.public_bytes(Encoding.DER)[:512] for certificate in chain[::-1])
-                found = [] if turned else muster.net.roots.wanted(w.roots, heads, self.roots)
+                found = [] if turned else muster.net.trust.wanted(heads, self.roots, w.roots)
                 if not found:
                     raise self.failure("no trusted root has signed it")
                 self.roots, turned = found, True
@@ -663,7 +663,7 @@ def install() -> None:
     sys.path.insert(0, str(ROOT / "lib"))
     from muster import agent, board, clock, config, errors, flow, log, ntp, nvs, store, wifi  # noqa: F401
     from muster.clouds import chinamobile, refusals  # noqa: F401
-    from muster.net import aio, roots, wait  # noqa: F401
+    from muster.net import aio, roots, trust, wait  # noqa: F401
 
     vars(roots)["open"] = lambda path, mode: io.BytesIO(FILES[path].der)
 

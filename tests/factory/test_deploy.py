@@ -8,13 +8,16 @@ import shutil
 import ssl
 import sys
 import threading
+from pathlib import Path
 
 import pexpect
 import pytest
 import serial
 import trustme
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric import rsa
 from devices import DEVICE, SECRET_INFO, hourly
+from muster import trial
 
 from tools.board import Board
 from tools.cli.main import Commands
@@ -23,6 +26,7 @@ from tools.common.littlefs import build
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
 from tools.factory import deploy, ports, programs, raw_repl
+from tools.factory.keys import public_pem
 from tools.factory.product import BLOCKS, board_files, board_image
 
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
@@ -98,6 +102,16 @@ def runs(board):
     """The board starts its program anew, and is enrolled as before."""
     board.wait_for("SW_CPU_RESET")
     board.wait_for("the next report is due")
+
+
+@pytest.fixture
+def public(tmp_path):
+    """A public key as a file, and another."""
+    pems = []
+    for name in ("one", "two"):
+        pems.append(tmp_path / f"{name}.pem")
+        pems[-1].write_bytes(public_pem(rsa.generate_private_key(65537, 2048).public_key()))
+    return pems
 
 
 def state(files):
@@ -176,6 +190,91 @@ def test_its_own_configuration_stays_and_says_which_clouds_are_wanted(make, root
     assert run(board, "--mpy", "--prune") == "nothing to send: the board has it all\n"
     other.write_text(json.dumps({"produktId": "1"}))
     assert 'did you mean "productId"?' in run(board, "--config", other, status=1)
+
+
+def test_updates_come_with_a_key_and_go_with_the_configuration_s(make, root, cloud, tmp_path, public):
+    board = make()
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(hourly(cloud, updates={"url": f"{cloud.url}/release/manifest.jwt"})))
+    assert "give its .pub.pem with --keys" in run(board, "--mpy", "--config", other, status=1)
+    assert 'has no "updates"' in run(board, "--mpy", "--keys", public[0], status=1)
+    said = run(board, "--mpy", "--config", other, "--keys", public[0])
+    assert "/keys/" in said and "/lib/muster/update.mpy" in said
+    assert run(board, "--mpy", "--prune") == "nothing to send: the board has it all\n"
+    run(board, "--mpy", "--keys", public[1])
+    assert keys_on(board) == {public[0].read_bytes(), public[1].read_bytes()}
+    run(board, "--mpy", "--prune", "--keys", public[1])
+    assert keys_on(board) == {public[1].read_bytes()}
+    other.write_text(json.dumps(hourly(cloud)))
+    assert "removed  /lib/muster/update.mpy" in run(board, "--mpy", "--prune", "--config", other)
+
+
+OLD_BUILD = {"/boot.py": b"print('old')\n", "/lib/mine.py": b"old = True\n", "/main.py": b"print('idle')\n"}
+NEW_BUILD = {"/boot.py": b"print('new')\n", "/lib/mine.py": b"new = True\n", "/lib/more.py": b"new = True\n"}
+STAGED = {"/update/x": NEW_BUILD["/lib/mine.py"], "/update/y": NEW_BUILD["/lib/more.py"]}
+COMMITTED = {
+    **STAGED,
+    "/update/plan": b"7\nboot 0 - /boot.py\nmoved 0 x /lib/mine.py\nadded 0 y /lib/more.py\n",
+    "/update/boot.new": NEW_BUILD["/boot.py"],
+    "/update/boot.old": OLD_BUILD["/boot.py"],
+    "/update/trial.py": Path(trial.__file__).read_bytes(),
+    "/boot.py": trial.STUB.encode(),
+}
+ON_TRIAL = {
+    **COMMITTED,
+    "/update/starts": b"0c",
+    "/lib/mine.py": NEW_BUILD["/lib/mine.py"],
+    "/lib/mine.py.old~": OLD_BUILD["/lib/mine.py"],
+    "/lib/more.py": NEW_BUILD["/lib/more.py"],
+    "/update/x": None,
+    "/update/y": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({**STAGED, "/update/plan.new": COMMITTED["/update/plan"]}, OLD_BUILD, id="staged"),
+        pytest.param(COMMITTED, NEW_BUILD, id="committed"),
+        pytest.param({**COMMITTED, **ON_TRIAL}, NEW_BUILD, id="on trial"),
+        pytest.param({**COMMITTED, **ON_TRIAL, "/update/starts": b"0ccc"}, OLD_BUILD, id="failed"),
+        pytest.param(
+            {
+                **COMMITTED,
+                **ON_TRIAL,
+                "/update/starts": b"0ccc",
+                "/update/back": b"crashed",
+                "/lib/more.py": None,
+            },
+            OLD_BUILD,
+            id="going back",
+        ),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False], ids=["stopped before its next start", "started again"])
+def test_an_update_that_is_under_way_ends_whole_before_deploy_begins(tmp_path, changes, expected, at_once):
+    files = {**OLD_BUILD, **changes}
+    files = {path: data for path, data in files.items() if data is not None}
+    with Board(tmp_path, build(OLD_BUILD if at_once else files, BLOCKS, 0)) as board:
+        board.wait_for("idle")
+        if at_once:
+            line = raw_repl.RawRepl(board.port)
+            line.run(
+                f"import os\nos.mkdir('/update')\nfor path, data in {files}.items():\n"
+                " with open(path, 'wb') as f: f.write(data)"
+            )
+            line.run(programs.CLEAN)
+            line.close()
+        else:
+            with deploy.stopped(board.port, "mpremote", False) as line:
+                line.run(programs.CLEAN)
+        after = board.files()
+        found = {path: data for path, data in after.items() if path not in ("/main.py", "/state/last.0")}
+        assert found == {path: data for path, data in expected.items() if path != "/main.py"}
+
+
+def keys_on(board):
+    return {data for path, data in board.files().items() if path.startswith("/keys/")}
 
 
 def test_every_root_of_a_bundle_arrives_and_a_folder_without_any_removes_none(running, root, tmp_path):

@@ -30,7 +30,9 @@ from tools.common import boards, littlefs
 from tools.common.vm import find_micropython
 from tools.factory import chip as chips
 from tools.factory import enrolment, ports, product, rack
+from tools.factory.keys import key_files, make_key
 from tools.factory.ledger import Ledger
+from tools.factory.release import read
 
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="needs MicroPython")
 
@@ -86,6 +88,36 @@ def firmware_file(tmp_path):
         return path
 
     return make
+
+
+def test_a_board_begins_with_a_release(tmp_path, platform, firmware_file):
+    cloud, folder = platform
+    config = json.loads((folder / "config.json").read_text())
+    config["updates"] = {"url": f"{cloud.url}/release/manifest.jwt"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    public = make_key(tmp_path / "key.pem")
+    place = ["--config", str(tmp_path / "config.json"), "--keys", str(public)]
+    making = ["release", *place, "--roots", str(folder / "ca.pem"), "--version", "0.0.7", "--build", "7"]
+    status, said = run(*making, "--key", str(tmp_path / "key.pem"), "-o", str(tmp_path / "out"))
+    assert status == 0, said
+    with chip(tmp_path / "board") as board:
+        given = [
+            "flash",
+            "--board",
+            "ESP32_GENERIC",
+            "--port",
+            board.port,
+            "--release",
+            str(tmp_path / "out"),
+        ]
+        status, said = run(*given, *place, "--firmware", str(firmware_file("ESP32_GENERIC")))
+        assert status == 0 and "enrolled" in said, said
+        board.cut_power()
+        files = board.files()
+    released, wrong = read(tmp_path / "out", key_files([public]), config["productId"])
+    assert not wrong and files["/config.json"] == (tmp_path / "config.json").read_bytes()
+    assert {path: data for path, data in files.items() if path in released.files} == released.files
+    assert json.loads(files["/build.json"]) == {"version": "0.0.7", "build": 7}
 
 
 KINDS = ["ESP32_GENERIC", "ESP32_GENERIC_S3", "ESP32_GENERIC_C3", "ESP32_GENERIC_C6"]

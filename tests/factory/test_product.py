@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import trustme
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tools.common import littlefs
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
+from tools.factory.keys import public_pem
 from tools.factory.product import CLOUDS, board_files, board_image, library
 
 
@@ -37,7 +39,7 @@ def tree(tmp_path):
         "main.py": "import muster\nimport own",
         "lib/own.py": "from muster import extra",
         "lib/muster/__init__.py": "",
-        "lib/muster/agent.py": "def run():\n    from .clouds import chinamobile",
+        "lib/muster/agent.py": "def run():\n    from .clouds import chinamobile\n    from . import update",
         "lib/muster/extra.py": "",
         "lib/muster/jwt.py": "",
         "lib/muster/clouds/__init__.py": "from ..errors import Error",
@@ -46,6 +48,11 @@ def tree(tmp_path):
         "lib/muster/clouds/baidu.py": "",
         "lib/muster/errors.py": "",
         "lib/muster/unused.py": "",
+        "lib/muster/update.py": "def verify():\n    from . import jwt\n    from .net import stream",
+        "lib/muster/trial.py": "",
+        "lib/muster/net/__init__.py": "",
+        "lib/muster/net/stream.py": "from . import response",
+        "lib/muster/net/response.py": "",
         "lib/muster/notes.txt": "not for the board",
     }
     for name, content in files.items():
@@ -80,8 +87,23 @@ def test_a_cloud_that_main_py_imports_is_used(tree):
     assert names(library([], tree), tree) == AGENT | {"muster/clouds/baidu.py"}
 
 
-def test_all_clouds_are_the_whole_library():
-    assert library(CLOUDS) == sorted((ROOT / "lib").rglob("*.py"))
+def test_what_updates_need_goes_along_only_with_them(tree):
+    (tree / "main.py").write_text("import muster\nimport own\nfrom muster import update")
+    assert names(library(CLOUDS, tree), tree).isdisjoint({"muster/update.py", "muster/trial.py"})
+    theirs = {f"muster/{name}.py" for name in ("update", "trial", "jwt")}
+    streams = {f"muster/net/{name}.py" for name in ("__init__", "stream", "response")}
+    assert names(library(["updates"], tree), tree) == AGENT | theirs | streams
+
+
+def test_what_only_programs_need_stays_out_although_others_import_it(tree):
+    (tree / "lib/muster/agent.py").write_text(
+        (tree / "lib/muster/agent.py").read_text() + ", net\nfrom .net import stream"
+    )
+    assert names(library([], tree), tree) == AGENT | {"muster/net/__init__.py"}
+
+
+def test_all_parts_are_the_whole_library():
+    assert library() == sorted((ROOT / "lib").rglob("*.py"))
     small = {path.name for path in library([])}
     assert "chinamobile.py" in small and not small & {"coze.py", "baidu.py", "feishu.py", "jwt.py", "rsa.py"}
 
@@ -289,3 +311,74 @@ def test_a_computer_whose_clock_stands_before_the_release_builds_nothing(monkeyp
         ValueError, match=r"2026-11-2.* which is before the library's release .*: set the clock"
     ):
         board_files({})
+
+
+UPDATES = {"updates": {"url": "https://files.example/manifest.jwt"}}
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """RSA keys."""
+    return [rsa.generate_private_key(65537, 2048) for _ in range(2)]
+
+
+def keys_of(tree, keys, config=UPDATES):
+    files = board_files(config, keys=keys, root=tree, source=True)
+    return {path: data for path, data in files.items() if path.startswith("/keys/")}
+
+
+def test_a_board_gets_public_keys_by_their_fingerprints(tree, pairs):
+    pems = [public_pem(pair.public_key()) for pair in pairs]
+    by_name = {f"/keys/{hashlib.sha256(pem).hexdigest()[:16]}.pem": pem for pem in pems}
+    (tree / "keys").mkdir()
+    for name, pair in zip("ab", pairs, strict=True):
+        pkcs1 = pair.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1)
+        (tree / f"keys/{name}.pub.pem").write_bytes(pkcs1)
+    (tree / "keys/notes.txt").write_text("no key")
+    (tree / "both.pem").write_bytes(b"# two\n" + pems[0] + pems[1])
+    for given in (
+        [tree / "keys"],
+        [tree / "both.pem", tree / "keys/a.pub.pem"],
+        dict(zip("xy", pems, strict=True)),
+    ):
+        assert keys_of(tree, given) == by_name
+    assert keys_of(tree, {"a": pems[0]}).items() < by_name.items()
+
+
+def test_no_private_key_and_no_weak_one_goes_onto_a_board(tree, pairs):
+    plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    private = pairs[0].private_bytes(*plain)
+    elliptic = ec.generate_private_key(ec.SECP256R1()).public_key()
+    weak = rsa.generate_private_key(65537, 1024).public_key()
+    public = public_pem(pairs[0].public_key())
+    (tree / "keys").mkdir()
+    for name, data, why in (
+        ("private", private, "holds a private key, which must never come near a board"),
+        ("pair", public + private, "holds a private key"),
+        ("elliptic", elliptic.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), "no RSA key"),
+        ("weak", public_pem(weak), "1024 bits, and can be broken"),
+        ("root", trustme.CA().cert_pem.bytes(), "no public key"),
+        ("cut", public[:-60], "no public key"),
+        ("damaged", public[:30] + b"AAAA" + public[34:], "no public key"),
+        ("empty", b"", "no public key"),
+    ):
+        file = tree / "keys" / f"{name}.pem"
+        file.write_bytes(data)
+        for given in ([file], [tree / "keys"]):
+            with pytest.raises(ValueError, match=f"{name}\\.pem .*({why})") as told:
+                keys_of(tree, given)
+            assert "MII" not in str(told.value)
+        file.unlink()
+    with pytest.raises(ValueError, match="keys has no public keys"):
+        keys_of(tree, [tree / "keys"])
+
+
+def test_updates_and_keys_belong_together(tree, pairs):
+    given = {"key": public_pem(pairs[0].public_key())}
+    with pytest.raises(ValueError, match=r"has \"updates\", .*release key.* give its .pub.pem with --keys"):
+        keys_of(tree, ())
+    with pytest.raises(ValueError, match='the configuration has no "updates": add it, or leave out --keys'):
+        keys_of(tree, given, {})
+    assert keys_of(tree, (), {}) == keys_of(tree, None) == {}
+    assert "/lib/muster/trial.py" in board_files(UPDATES, keys=given, root=tree, source=True)
+    assert "/lib/muster/trial.py" not in board_files({}, root=tree, source=True)

@@ -53,6 +53,7 @@ def test_defaults():
         "deadline": 86400,
         "clouds": [],
         "store": "file",
+        "updates": {},
     }
     assert lines_of(config.check, minimal()) == ""
 
@@ -311,6 +312,52 @@ def test_base_url():
         5,
     ):
         refused(minimal(baseUrl=bad), '"baseUrl"', "https://host")
+
+
+MANIFEST = "https://files.example/toys/manifest.jwt"
+
+
+def test_updates():
+    def taken(**updates):
+        return config.check(minimal(updates=updates))["updates"]
+
+    assert taken(url=MANIFEST) == {"url": MANIFEST, "period": 86400, "tell": True}
+    assert taken(url=MANIFEST, period=3600, tell=False) == {"url": MANIFEST, "period": 3600, "tell": False}
+    assert taken() == {}
+    for good in (
+        "https://a/manifest.jwt",
+        "https://[::1]:8443/manifest.jwt",
+        "https://a.cn/b/c%20d/manifest.jwt",
+    ):
+        checked = config.check(minimal(updates={"url": good}))
+        assert checked["updates"]["url"] == good
+        assert config.check(checked) == checked
+    for bad in (
+        "http://a.example/manifest.jwt",
+        "https://a.example/",
+        "https://a.example/other.jwt",
+        "https://a.example/xmanifest.jwt",
+        "https:///manifest.jwt",
+        "https://user@a.example/manifest.jwt",
+        "https://a.example:0/manifest.jwt",
+        "https://a b/manifest.jwt",
+        "https://a.example/b c/manifest.jwt",
+        "https://a.example/\u6587/manifest.jwt",
+        "https://a.example/\r\nX:/manifest.jwt",
+        "",
+        None,
+        5,
+    ):
+        refused(minimal(updates={"url": bad}), '"updates.url"', "https://host/", "manifest.jwt")
+    for period in (3599, 0, -1, True, 86400.0, "86400", None):
+        refused(minimal(updates={"url": MANIFEST, "period": period}), '"updates.period"', "3600 or more")
+    for tell in (0, 1, "no", None):
+        refused(minimal(updates={"url": MANIFEST, "tell": tell}), '"updates.tell"', "true or false")
+    refused(minimal(updates={"period": 3600}), '"updates.url" is missing', "https://host/")
+    refused(minimal(updates={"url": MANIFEST, "perod": 3600}), "updates has an unknown key", '"period"')
+    for bad in (None, [], MANIFEST, True, 0):
+        refused(minimal(updates=bad), '"updates"', "an object")
+    refused(minimal(updates={"url": "https://a/%s/manifest.jwt" % SECRET}), '"updates" holds the productKey')
 
 
 def test_times():

@@ -467,3 +467,14 @@ def test_no_error_tells_a_secret():
     for text in texts:
         for secret in secrets:
             assert secret not in text, text
+
+
+def test_a_board_has_no_second_copy_of_a_token():
+    """It uses the memory of the token itself, which another key can try if the first one does not fit."""
+    token = bytearray(signed(HEADER, '{"a":"%s"}' % ("x" * 9000)).encode())
+    before = bytes(token)
+    for wrong in ("another", SECRET + "?"):
+        assert "signature" in str(raises(JWTError, jwt.opened, token, wrong, "HS256"))
+        assert bytes(token) == before
+    text = jwt.opened(token, SECRET, "HS256")
+    assert jwt.loads(text) == {"a": "x" * 9000} and bytes(token) != before

@@ -64,8 +64,8 @@ def test_a_panic_and_a_watchdog_are_crashes_and_nothing_else_is(tmp):
     assert written(tmp) == 0
     assert starts(machine, HARD, WATCHDOG, POWER, SLEEP, SOFT, 0, HARD) == [1, 2, 2, 2, 2, 2, 3]
     assert written(tmp) == 3
-    last.heard()
-    last.heard()
+    last.success()
+    last.success()
     assert written(tmp) == 4
     assert starts(machine, POWER, WATCHDOG) == [0, 1]
 
@@ -76,16 +76,16 @@ def test_a_reset_of_our_own_is_no_crash_and_excuses_one(tmp):
     assert machine.resets == 1 and last.start() == 0 and last.read()["last_reset"] == "reset"
     assert starts(machine, HARD) == [1] and last.read()["last_reset"] == "crash"
     # At the prompt: a soft reset, then one of the board.
-    last.mark()
+    last.asked()
     assert starts(machine, SOFT, HARD, HARD) == [1, 1, 2]
     # It never came.
-    last.mark()
+    last.asked()
     assert starts(machine, POWER, HARD) == [2, 3]
 
 
 def test_the_prompt_that_a_watchdog_ends_was_no_crash(tmp):
     machine = switched_on(tmp)
-    last.mark()
+    last.asked()
     assert starts(machine, WATCHDOG) == [0] and last.read()["last_reset"] == "watchdog"
 
 
@@ -118,7 +118,7 @@ def test_an_exception_is_kept_with_its_place_and_without_its_words(tmp):
     kind, place = record.pop("last_exception").split(" ", 1)
     assert record == {"crashes": 1, "last_reset": "watchdog"}
     assert kind == "OSError" and "test_last.py, line " in place and "s3cret" not in place
-    last.heard()
+    last.success()
     assert last.read()["last_exception"].startswith("OSError ")  # stays, for whoever asks
 
 
@@ -132,7 +132,7 @@ def test_a_record_stays_small(tmp):
     except kind as e:
         last.ended(e)
     starts(machine, *[WATCHDOG] * 12)
-    last.mark()
+    last.asked()
     sizes = [os.stat(tmp + "/state/last." + slot)[6] for slot in "01"]
     assert max(sizes) <= 100, sizes
     assert last.read()["crashes"] == 12
@@ -153,8 +153,8 @@ def test_whatever_flash_holds_it_starts(tmp):
         for cause in range(6):
             machine.cause = cause
             assert isinstance(last.start(), int)
-        last.mark()
-        last.heard()
+        last.asked()
+        last.success()
         last.ended(ValueError())
         assert isinstance(last.read(), dict)
 
@@ -173,7 +173,7 @@ def test_without_a_board_it_does_nothing(tmp):
     if not HAS_TRACEBACKS:
         sys.modules["machine"] = None
     assert last.start() == 0 and last.read() == {}
-    last.mark()
-    last.heard()
+    last.asked()
+    last.success()
     last.ended(ValueError("s3cret"))
     assert os.listdir(tmp) == []

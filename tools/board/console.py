@@ -4,6 +4,7 @@ It does for the VM what a UART and ESP32's start-up do for a chip: line ends are
 until somebody reads them, Ctrl-C interrupts at once, and a soft reset in the raw REPL comes back to it.
 """
 
+import ctypes
 import os
 import re
 import signal
@@ -42,6 +43,15 @@ AFTER_LINE_S = 0.25
 AFTER_CTRL_C_S = 5
 # A second SIGINT before the first was handled ends the VM, and a busy machine takes its time.
 BETWEEN_CTRL_C_S = 0.5
+
+
+def _interrupt(pid: int) -> None:
+    """Sends SIGINT to a process's first thread, where the program runs: a halted process gives it to any."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "tgkill"):
+        libc.tgkill(pid, pid, signal.SIGINT)
+    else:
+        os.kill(pid, signal.SIGINT)
 
 
 class Console:
@@ -218,7 +228,7 @@ class Console:
         try:
             catches = self._catches()
             if catches:
-                os.kill(self._pid, signal.SIGINT)
+                _interrupt(self._pid)
             return catches
         finally:
             os.kill(self._pid, signal.SIGCONT)

@@ -15,7 +15,7 @@ import click
 from muster import config as configuration
 
 from tools.common import boards
-from tools.common.options import vm_option
+from tools.common.options import keys, vm_option
 from tools.common.printable import printable
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ LOOK_S = 0.05
     multiple=True,
     help="CA certificates that the device shall trust: a file, PEM or DER, or a folder; as often as needed.",
 )
+@keys()
 @click.option("--erase", is_flag=True, help="Starts from an erased file system, without the stored secret.")
 @click.option("--bare", is_flag=True, help="A new chip, without firmware: it waits for esptool.")
 @click.option(
@@ -54,6 +55,7 @@ def board(
     directory: Path,
     config: Path | None,
     roots: tuple[Path, ...],
+    keys: tuple[Path, ...],
     erase: bool,
     bare: bool,
     kind: str,
@@ -66,7 +68,7 @@ def board(
     Example:
       python3 -m tools board --data /tmp/board --config config.json --roots /tmp/cloud/ca.pem
     """
-    serve(prepare(directory, config, roots, erase, bare, kind, heap and heap * 1024, vm))
+    serve(prepare(directory, config, roots, erase, bare, kind, heap and heap * 1024, vm, keys))
 
 
 def prepare(
@@ -78,6 +80,7 @@ def prepare(
     kind: str = "ESP32_GENERIC",
     heap: int | None = None,
     vm: str | None = None,
+    keys: Sequence[Path] = (),
 ) -> Board:
     """The board in directory, with the product on its flash where there is a config. The rest is Board's.
 
@@ -101,7 +104,7 @@ def prepare(
         blocks = board.flash.region.size // littlefs.BLOCK
         before = {} if erase else _files(board)
         source = board.vm == "cpython"
-        board.flash.write(board_image(config, roots, before, blocks=blocks, source=source))
+        board.flash.write(board_image(config, roots, before, blocks=blocks, source=source, keys=keys))
     elif erase:
         board.flash.write(b"")
     return board

@@ -38,7 +38,12 @@ EXAMPLE_CHANNEL = "1"
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the state and the CA, kept for the next time; by default nothing is kept.",
 )
-def cloud(devices: Path | None, port: int, data: Path | None) -> None:
+@click.option(
+    "--release",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that `release` makes, offered at /release/ for trying updates.",
+)
+def cloud(devices: Path | None, port: int, data: Path | None, release: Path | None) -> None:
     """Runs the clouds in a box until Ctrl-C. Its page shows the devices and their heartbeats.
 
     \b
@@ -60,7 +65,7 @@ def cloud(devices: Path | None, port: int, data: Path | None) -> None:
 
     def say_call(row: dict[str, Any]) -> None:
         clock = time.strftime("%H:%M:%S", time.localtime(row["time"]))
-        colour = "green" if row["code"] in ("200", "0") else "red"
+        colour = "green" if row["code"] in ("200", "0", "206", "304") else "red"
         verdict = " ".join(str(part) for part in (row["code"], row["reason"]) if part)
         called = f"{row['device'] or '-':<16}  {row['path']}"
         say(f"[dim]{clock}[/]  {escape(called)}  [{colour}]{escape(verdict)}[/]")
@@ -69,7 +74,10 @@ def cloud(devices: Path | None, port: int, data: Path | None) -> None:
     # A shell that starts it in the background makes it ignore SIGINT.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    with contextlib.suppress(KeyboardInterrupt), Cloud(imported, data, port, on_call=say_call) as box:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        Cloud(imported, data, port, on_call=say_call, release=release) as box,
+    ):
         if devices is None:
             key = add_example(box)
             say("No --devices file, so here is an example device for a configuration:")
@@ -78,6 +86,8 @@ def cloud(devices: Path | None, port: int, data: Path | None) -> None:
         say(f"The clouds in a box, {count} device{'s' * (count != 1)}. Ctrl-C ends it.")
         say(f"  platform  [bold]{box.url}[/]")
         say(f"  page      [bold]{box.url}/[/]")
+        if release is not None:
+            say(f"  updates   [bold]{box.url}/release/manifest.jwt[/]  (the configuration's updates.url)")
         maker, tokens = (escape(str(path)) for path in keep_accounts(box))
         say(f"  fleet     [bold]{maker}[/]  (--profile; bind with --connector-id {EXAMPLE_CHANNEL})")
         say(f"  AI tokens [bold]{tokens}[/]  (productId, token)")

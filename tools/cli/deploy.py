@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @options.port
 @options.config("By default its own is left as it is.")
 @options.roots("By default its own stay.")
+@options.keys("By default its own stay.")
 @click.option(
     "--mpy/--source",
     default=None,
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 @click.option(
     "--prune",
     is_flag=True,
-    help="Removes what is in /lib/muster, and with --roots in /roots, and should not be there any more.",
+    help="Removes what is in /lib/muster, with --roots in /roots, with --keys in /keys, and should not be "
+    "there any more.",
 )
 @click.option("--dry-run", is_flag=True, help="Only tells what would be sent and removed.")
 @click.option(
@@ -53,6 +55,7 @@ def deploy(
     port: str | None,
     config: Path | None,
     roots: tuple[Path, ...],
+    keys: tuple[Path, ...],
     mpy: bool | None,
     via: str,
     prune: bool,
@@ -88,7 +91,7 @@ def deploy(
             def told(path: str, count: int, total: int) -> None:
                 progress.update(task, description=path, advance=count, total=total)
 
-            changes = line.deploy(board, told, config, roots, mpy, prune, dry_run)
+            changes = line.deploy(board, told, config, roots, mpy, prune, dry_run, keys)
     except KeyboardInterrupt:
         click.echo("Stopped: the board has all of its files as they were, or all of the new ones.", err=True)
         sys.exit(130)

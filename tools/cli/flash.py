@@ -41,6 +41,8 @@ ENROL_S = 60
 )
 @options.config()
 @options.roots()
+@options.keys()
+@options.release
 @click.option(
     "--mpy/--source", default=True, show_default=True, help="The library as compiled files (.mpy), or as .py."
 )
@@ -75,6 +77,8 @@ def flash(
     firmware: Path | None,
     config: Path,
     roots: tuple[Path, ...],
+    keys: tuple[Path, ...],
+    release: Path | None,
     mpy: bool,
     identities: Path | None,
     erase: bool,
@@ -95,19 +99,34 @@ def flash(
     Example: python3 -m tools flash --all --erase --firmware FILE --config config.json --identities batch.csv
     """
     try:
+        from tools.factory.keys import key_files
         from tools.factory.ledger import Ledger
         from tools.factory.ports import the_port, usb_ports
         from tools.factory.rack import Rack, Settings, read_config
+        from tools.factory.release import product
 
         if erase and firmware is None:
             raise click.UsageError("--erase leaves no firmware on the chip: give --firmware as well.")
         found = [one.port for one in usb_ports()] if everywhere else []
         places = list(dict.fromkeys([*ports, *found])) or [the_port(None)]
         content = None if firmware is None else boards.read_firmware(firmware, board)[0]
-        settings = Settings(
-            config, roots, board, content, erase, baud, wait=timeout if wait else 0, source=not mpy
-        )
         configuration = read_config(config, identities, len(places))
+        taken = None
+        if release is not None:
+            options.refuse_beside("--release", "roots", "mpy")
+            taken = product(release, key_files(keys), configuration)
+        settings = Settings(
+            config,
+            roots,
+            board,
+            content,
+            erase,
+            baud,
+            wait=timeout if wait else 0,
+            source=not mpy,
+            keys=keys,
+            release=taken,
+        )
         console = Console(stderr=as_json, highlight=False, soft_wrap=True)
         with contextlib.ExitStack() as stack:
             ledger = stack.enter_context(Ledger(identities)) if identities is not None else None

@@ -9,13 +9,17 @@ import click
 from cryptography import x509
 
 from tools.common import boards, files, littlefs, options
+from tools.factory.keys import key_files
 from tools.factory.product import board_files, built
+from tools.factory.release import product
 from tools.factory.roots import ends_soon
 
 
 @click.command()
 @options.config()
 @options.roots()
+@options.keys()
+@options.release
 @click.option(
     "--mpy/--source", default=True, show_default=True, help="The library as compiled files (.mpy), or as .py."
 )
@@ -31,6 +35,8 @@ from tools.factory.roots import ends_soon
 def image(
     config: Path,
     roots: tuple[Path, ...],
+    keys: tuple[Path, ...],
+    release: Path | None,
     mpy: bool,
     board: boards.BoardType | None,
     flash_size: int | None,
@@ -46,13 +52,17 @@ def image(
     """
     from muster import config as configuration
 
-    configuration.load(str(config))
+    settings = configuration.load(str(config))
+    taken = None
+    if release is not None:
+        options.refuse_beside("--release", "roots", "mpy")
+        taken = product(release, key_files(keys), settings)
     if board is None and (flash_size or firmware):
         raise click.UsageError("--flash-size and --firmware are of a board: give --board as well.")
     megabytes = flash_size or (board.flash[0] // boards.MB if board else 4)
     partitions = boards.read_firmware(firmware, board)[1] if board and firmware else boards.STOCK
     region = boards.filesystem(partitions, megabytes * boards.MB)
-    contents = board_files(config, roots, source=not mpy)
+    contents = board_files(config, roots, source=not mpy, keys=keys, release=taken)
     made = littlefs.build(contents, region.size // littlefs.BLOCK, built())
     # Before anything is told: whoever listens may hang up.
     files.write(output, made)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -9,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
 
 from . import page
 from .baidu import manage
@@ -18,7 +20,7 @@ from .feishu import record, token
 from .misbehave import Misbehaviour, Switch
 from .refusals import Refused, refusals_for, sentence
 from .state import State
-from .traffic import Traffic
+from .traffic import FILES, Traffic
 
 OWN = frozenset({"/", "/state", "/misbehave", "/favicon.ico"})
 HOW = TypeAdapter(Misbehaviour | None)
@@ -29,14 +31,23 @@ ROUTERS = (
 
 
 def make_app(
-    state: State, switch: Switch, names: list[str], on_call: Callable[[dict[str, Any]], None]
+    state: State,
+    switch: Switch,
+    names: list[str],
+    on_call: Callable[[dict[str, Any]], None],
+    release: Path | None = None,
 ) -> FastAPI:
-    """The box as an ASGI application; its own paths answer only where it is called by one of `names`."""
+    """The box as an ASGI application; its own paths answer only where it is called by one of `names`.
+
+    release: a folder that it offers at /release/, as a maker's static web server would.
+    """
     app = FastAPI(title="muster: the clouds in a box", openapi_url=None, redirect_slashes=False)
     app.state.remembered = state
     for router in (*ROUTERS, _own(state, switch, names)):
         # Not include_router(), which would take each call apart a second time.
         app.router.routes += router.routes
+    if release is not None:
+        app.mount(FILES.rstrip("/"), StaticFiles(directory=release))
     app.add_middleware(Traffic, state=state, switch=switch, own=OWN, on_call=on_call)
 
     @app.exception_handler(Refused)

@@ -37,6 +37,7 @@ class Cloud:
         issued_days_ago: the age of the server's certificate, in days.
         on_call: is handed each call's row when the call is over, in the server's thread.
         now: tells the clouds the Unix time.
+        release: a folder of `python3 -m tools release`, offered at /release/.
 
     Attributes:
         url: such as `https://localhost:34567`.
@@ -61,10 +62,12 @@ class Cloud:
         issued_days_ago: float = 1,
         on_call: Callable[[dict[str, Any]], None] = lambda row: None,
         now: Callable[[], float] = time.time,
+        release: Path | None = None,
     ) -> None:
         self._devices = [device if isinstance(device, Device) else Device(**device) for device in devices]
         self._data, self._port, self._host = data, port, host
         self._issued_days_ago, self._on_call, self._now = issued_days_ago, on_call, now
+        self._release = release
         self._switch = Switch()
 
     def __enter__(self) -> "Cloud":
@@ -84,7 +87,7 @@ class Cloud:
             port = sockets[0].getsockname()[1]
             self.url = f"https://[{name}]:{port}" if ":" in name else f"https://{name}:{port}"
 
-            app = make_app(self._state, self._switch, names, self._on_call)
+            app = make_app(self._state, self._switch, names, self._on_call, self._release)
             stack.enter_context(serving(app, sockets, tls))
             self._stack = stack.pop_all()
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -35,6 +36,18 @@ def write(path: Path, content: bytes | str, mode: int = 0o600) -> None:
         sync_folder(target)
     except OSError as e:
         raise OSError(f"{path} cannot be written: {e.strerror or e}") from None
+
+
+def read_secret(path: Path) -> bytes:
+    """What stands in a file of secrets. Raises ValueError if others than its owner can reach it."""
+    with path.open("rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if os.name != "nt" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ValueError(
+                f"{path} holds keys, and others than you can reach it (mode {stat.S_IMODE(mode):o}). "
+                f"Close it, then give the command again:\n  chmod 600 {path}"
+            )
+        return file.read()
 
 
 def sync_folder(path: Path) -> None:

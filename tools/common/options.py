@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from tools.common.paths import ROOT
@@ -100,11 +101,31 @@ def roots(without: str | None = None) -> Decorator:
     )
 
 
+def keys(without: str = "") -> Decorator:
+    """--keys PATH, as often as needed; `without` says what happens otherwise. tuple[Path, ...]"""
+    return click.option(
+        "--keys",
+        type=click.Path(exists=True, path_type=Path),
+        multiple=True,
+        help="A public key, PEM, by which the device knows releases, or a folder of them. Repeat the "
+        f"option to give several. {without or 'Needed where the configuration has updates, and only there.'}",
+    )
+
+
 def board(without: str) -> Decorator:
     """--board NAME; `without` says what happens otherwise. BoardType | None."""
     return click.option(
         "--board", type=BoardName(), help=f"The board's name in firmware/boards.toml. {without}"
     )
+
+
+def refuse_beside(option: str, *names: str) -> None:
+    """Raises UsageError if one of these parameters was typed as well, which would count for nothing."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            [typed] = [p.opts[0] for p in context.command.params if p.name == name]
+            raise click.UsageError(f"{typed} says nothing beside {option}: leave one of them out.")
 
 
 def data(kept: str, required: bool = False) -> Decorator:
@@ -114,6 +135,12 @@ def data(kept: str, required: bool = False) -> Decorator:
 
 # str | None: the only board that is plugged in, if it is left out.
 port = click.option("--port", help="The board's serial port. Without it, the only board that is plugged in.")
+# Path | None
+release = click.option(
+    "--release",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder that `release` made: its files, once --keys have verified them, in place of new ones.",
+)
 # A tuple of str.
 ports = click.option("--port", "ports", multiple=True, help="A serial port. Repeat it for several boards.")
 # bool

@@ -1,9 +1,9 @@
 """Changed files onto a running board.
 
 mpremote's transport, or ampy's, carries what the programs ask of the board. Every changed file is written
-whole into a folder of its own and compared there. Then one rename makes a program the board's boot.py that
-moves all of them to their places, boot.py itself the last: it is run at once and, when the power goes while
-it runs, at the next start. So a board has all of the old product or all of the new.
+whole into a folder of its own and compared there. From then on it is an update that needs no trial: one
+rename makes muster/trial.py the board's boot.py, which moves all files to their places, at once or, when the
+power goes while it runs, at the next start. So a board has all of the old product or all of the new.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from muster import trial
+
 from tools.factory import programs
+from tools.factory.keys import FOLDER as KEYS
+from tools.factory.library import OLDEST
 from tools.factory.ports import Lost
 from tools.factory.product import board_files
 from tools.factory.programs import LIBRARY, ROOTS
 from tools.factory.raw_repl import RawRepl
 
-OLDEST = (1, 26)
 # What ends a literal or the raw REPL takes for itself, and an octal digit behind it. Any other byte stands in
 # MicroPython's source as it is (py/lexer.c: "so that we remain 8-bit clean").
 NOT_LITERAL = re.compile(rb'([\0-\4\r\n"\\])(?=([0-7]?))')
@@ -60,26 +63,32 @@ def deploy(
     mpy: bool | None = None,
     prune: bool = False,
     dry_run: bool = False,
+    keys: Sequence[Path] = (),
 ) -> Changes:
     """Puts the files that have changed onto a board, of which the program is stopped; see stopped().
 
-    config, roots: its own stay where none are given. mpy: .mpy or .py; None as the board has it.
-    prune: removes what is in /lib/muster, and with roots in /roots, and should not be there.
+    config, roots, keys: its own stay where none are given. mpy: .mpy or .py; None as the board has it.
+    prune: removes what is in /lib/muster, with roots in /roots, with keys in /keys, and should not be there.
     Raises ValueError for a board that cannot take them, RuntimeError for what fails there, and Lost.
     """
     version = _check_version(board)
-    block, free, clouds, home, there = _survey(board)
+    if not dry_run:
+        board.run(programs.CLEAN)
+    block, free, parts, home, there = _survey(board)
     if mpy is None:
         mpy = any(path.startswith(LIBRARY) and path.endswith(".mpy") for path in there)
-    files = board_files(config or {"clouds": clouds}, roots, source=not mpy)
+    has_keys = any(path.startswith(KEYS) for path in there)
+    files = board_files(config or parts, roots, source=not mpy, keys=None if has_keys and not keys else keys)
     if config is None:
         del files["/config.json"]
     _check_bytecode(files, version)
+    ours = {LIBRARY: True, ROOTS: bool(roots), KEYS: bool(keys)}
+    pruned = tuple(folder for folder, given in ours.items() if prune and given)
     sent = sorted(path for path in files if there.get(path) != _digest(files[path]))
-    gone = sorted(_gone(files, there, prune, bool(roots)))
+    gone = sorted(_gone(files, there, pruned))
     if not dry_run and (sent or gone):
         _check_room(files, sent, block, free)
-        _stage(board, files, sent, gone, told)
+        _stage(board, files, sent, _plan(files, sent, gone, there), told)
         _commit(board)
     configured = "/config.json" in {**files, **there}
     return Changes({path: len(files[path]) for path in sent}, gone, configured, home)
@@ -134,23 +143,25 @@ def _check_bytecode(files: Mapping[str, bytes], version: int) -> None:
         )
 
 
-def _survey(board: RawRepl) -> tuple[int, int, list[str], str, dict[str, str]]:
-    """The board's block size, its free blocks, its clouds, muster's home, and path -> SHA-256."""
-    (block, free, clouds, home), *found = _said(board.run(programs.SURVEY))
-    return block, free, clouds, home, dict(found)
+def _survey(board: RawRepl) -> tuple[int, int, dict[str, Any], str, dict[str, str]]:
+    """The board's block size, its free blocks, its configuration's parts, muster's home, path -> SHA-256."""
+    (block, free, parts, home), *found = _said(board.run(programs.SURVEY))
+    return block, free, parts, home, dict(found)
 
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _gone(files: Mapping[str, bytes], there: Mapping[str, str], prune: bool, roots: bool) -> set[str]:
-    """What is to be removed: in any case the .py that would be loaded in place of its .mpy."""
+def _gone(files: Mapping[str, bytes], there: Mapping[str, str], pruned: tuple[str, ...]) -> set[str]:
+    """What is to be removed: in any case the .py that would be loaded in place of its .mpy.
+
+    pruned: the folders in which nothing else stays.
+    """
     gone = {path for path in there if path not in files and path.endswith(".py") and _other(path) in files}
-    if prune:
-        ours = (LIBRARY, ROOTS) if roots else (LIBRARY,)
+    if pruned:
         gone |= {
-            path for path in there if path not in files and (path.startswith(ours) or _other(path) in files)
+            path for path in there if path not in files and (path.startswith(pruned) or _other(path) in files)
         }
     return gone
 
@@ -177,20 +188,33 @@ def _check_room(files: Mapping[str, bytes], sent: Sequence[str], block: int, fre
         )
 
 
-def _stage(
-    board: RawRepl, files: Mapping[str, bytes], sent: Sequence[str], gone: Sequence[str], told: Sent
-) -> None:
+def _plan(
+    files: Mapping[str, bytes], sent: Sequence[str], gone: Sequence[str], there: Mapping[str, str]
+) -> bytes:
+    """What muster/trial.py reads: the build, which is none, and a line for each file."""
+    lines = ["0"]
+    for i, path in enumerate(sent):
+        how = "boot" if path == "/boot.py" else "moved" if path in there else "added"
+        lines.append(f"{how} {len(files[path])} {i} {path}")
+    lines += [f"removed 0 - {path}" for path in gone]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _stage(board: RawRepl, files: Mapping[str, bytes], sent: Sequence[str], plan: bytes, told: Sent) -> None:
     """Writes what is sent beside what is there, and has it compared there."""
-    moved = [path for path in sent if path != "/boot.py"]
-    staged = {str(i): files[path] for i, path in enumerate(moved)}
-    staged["boot.py"] = files["/boot.py"]
-    staged["finish.py"] = programs.FINISH.format(sent=moved, gone=list(gone)).encode()
+    staged = {str(i): files[path] for i, path in enumerate(sent) if path != "/boot.py"}
+    staged |= {
+        "boot.new": files["/boot.py"],
+        "boot.stub": trial.STUB.encode(),
+        "plan": plan,
+        "trial.py": Path(trial.__file__).read_bytes(),
+    }
     board.run(programs.STAGE.format(folders=_folders(sent)))
     total = sum(map(len, staged.values()))
     for parts, data in _chunks(staged, board.chunk):
         put(board, parts, data)
         last = parts[-1][0]
-        told(moved[int(last)] if last.isdecimal() else "/boot.py", len(data), total)
+        told(sent[int(last)] if last.isdecimal() else "/boot.py", len(data), total)
     whole = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in staged.values()))
     if _said(board.run(programs.COMPARE.format(names=list(staged)))) != [(whole.hexdigest(),)]:
         raise RuntimeError(

@@ -1,4 +1,4 @@
-"""The part of lib/ that a board needs: what its programs import, compiled."""
+"""The part of lib/ that a board needs: what its programs import and its configuration asks for, compiled."""
 
 from __future__ import annotations
 
@@ -10,12 +10,21 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from tools.common.paths import ROOT
 
+OLDEST = (1, 26)  # MicroPython that runs it
 CLOUDS = ("chinamobile", "coze", "baidu", "feishu")
+# What only a product has whose configuration has this key, and the files: others are carried without them,
+# although what imports them is there.
+OPTIONAL = {
+    "updates": ("muster/manifest.py", "muster/staging.py", "muster/trial.py", "muster/update.py"),
+}
+# And what of FOR_PROGRAMS such a product needs.
+NEEDED = {"updates": ("muster/net/redirect.py", "muster/net/stream.py")}
+PARTS = (*CLOUDS, *OPTIONAL)
 # What the agent alone never needs: programs that send requests or talk to a cloud themselves do.
 FOR_PROGRAMS = (
     "muster/clouds/jiutian.py",
@@ -31,8 +40,8 @@ RELEASED = re.compile(rb"^RELEASED = (\d+)", re.MULTILINE)
 _PARSING = threading.Lock()
 
 
-def library(clouds: Sequence[str] = CLOUDS, root: Path = ROOT) -> list[Path]:
-    """The sources in lib/ that a board needs: what boot.py, main.py, the agent and these clouds import.
+def library(parts: Collection[str] = PARTS, root: Path = ROOT) -> list[Path]:
+    """The sources in lib/ that a board needs: what boot.py, main.py, the agent and these of PARTS import.
 
     Whatever else lies in lib/ is somebody's own, and goes along with what it imports.
     """
@@ -40,18 +49,24 @@ def library(clouds: Sequence[str] = CLOUDS, root: Path = ROOT) -> list[Path]:
     muster = lib / "muster"
     programs = [root / "boot.py", root / "main.py"]
     programs += [path for path in lib.rglob("*.py") if muster not in path.parents and not _hidden(path, lib)]
-    todo = [*programs, *(muster / name for name in ("__init__.py", "agent.py", "http.py"))]
-    todo += [muster / "clouds" / f"{cloud}.py" for cloud in clouds]
-    left_out: set[Path] = set()
+    clouds = [muster / "clouds" / f"{cloud}.py" for cloud in CLOUDS if cloud in parts]
+    optional = {part: {lib / name for name in names} for part, names in OPTIONAL.items()}
+    left_out = {path for part, paths in optional.items() if part not in parts for path in paths}
+    for_programs = {lib / name for name in FOR_PROGRAMS}
     if not clouds and not any(map(_talks, programs)):
-        left_out = {lib / name for name in FOR_PROGRAMS}
+        left_out |= for_programs
+    # What one of these imports it needs, whoever else could do without.
+    needing = {path for part in parts for path in optional.get(part, ())}
+    needing |= {lib / name for part in parts for name in NEEDED.get(part, ())}
+    todo = [*programs, *(muster / name for name in ("__init__.py", "agent.py", "http.py")), *clouds, *needing]
+    needing |= for_programs
     found: set[Path] = set()
     while todo:
         path = todo.pop()
         if path not in found and path.exists():
             found.add(path)
-            todo += _imports(path, lib)
-    return sorted(path for path in found - left_out if lib in path.parents)
+            todo += [other for other in _imports(path, lib) if path in needing or other not in left_out]
+    return sorted(path for path in found if lib in path.parents)
 
 
 def data_files(root: Path) -> list[Path]:

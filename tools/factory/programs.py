@@ -3,20 +3,33 @@
 What they print for deploy is tuples, a line each.
 """
 
-from tools.factory.library import CLOUDS
+from tools.factory.library import CLOUDS, OPTIONAL
 
 # Deflate's window there, as a power of two.
 WINDOW = 12
 
-STAGING = "/deploy~"
+STAGING = "/update"
 LIBRARY = "/lib/muster/"
 ROOTS = "/roots/"
 
 # The name, the version and the version of .mpy files.
 IDENTIFY = "import sys; i = sys.implementation; print((i.name, tuple(i.version), getattr(i, '_mpy', 0)))"
 
+# An update that is on trial stays whole, or goes back whole if it has failed; one that has ended, or never
+# began, leaves nothing.
 CLEAN = f"""
-import os
+import os, sys
+sys.path.insert(0, "{STAGING}")
+try:
+    import trial
+    if not trial.on_trial():
+        trial.tidy()
+    elif not trial.verdict() or not trial.back(""):
+        trial.finish()
+except Exception:
+    pass
+sys.path.pop(0)
+sys.modules.pop("trial", None)
 try:
     for name in os.listdir("{STAGING}"):
         os.remove("{STAGING}/" + name)
@@ -25,14 +38,17 @@ except OSError:
     pass
 """
 
-# Of the configuration only its clouds are told: it holds secrets.
-SURVEY = f"""{CLEAN}
-import hashlib, json
+# Of the configuration only is told which parts of the library it uses: it holds secrets.
+SURVEY = f"""
+import hashlib, json, os
 try:
     with open("/config.json") as f:
-        named = json.loads(f.read().lstrip("\ufeff")).get("clouds", ())
+        settings = json.loads(f.read().lstrip("\ufeff"))
+    named = settings.get("clouds", ())
 except (OSError, ValueError, AttributeError):
-    named = ()
+    settings, named = {{}}, ()
+parts = {{name: bool(settings.get(name)) for name in {(*OPTIONAL,)}}}
+parts["clouds"] = [cloud for cloud in {CLOUDS} if cloud in named]
 try:
     import muster
     home = muster.__file__
@@ -40,7 +56,7 @@ except Exception:
     home = "{LIBRARY}"
 block, _, blocks, free = os.statvfs("/")[:4]
 # LittleFS counts the blocks of a file that is open twice, and may come to more than there are.
-print((block, free if free <= blocks else 0, [cloud for cloud in {CLOUDS} if cloud in named], home))
+print((block, free if free <= blocks else 0, parts, home))
 
 buffer = memoryview(bytearray(512))
 def digest(path):
@@ -61,7 +77,7 @@ def look(path):
             print((path, digest(path).hex()))
     except OSError:
         pass
-for path in ("/boot.py", "/main.py", "/config.json", "/lib", "/roots"):
+for path in ("/boot.py", "/main.py", "/config.json", "/lib", "/roots", "/keys"):
     look(path)
 """
 
@@ -89,32 +105,12 @@ for name in {{names}}:
 print((h.digest().hex(),))
 """
 
-# It runs from any of its steps again, and never raises: after that, main.py would not be run.
-FINISH = f"""\
-import os
-def move(old, new):
-    try:
-        os.rename(old, new)
-    except OSError:
-        pass
-for i, path in enumerate({{sent}}):
-    move("{STAGING}/%d" % i, path)
-for path in {{gone}}:
-    try:
-        os.remove(path)
-    except OSError:
-        pass
-move("{STAGING}/boot.py", "/boot.py")
-try:
-    os.rmdir("{STAGING}")
-except OSError:
-    pass
-"""
-
+# From the rename on a power cut does not stop it: the stub goes on at the next start.
 COMMIT = f"""
-os.rename("{STAGING}/finish.py", "/boot.py")
-with open("/boot.py") as f:
-    program = f.read()
-exec(program)
-print(("{STAGING[1:]}" in os.listdir("/"),))
+os.rename("{STAGING}/boot.stub", "/boot.py")
+sys.path.insert(0, "{STAGING}")
+import trial
+trial.finish()
+os.rmdir("{STAGING}")
+print((trial.on_trial(),))
 """

@@ -32,7 +32,8 @@ class Settings:
 
     config: the configuration's file. board: what the boards are, or None to ask each chip. firmware: the
     content of a firmware file, or None to keep what is there. wait: seconds for a device to enrol, 0 for not
-    waiting. source: .py in place of .mpy.
+    waiting. source: .py in place of .mpy. keys: public ones, by which the boards know releases. release: the
+    files of one, in place of new ones.
     """
 
     config: Path
@@ -43,6 +44,13 @@ class Settings:
     baud: int = 460800
     wait: int = 0
     source: bool = False
+    keys: Sequence[Path] = ()
+    release: Mapping[str, bytes] | None = None
+
+    @property
+    def product(self) -> dict[str, Any]:
+        """What board_files() takes besides the configuration."""
+        return {"roots": self.roots, "source": self.source, "keys": self.keys, "release": self.release}
 
 
 @dataclass
@@ -101,7 +109,7 @@ class Rack:
                 place.start()
             # Compiled once, while the chips are looked for. What is wrong with it, each board is told.
             with contextlib.suppress(ValueError, OSError):
-                board_files(self.config, self.settings.roots, source=self.settings.source)
+                board_files(self.config, **self.settings.product)
             for place in self._places:
                 # Not without a timeout: on Windows Ctrl-C would not be heard.
                 while not place.over.wait(0.5):
@@ -218,7 +226,7 @@ class Place(threading.Thread):
             configuration.check(config)
             # What no row has changed goes as it stands in its file, as `image` and `deploy` send it.
             given = config if config != rack.config else rack.settings.config
-            return board_image(given, rack.settings.roots, kept, blocks=blocks, source=rack.settings.source)
+            return board_image(given, before=kept, blocks=blocks, **rack.settings.product)
         except OSError as e:
             raise ValueError(str(e)) from None  # of a file, and not of the chip
 

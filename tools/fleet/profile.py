@@ -3,11 +3,11 @@
 import difflib
 import os
 import ssl
-import stat
 import sys
 from pathlib import Path
 from typing import Any
 
+from tools.common import files
 from tools.common.rows import bare
 
 if sys.version_info >= (3, 11):
@@ -77,14 +77,7 @@ def _from_file(cloud: str, path: Path) -> dict[str, str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if os.name != "nt" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise ValueError(
-                    f"{path} holds keys, and others than you can reach it (mode {stat.S_IMODE(mode):o}). "
-                    f"Close it, then give the command again:\n  chmod 600 {path}"
-                )
-            return tomllib.loads(file.read().decode("utf-8-sig"))
+        return tomllib.loads(files.read_secret(path).decode("utf-8-sig"))
     except OSError as e:
         raise ValueError(f"the profile {path} cannot be read: {e.strerror}") from None
     except UnicodeDecodeError:

@@ -61,7 +61,7 @@ class Connection:
             if tls.MICROPYTHON:
                 raw = self._wire = tls.Wire(raw)
             try:
-                self._trust.seen = b""
+                self._trust.certificates = b""
                 self._stream = self._trust.context.wrap_socket(
                     raw, server_hostname=host, do_handshake_on_connect=False
                 )

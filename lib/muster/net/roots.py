@@ -1,28 +1,24 @@
 """The CA certificates that servers are verified by: loaded only while they are read.
 
-Of many files a board's TLS holds those alone that one host needs. Which these are shows in what the host
-sends: the subject of its root is the issuer of one of its certificates.
+Of many files a board's TLS holds those alone that one host needs: see net.trust.
 """
 
 import errno
 import os
 
-from .. import const, log
+from .. import log
 from ..errors import ConfigError
 from ..memory import MICROPYTHON
 from ..pem import certificates
 
 ROOTS = "/roots"  # where a board keeps them
-_HEAD = const(512)  # of each certificate this much is seen, as in net.tls
-_LONG = const(400)  # the end of a longer subject may not be in it
-_MOST = const(8)  # hosts that are remembered
 
 
 def load(context, ca, wanted=None):
     """Loads CA certificates into a TLS context: bytes all, of files the first that can be read.
 
     ca      bytes, path of a file or directory, list of these
-    wanted  the files to load instead, from wanted()
+    wanted  the files to load instead, from net.trust.wanted()
 
     On a laptop all are loaded. Returns the files that were, None where there is no other.
     Raises ConfigError if none can be read, and MemoryError.
@@ -42,12 +38,12 @@ def load(context, ca, wanted=None):
         if isinstance(one, str):
             files.append(one)
         else:
-            found = _read(one, add)
+            found = read(one, add)
     for file in (wanted or []) + files:
         if file in loaded or (MICROPYTHON and loaded and not (wanted and file in wanted)):
             continue
         try:
-            _read(file, add)
+            read(file, add)
             loaded.append(file)
         except ConfigError as e:
             if len(files) == 1:
@@ -57,43 +53,6 @@ def load(context, ca, wanted=None):
     if not (loaded or found):
         raise ConfigError("there is no CA certificate to verify servers by in %s" % (ca or ROOTS,))
     return loaded if MICROPYTHON and len(files) > 1 else None
-
-
-def keep(seen, tried, known, origin):
-    """Keeps in known[origin] those of the roots tried that have verified it; seen as wanted() has it."""
-    if len(known) >= _MOST:
-        known.clear()
-    # The first that TLS has shown is the root.
-    known[origin] = (tried[1:] and wanted(seen[:_HEAD], tried, tried)) or tried
-
-
-def wanted(seen, tried, ca):
-    """The files of ca with a root that may have signed one of the certificates seen.
-
-    seen    the first bytes of each, one after another
-    tried   the files that TLS had
-
-    Returns [] if it would be these.
-    """
-    from ..asn1 import subject
-
-    def plain(name):
-        # TLS takes PrintableString and UTF8String for the same, and A and a. If more is the same here,
-        # a root is loaded that does not help.
-        return bytes(name).lower().replace(b"\x13", b"\x0c")
-
-    seen = plain(seen)
-    found = []
-    for file in _all(ca):
-        if isinstance(file, str):
-            try:
-                names = _read(file, subject)
-            except ConfigError as e:
-                log.warn_once(str(e))
-                continue
-            if [name for name in names if len(name) > _LONG or plain(name) in seen]:
-                found.append(file)
-    return [] if found == tried else found
 
 
 def _all(ca):
@@ -111,7 +70,7 @@ def _all(ca):
     return [ca]
 
 
-def _read(ca, make):
+def read(ca, make):
     """What make() makes of the DER of each certificate in bytes or a file, a list; ConfigError if none."""
     name = "ca"
     try:

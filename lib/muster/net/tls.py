@@ -101,18 +101,18 @@ class Trust:
     wanted  of its files those to verify by; without any, one of them
     roots   the files that it verifies by, None if there are no others
     shown   DER of the peer's certificate, None if it is known already or not to be had
-    seen    the first bytes of each certificate of its chain, the root's before all, if there is a choice
+    certificates   the first bytes of each of its chain, the root's before all, if there is a choice
     """
 
     def __init__(self, ca, wanted=None):
         self.shown = None
-        self.seen = b""
+        self.certificates = b""
         gc.collect()  # it wants a piece of memory as a whole
         self.context = context = SSLContext(PROTOCOL_TLS_CLIENT)
         if MICROPYTHON:
             context.verify_callback = self._see  # type: ignore[attr-defined]
         try:
-            self.roots = call(_load, "load", context, ca, wanted)
+            self.roots = call(_load, context, ca, wanted)
         except MemoryError:
             raise TransportError("there is no memory for the CA certificates")
 
@@ -121,7 +121,7 @@ class Trust:
         # lose what it has allocated. A Ctrl-C cannot: MicroPython looks for one only at a branch.
         try:
             self.shown = bytes(certificate[: len(certificate) * (depth == 0)])
-            self.seen += certificate[: _HEAD * bool(self.roots)]
+            self.certificates += certificate[: _HEAD * bool(self.roots)]
             return 0
         except:  # noqa: E722
             self.shown = None
@@ -133,15 +133,21 @@ class Trust:
         return der and call(_validity, der)
 
     def ask(self, name, *args):
-        """What a function of net.roots makes of what was seen."""
-        seen, self.seen = self.seen, b""
-        return seen and call(_load, name, seen, self.roots, *args)
+        """What a function of net.trust makes of what was seen."""
+        shown, self.certificates = self.certificates, b""
+        return shown and call(_ask, name, shown, self.roots, *args)
 
 
-def _load(name, *args):
-    from . import roots
+def _load(context, ca, wanted):
+    from .roots import load
 
-    return getattr(roots, name)(*args)
+    return load(context, ca, wanted)
+
+
+def _ask(name, *args):
+    from . import trust
+
+    return getattr(trust, name)(*args)
 
 
 def _validity(der):

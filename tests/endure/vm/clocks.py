@@ -93,7 +93,7 @@ sys.modules["os"] = SeededOs()
 sys.modules["time"] = TIME
 sys.modules["machine"] = ChipMachine()
 
-from muster import agent, clock, errors, flow, jwt, log, store  # noqa: E402
+from muster import agent, clock, errors, flow, jwt, last, log, store  # noqa: E402, F401 - status() wants last
 
 
 class AnswerAtOnce:
