@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from tools.common.extras import need
-from tools.common.options import as_json
+from tools.common.options import as_json, refuse_beside
 from tools.common.progress import steps
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def _png(context: click.Context, parameter: click.Parameter, path: Path | None) 
 
 
 @click.command(
-    epilog="\b\nExample:\n  python3 -m tools simulate --devices 1000000 --outage 24,4,0.3 --plot load.png"
+    epilog="\b\nExamples:\n  python3 -m tools simulate --devices 1000000 --outage 24,4,0.3 --plot load.png"
+    "\n  python3 -m tools simulate --release --devices 1000000 --rollout 10"
 )
 @click.option(
     "--devices",
@@ -63,6 +64,16 @@ def _png(context: click.Context, parameter: click.Parameter, path: Path | None) 
     "By default after a third of the time, 4 hours, 0.3.",
 )
 @click.option(
+    "--release", is_flag=True, help="Shows instead how the devices take a release, and its server's load."
+)
+@click.option(
+    "--rollout", type=click.IntRange(1, 100), help="Percent of the devices that take it. [default: 100]"
+)
+@click.option(
+    "--period", type=click.IntRange(3600), help="Seconds, as in the configuration's updates. [default: 86400]"
+)
+@click.option("--files", type=click.IntRange(1), help="How many files of the release differ. [default: 2]")
+@click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
     callback=_png,
@@ -71,7 +82,16 @@ def _png(context: click.Context, parameter: click.Parameter, path: Path | None) 
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same figures.")
 @as_json
 def simulate(
-    devices: int, days: int, outage: list[float] | None, plot: Path | None, seed: int, as_json: bool
+    devices: int,
+    days: int,
+    outage: list[float] | None,
+    release: bool,
+    rollout: int | None,
+    period: int | None,
+    files: int | None,
+    plot: Path | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Shows the load on the platform, minute by minute, from the schedule that ships.
 
@@ -83,7 +103,16 @@ def simulate(
 
     A million devices for three days take some minutes on two cores, in memory that does not grow with
     their number.
+
+    With --release it shows the looks for a release and the fetches of its files, for devices in the field
+    and for such as are all switched on when it comes, and how many have it when.
     """
+    if release:
+        refuse_beside("--release", "outage")
+        _release(devices, days, rollout or 100, period or 86400, files or 2, plot, seed, as_json)
+        return
+    if rollout or period or files:
+        raise click.UsageError("--rollout, --period and --files are of a release: give --release as well.")
     start, hours, share = outage or (8.0 * days, 4.0, 0.3)
     if start + hours >= 24 * days:
         raise click.BadParameter(
@@ -107,6 +136,48 @@ def simulate(
         from tools.simulate.picture import draw
 
         plot.write_bytes(draw(result, devices, cut))
+        click.echo(f"\nDrawn: {plot}", err=as_json)
+
+
+def _release(
+    devices: int,
+    days: int,
+    rollout: int,
+    period: int,
+    files: int,
+    plot: Path | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    need("draw")
+    from tools.simulate.load import in_words
+    from tools.simulate.release import MOST, Plan, courses
+
+    plan = Plan(devices, days, period, rollout, files)
+    result = courses(plan, seed)
+    figures = [course.figures() for course in result]
+    if as_json:
+        click.echo(json.dumps({"devices": devices, "days": days, "mean": plan.mean, "scenes": figures}))
+    else:
+        click.echo(
+            f"{in_words(devices)[0]}, {days} day{'s' * (days != 1)} after a release for {rollout}% of them. "
+            f"Spread evenly over {period / 3600:g} h\nthat makes {plan.mean:,.3g} looks a minute: the mean."
+            f"\n\n{'':20}     looks  peak/min  peak/mean   requests  peak/min    have it  half in  all in"
+        )
+        for one in figures:
+            half, whole = (f"{one[name]:.1f} h" if one[name] else "-" for name in ("half_in_h", "all_in_h"))
+            click.echo(
+                f"{one['scene']:20}{one['looks']:10,}{one['peak_minute']:10,}{one['peak_to_mean']:11.2f}"
+                f"{one['requests']:11,}{one['requests_peak_minute']:10,}{one['taken']:11,}{half:>9}{whole:>8}"
+            )
+        worst = max(course.peak_to_mean for course in result)
+        click.echo(
+            f"\nThe busiest minute has {worst:.2f} times the mean; that of a million devices at most {MOST}."
+        )
+    if plot:
+        from tools.simulate.picture import draw_release
+
+        plot.write_bytes(draw_release(result))
         click.echo(f"\nDrawn: {plot}", err=as_json)
 
 

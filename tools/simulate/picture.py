@@ -1,4 +1,4 @@
-"""The picture: each strategy's load in each scene, all on one scale."""
+"""The pictures: each strategy's load in each scene, all on one scale; and how a release is taken."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
+from . import release
 from .load import LONG_OUTAGE_S, SCENES, STRATEGIES, Curve, Outage, deadlines, in_words, mean, titles
 
 SIZE = (1600, 1000)  # pixels
@@ -47,6 +48,49 @@ def draw(curves: list[Curve], devices: int, outage: Outage) -> bytes:
         Patch(color=FIRSTS, label="enrolments, and as many first reports"),
         Patch(color=DOWN, label="outage"),
         Line2D([], [], label="mean", **_MEAN),
+    ]
+    figure.legend(handles=legend, loc="outside lower center", ncols=len(legend), frameon=False, fontsize=11)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def draw_release(courses: list[release.Course]) -> bytes:
+    """The PNG of a release."""
+    plan = courses[0].plan
+    figure = Figure(figsize=(SIZE[0] / _DPI, SIZE[1] / _DPI), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    hours = (numpy.arange(plan.days * 1440) + 1) / 60
+    for axes, course in zip(figure.subplots(len(courses), 1, sharex=True, sharey=True), courses, strict=True):
+        axes.plot(hours, course.requests / plan.mean, color=UNANSWERED, linewidth=1)
+        axes.plot(hours, course.looks / plan.mean, color=REPORTS, linewidth=1)
+        axes.axhline(1, **_MEAN)
+        title = release.SCENES[course.scene]
+        axes.set_title(
+            f"{title[0].upper() + title[1:]}: busiest minute {course.peak_to_mean:.2f}× the mean", fontsize=13
+        )
+        axes.set_ylim(0)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}×"))
+        share = axes.twinx()
+        share.plot(hours, 100 * course.taken / plan.devices, color=FIRSTS, linewidth=2)
+        share.set_ylim(0, 105)
+        share.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}%"))
+        for one in (axes, share):
+            one.tick_params(labelsize=10)
+            one.spines[["top"]].set_visible(False)
+    axes.set_xlim(0, 24 * plan.days)
+    axes.xaxis.set_major_locator(MultipleLocator(12 if plan.days <= 4 else 24 * -(-plan.days // 7)))
+    axes.set_xlabel("hours after the release", fontsize=11)
+    figure.suptitle(
+        f"{in_words(plan.devices)[0]}, a look every {plan.period / 3600:g} h, rollout {plan.rollout}%: "
+        f"requests in each minute, as multiples of the mean of looks ({plan.mean:,.3g})",
+        fontsize=14,
+    )
+    legend = [
+        Patch(color=REPORTS, label="looks for a release"),
+        Patch(color=UNANSWERED, label=f"these and fetches of files, {plan.files} a device"),
+        Patch(color=FIRSTS, label="devices that have it"),
+        Line2D([], [], label="mean of looks", **_MEAN),
     ]
     figure.legend(handles=legend, loc="outside lower center", ncols=len(legend), frameon=False, fontsize=11)
     buffer = io.BytesIO()
