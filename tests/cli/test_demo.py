@@ -22,6 +22,10 @@ ACTS = (
     ["with the platform back, the heartbeats go on"],
     ["a JWT signed on the board (RS256) buys a token", "a chat streams its answer"],
     ["and is billed to this device", "PyJWT accepts its HS256 token"],
+    ["it verifies the release, fetches what is new, and restarts with it"],
+    ["its heartbeat tells the new version", "and the platform's page shows it"],
+    ["after three crashes the build before is back, by itself"],
+    ["its heartbeat tells the version before", "and that release is refused for good"],
 )
 
 
@@ -33,8 +37,9 @@ def test_the_whole_story_holds():
     assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr
     checks = re.findall(r"^  yes  (.*?)  ", done.stdout, re.MULTILINE)
     assert checks == [check for act in ACTS for check in act]
-    assert done.stdout.endswith("17 held, 0 failed\n")
+    assert done.stdout.endswith("23 held, 0 failed\n")
     assert "its clock says 2000" in done.stdout and "你好" in done.stdout
+    assert "1.0, then 1.1" in done.stdout
 
 
 def test_on_cpython_too_the_board_talks_to_coze(tmp_path, capsys):
@@ -45,7 +50,7 @@ def test_on_cpython_too_the_board_talks_to_coze(tmp_path, capsys):
         board.wait_for("reported")
         told = story.Story(cloud, board)
         told.conversation()
-        assert told.verdict() and [what for what, _, _ in told.checks] == [*ACTS[-2], *ACTS[-1]]
+        assert told.verdict() and [what for what, _, _ in told.checks] == [*ACTS[7], *ACTS[8]]
     assert "4 held, 0 failed" in capsys.readouterr().out
 
 

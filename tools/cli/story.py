@@ -1,4 +1,4 @@
-"""The story that `demo` tells: the main job, in four acts."""
+"""The story that `demo` tells: the main job, and what may happen to a device, in six acts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
 from rich.console import Console
 
 from tools.board import Board, BoardError
 from tools.cloud import Cloud, Device
+from tools.cloud.page import render
+from tools.common import littlefs
 from tools.common.records import newest
 from tools.common.vm import choose_vm
-from tools.factory.product import board_image
+from tools.factory import release
+from tools.factory.keys import public_pem
+from tools.factory.product import BLOCKS, board_files, board_image, built
 
 SECRET_INFO = "/v2/customer/device/secret/info"
 REPORT = "/v2/customer/device/report"
@@ -27,6 +32,11 @@ PERIOD_S, JITTER_S, DEADLINE_S = 3, 1, 12
 HEARTBEATS = 3
 SHARED = secrets.token_hex(32)
 DEVICE = Device("1234567890123", secrets.token_hex(8), "SN", "AI-SPEAKER-0001")
+WIFI = [{"ssid": "muster-lab", "key": "password"}]
+# A second one is sold: it reports twice a day, as the platform wants it, and looks for releases.
+SOLD = Device(DEVICE.product_id, DEVICE.product_key, "SN", "AI-SPEAKER-0002")
+HOUR_S = 3600
+CRASHING = b"import machine\n\nmachine.reset()  # as a crash would\n"
 # What a maker's own program on the board does with Coze, in the REPL after the agent was stopped.
 TALK = """\
 import json
@@ -51,26 +61,49 @@ REFUSALS = {"foreign": "no trusted root has signed it", "misnamed": "it is for a
 
 def tell(vm: str | None) -> bool:
     """Tells the whole story, with a verdict. Returns whether all of it held. vm: as Board takes it."""
-    with tempfile.TemporaryDirectory(prefix="muster-demo-") as folder, Cloud([DEVICE]) as cloud:
-        board = Board(Path(folder) / "board", image(cloud, vm), vm=vm)
-        story = Story(cloud, board)
-        with board:
+    with tempfile.TemporaryDirectory(prefix="muster-demo-") as name:
+        folder = Path(name)
+        releases = folder / "release"
+        releases.mkdir()
+        with Cloud([DEVICE, SOLD], release=releases) as cloud:
+            story = Story(cloud, Board(folder / "board", image(cloud, vm), vm=vm))
             try:
-                story.tell()
+                with story.board:
+                    story.tell()
+                if story.board.vm == "micropython":
+                    story.updates(Maker(cloud, releases), folder / "sold")
+                else:
+                    story.say("Without MicroPython no board takes an update: that act is left out")
             except BoardError as e:
                 story.check("the story came to its end", False, str(e))
-        return story.verdict()
+            return story.verdict()
 
 
 def image(cloud: Cloud, vm: str | None) -> bytes:
     """A flash with the product, and what a maker's own program needs to talk to Coze."""
-    wifi = [{"ssid": "muster-lab", "key": "password"}]
     often = {"period": PERIOD_S, "jitter": JITTER_S, "spread": 0, "deadline": DEADLINE_S}
-    config = DEVICE.config(cloud.url, wifi=wifi, clouds=["coze"], **often)
+    config = DEVICE.config(cloud.url, wifi=WIFI, clouds=["coze"], **often)
     known = {"device_id": DEVICE.device_no, "base_url": cloud.url, "question": QUESTION, "shared": SHARED}
     account = json.dumps({**cloud.new_coze_app(), **known}).encode()
     more = {"/talk.py": TALK.encode(), "/coze.json": account}
     return board_image(config, [cloud.ca_pem], more=more, source=choose_vm(vm) == "cpython")
+
+
+class Maker:
+    """Who has sold a product, and releases others in its place. files: of the product, path -> content."""
+
+    def __init__(self, cloud: Cloud, folder: Path) -> None:
+        self._folder = folder
+        self._key = rsa.generate_private_key(65537, 2048)
+        url = f"{cloud.url}/release/{release.MANIFEST}"
+        looks = {"url": url, "period": HOUR_S}
+        self._config = SOLD.config(cloud.url, wifi=WIFI, spread=0, updates=looks)
+        public = {"maker": public_pem(self._key.public_key())}
+        self.files = board_files(self._config, [cloud.ca_pem], keys=public)
+
+    def release(self, version: str, main: bytes) -> None:
+        """Offers the product with another main.py."""
+        release.make(self._folder, self._key, {**self.files, "/main.py": main}, self._config, version)
 
 
 @dataclass
@@ -171,6 +204,55 @@ class Story:
         token = self.board.wait_for(re.compile(r"hs256: (\S+)\n")).group(1)
         claims = jwt.decode(token, SHARED, ["HS256"])
         self.check("PyJWT accepts its HS256 token", claims == {"sub": DEVICE.device_no}, str(claims))
+
+    def updates(self, maker: Maker, folder: Path) -> None:
+        """maker: of the board that is sold, which is kept in the folder."""
+        main = maker.files["/main.py"]
+        self.say("Another board is sold; later its maker releases version 1.1, signed")
+        with Board(folder, littlefs.build(maker.files, BLOCKS, built())) as board:
+            board.wait_for("reported")
+            before = self.version()
+            maker.release("1.1", b"print('the new program')\n" + main)
+            started = self.take(board)
+            board.wait_for("the new program")
+            took = f"{time.monotonic() - started:.2f} s"
+            self.check("it verifies the release, fetches what is new, and restarts with it", True, took)
+            board.wait_for("build 1 stays")
+            board.wait_for("reported")
+            told = self.version()
+            self.check("its heartbeat tells the new version", told == "1.1", f"{before}, then {told}")
+            self.check("and the platform's page shows it", f"<td>{told}</td>" in render(self.cloud.state()))
+
+            self.say("Version 1.2 crashes at every start")
+            maker.release("1.2", CRASHING)
+            started = self.take(board)
+            starts = board.wait_for(re.compile("(?s).*build 2 crashed: the one before is back"))[0]
+            # The chip resets for the trial as well, and for the way back.
+            crashes = starts.count("SW_CPU_RESET") - 2
+            took = f"{time.monotonic() - started:.2f} s"
+            self.check("after three crashes the build before is back, by itself", crashes == 3, took)
+            board.wait_for("reported")
+            told = self.version()
+            self.check("its heartbeat tells the version before", told == "1.1", told)
+            board.write(b"\x03")
+            board.wait_for(">>> ")
+            board.write(b"agent.status()['refused_build']\r")
+            refused = board.wait_for(re.compile(r"\n(\w+)\n"))[1]
+            self.check("and that release is refused for good", refused == "2", f"build {refused}")
+
+    def take(self, board: Board) -> float:
+        """Lets hours pass until the board takes a release. Returns when it looked for one."""
+        started = time.monotonic()
+        board.pass_time(3 * HOUR_S)
+        with self.console.status("waiting for the board to take the release"):
+            board.wait_for("starts on trial")
+        return started
+
+    def version(self) -> str:
+        """What the board that is sold has told."""
+        devices = self.cloud.state()["devices"]
+        [params] = [device["params"] for device in devices if device["deviceNo"] == SOLD.device_no]
+        return params["firmwareVersion"]
 
     def verdict(self) -> bool:
         failed = sum(not held for _, held, _ in self.checks)
