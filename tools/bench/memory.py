@@ -50,10 +50,7 @@ def report(cloud: Cloud, device: Device, folder: Path) -> list[Figure]:
         (flash / name).mkdir()
     (flash / "roots" / "ca.der").write_bytes(cloud.ca_der)
     (flash / "config.json").write_text(json.dumps(device.config(cloud.url)))
-    threshold = re.search(r"gc\.threshold\((.+)\)\n", (product.ROOT / "boot.py").read_text())
-    if threshold is None:
-        raise ValueError("boot.py has no gc.threshold()")
-    request = [str(flash), threshold[1]]
+    request = [str(flash), threshold()]
     least = least_heap("memory_report", request, [ours])
     held = run("memory_report", request, [ours], 128 * KB)
     bare = "an Agent in the 64-bit VM without a board's modules, the library as .mpy, one root"
@@ -64,7 +61,7 @@ def report(cloud: Cloud, device: Device, folder: Path) -> list[Figure]:
             f"{REPORT_HEAP:,} bytes, goal 77,000",
             f"{least:,} bytes",
             least <= REPORT_HEAP,
-            f"{bare}, boot.py's gc.threshold({threshold[1]}); in less, something is said of memory, be it a "
+            f"{bare}, boot.py's gc.threshold({threshold()}); in less, something is said of memory, be it a "
             "warning. A 32-bit board takes about 0.68 of it. TLS takes native memory outside the heap.",
         ),
         Figure(
@@ -77,6 +74,14 @@ def report(cloud: Cloud, device: Device, folder: Path) -> list[Figure]:
             "no target any more: what is packed there becomes references of 8 bytes here, twice an ESP32's.",
         ),
     ]
+
+
+def threshold() -> str:
+    """What boot.py gives gc.threshold()."""
+    found = re.search(r"gc\.threshold\((.+)\)\n", (product.ROOT / "boot.py").read_text())
+    if found is None:
+        raise ValueError("boot.py has no gc.threshold()")
+    return found[1]
 
 
 def posts() -> Figure:

@@ -18,7 +18,7 @@ MOST, MOST_KB = 34_000, 54
 def measure(tell: Tell) -> list[Figure]:
     """The rows on flash."""
     tell("size: the .mpy files")
-    some, every = makers(), product.library()
+    some, every = makers(), product.library(product.CLOUDS)
     small, large = size(some), size(every)
     return [
         Figure(

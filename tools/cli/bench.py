@@ -19,7 +19,10 @@ from tools.common.options import as_json
 from tools.common.progress import steps
 
 # Each a module of tools.bench with measure(tell), which returns its figures.
-TOPICS = ("tokens", "wire", "chat", "loop", "toy", "start", "size", "memory", "native", "board", "fleet")
+TOPICS = (
+    *("tokens", "wire", "chat", "loop", "toy", "start"),
+    *("size", "memory", "native", "board", "update", "fleet"),
+)
 
 VERDICTS = {True: "[green]reached[/]", False: "[red]missed[/]", None: ""}
 

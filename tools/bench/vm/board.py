@@ -14,39 +14,11 @@ import os
 import sys
 
 import vfs
+from flash import FlashInMemory
 from muster import Agent
 from muster.store import FileStore
 
-BLOCK = 4096
 PERIOD_S = 43200
-
-
-class FlashInMemory:
-    """A block device in memory. A program is one call of writeblocks, as LittleFS makes it."""
-
-    def __init__(self, image):
-        self.data = bytearray(image)
-        self.counts = [0, 0, 0]
-
-    def readblocks(self, block, buffer, offset=0):
-        start = block * BLOCK + offset
-        buffer[:] = memoryview(self.data)[start : start + len(buffer)]
-
-    def writeblocks(self, block, buffer, offset=0):
-        start = block * BLOCK + offset
-        self.data[start : start + len(buffer)] = buffer
-        self.counts[0] += 1
-        self.counts[2] += len(buffer)
-
-    def ioctl(self, op, arg):
-        if op == 4:
-            return len(self.data) // BLOCK
-        if op == 5:
-            return BLOCK
-        if op == 6:
-            self.data[arg * BLOCK : (arg + 1) * BLOCK] = b"\xff" * BLOCK
-            self.counts[1] += 1
-        return 0
 
 
 class SetClock:
