@@ -8,7 +8,7 @@ import threading
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tools.common.certificates import make_server
+from tools.common.certificates import make_ca, make_server
 
 
 @functools.cache
@@ -28,14 +28,18 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(folder, ca):
+def serving(folder):
+    """A server of the folder release in this one, with a root of its own: yields both."""
+    ca = make_ca("root of the releases")
+    folder = folder / "release"
+    folder.mkdir()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
     server.asked = []
     server.socket = make_server("127.0.0.1", signer=ca).context().wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield server
+        yield server, ca
     finally:
         server.shutdown()
         thread.join()

@@ -63,15 +63,19 @@ class Field:
 
 @pytest.fixture
 def field(cloud, tmp_path):
-    ca = make_ca("root of the releases")
-    (tmp_path / "release").mkdir()
-    with releases.serving(tmp_path / "release", ca) as server:
-        yield Field(cloud, tmp_path, server, ca)
+    with releases.serving(tmp_path) as (server, root):
+        yield Field(cloud, tmp_path, server, root)
 
 
 def wait(board, what):
     """On a busy machine it may take its time."""
     board.wait_for(what, timeout=90)
+
+
+def goes_on_trial(board):
+    wait(board, "reported")
+    board.pass_time(2 * PERIOD)
+    wait(board, "build 7 starts on trial")
 
 
 def whole(board, product):
@@ -87,9 +91,7 @@ def test_a_release_is_taken_and_told(field):
     field.publish(1)
     field.publish(7, {**changed, "/old/data": None})
     with field.board() as board:
-        wait(board, "reported")
-        board.pass_time(2 * PERIOD)
-        wait(board, "build 7 starts on trial")
+        goes_on_trial(board)
         wait(board, "the new one")
         wait(board, "build 7 stays")
         wait(board, "reported")
@@ -123,9 +125,7 @@ def test_a_build_that_crashes_is_undone_and_refused_for_good(field, changed):
         changed["/main.py"] = field.product["/main.py"].replace(b"WATCHDOG_S = 120", b"WATCHDOG_S = 2")
     field.publish(7, changed)
     with field.board() as board:
-        wait(board, "reported")
-        board.pass_time(2 * PERIOD)
-        wait(board, "build 7 starts on trial")
+        goes_on_trial(board)
         wait(board, "build 7 crashed: the one before is back")
         wait(board, "reported")
         assert field.version() == "1.0"
@@ -170,9 +170,7 @@ def test_a_build_that_is_not_heard_is_undone(field, what):
         changed = {"/main.py": feeding}
     field.publish(7, changed)
     with field.board() as board:
-        wait(board, "reported")
-        board.pass_time(2 * PERIOD)
-        wait(board, "build 7 starts on trial")
+        goes_on_trial(board)
         pass_hours_until(board, "build 7 was not heard: the one before is back")
         wait(board, "reported")
         board.cut_power()
@@ -188,5 +186,6 @@ def test_safe_mode_takes_the_release_that_helps(field):
         wait(board, "without it for an hour")
         wait(board, "build 7 starts on trial")
         wait(board, "build 7 stays")
+        wait(board, "reported")
         stop(board)
         assert ask(board, "(agent.status()['build'], agent.status()['crashes'])") == "(7, 0)"

@@ -20,7 +20,7 @@ from muster.store import FileStore
 
 from tools.board import Board, BoardError
 from tools.common import littlefs, vm
-from tools.common.certificates import Certificate, make_ca
+from tools.common.certificates import Certificate
 from tools.common.paths import ROOT
 from tools.factory import release
 from tools.factory.library import compiled
@@ -291,9 +291,7 @@ class Field:
 
 @pytest.fixture
 def field(lab, tmp_path):
-    root = make_ca("root of the releases")
-    (tmp_path / "release").mkdir()
-    with releases.serving(tmp_path / "release", root) as server:
+    with releases.serving(tmp_path) as (server, root):
         yield Field(lab, tmp_path, server, root)
 
 

@@ -26,8 +26,7 @@ _MEAN: dict[str, Any] = {"color": "black", "linewidth": 0.8, "linestyle": (0, (4
 
 def draw(curves: list[Curve], devices: int, outage: Outage) -> bytes:
     """The PNG."""
-    figure = Figure(figsize=(SIZE[0] / _DPI, SIZE[1] / _DPI), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _canvas()
     panels = figure.subplots(len(SCENES), len(STRATEGIES), sharex=True, sharey=True)
     for curve, axes in zip(curves, panels.flat, strict=True):
         _panel(axes, curve, mean(devices), outage)
@@ -49,6 +48,16 @@ def draw(curves: list[Curve], devices: int, outage: Outage) -> bytes:
         Patch(color=DOWN, label="outage"),
         Line2D([], [], label="mean", **_MEAN),
     ]
+    return _png(figure, legend)
+
+
+def _canvas() -> Figure:
+    figure = Figure(figsize=(SIZE[0] / _DPI, SIZE[1] / _DPI), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: Figure, legend: list[Any]) -> bytes:
     figure.legend(handles=legend, loc="outside lower center", ncols=len(legend), frameon=False, fontsize=11)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
@@ -58,8 +67,7 @@ def draw(curves: list[Curve], devices: int, outage: Outage) -> bytes:
 def draw_release(courses: list[release.Course]) -> bytes:
     """The PNG of a release."""
     plan = courses[0].plan
-    figure = Figure(figsize=(SIZE[0] / _DPI, SIZE[1] / _DPI), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _canvas()
     hours = (numpy.arange(plan.days * 1440) + 1) / 60
     for axes, course in zip(figure.subplots(len(courses), 1, sharex=True, sharey=True), courses, strict=True):
         axes.plot(hours, course.requests / plan.mean, color=UNANSWERED, linewidth=1)
@@ -92,10 +100,7 @@ def draw_release(courses: list[release.Course]) -> bytes:
         Patch(color=FIRSTS, label="devices that have it"),
         Line2D([], [], label="mean of looks", **_MEAN),
     ]
-    figure.legend(handles=legend, loc="outside lower center", ncols=len(legend), frameon=False, fontsize=11)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return _png(figure, legend)
 
 
 def _panel(axes: Axes, curve: Curve, even: float, outage: Outage) -> None:
