@@ -30,6 +30,11 @@ def start(trial):
             last.success()  # what comes of a trial is no fault of the build before
         return crashes
 
+    def given():
+        from muster.portal.networks import load
+
+        return load()
+
     crashes = memory.call(count)
     clock.set_from_file("/config.json")
     try:
@@ -38,7 +43,10 @@ def start(trial):
     except (OSError, ValueError):
         settings = {}  # the agent says what is wrong with it
     try:
-        networks = settings.get("wifi", [])[:2]
+        networks = settings.get("wifi", [])
+        if settings.get("setup"):
+            networks = memory.call(given) + networks
+        networks = networks[:2]
         radio = {name: settings[name] for name in ("pm", "txpower") if name in settings}
         log.level = log.WARNING + 1  # the agent says it all
         if networks and not board.connected():

@@ -30,7 +30,8 @@ class Agent:
     hardware  by default muster.board
 
     The attribute ready is asked before an update restarts the device: a function that returns whether it
-    may be now, None for always.
+    may be now, None for always. Of a product with a set-up page the attribute announce is called with each of
+    the page's states (see muster.portal.home): the device says it aloud.
 
     Raises ConfigError. The methods that talk raise TransportError and CloudError, except step().
     """
@@ -58,6 +59,8 @@ class Agent:
         self._at_work = False
         self._untold = False  # the platform does not know the version that runs
         self._look = None  # when to look for an update, once a heartbeat was accepted
+        self.setup = {}  # how the set-up page is, see muster.portal.home
+        self.announce = None
         self._trusted = {}  # as muster.net.carrier.Carrier.roots
         call(self._begin, config)
         if hasattr(session, "idle"):
@@ -113,6 +116,18 @@ class Agent:
         if today != self._used_day:
             self._schedule.due_at(now)
         self._used_day = today
+
+    def set_up(self):
+        """Opens the set-up page, as soon as run() or task() comes to it: a button's handler may call it."""
+        if not self._config["setup"]:
+            raise Error('the configuration has no "setup"')
+        self.setup["asked"] = True
+        self._schedule.wake = 0
+
+    def forget_networks(self):
+        """Erases the Wi-Fi networks that the buyer gave, and leaves the one joined. Raises OSError."""
+        call(_forget)
+        self._hardware.leave()
 
     def status(self):
         """How the device is, for people: times are Unix seconds, None where nothing is known.
@@ -283,6 +298,12 @@ def _begun(agent, what, keep):
     from . import heartbeat
 
     return heartbeat.online(agent, getattr(heartbeat, what), keep)
+
+
+def _forget():
+    from .portal.networks import forget
+
+    forget()
 
 
 def _status(agent):

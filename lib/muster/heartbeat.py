@@ -10,7 +10,7 @@ from . import const, log
 from .agent import day, duration
 from .errors import TransportError
 from .flow import Request, driver
-from .memory import call, unload
+from .memory import borrow, call, unload
 
 _REJOIN_AFTER = const(3)  # failures to reach anything, and a Wi-Fi that says it is connected is not believed
 _JOIN_S = const(15)  # for each network
@@ -19,20 +19,29 @@ _MAX_ANSWER = const(4096)
 
 def _join(agent):
     """Joins Wi-Fi, unless a network is there."""
-    networks = agent._config["wifi"]
-    stale = agent._unreached >= _REJOIN_AFTER and agent._hardware.net_type() == "wifi"
+    config, hardware = agent._config, agent._hardware
+    stale = agent._unreached >= _REJOIN_AFTER and hardware.net_type() == "wifi"
     if stale:
         agent._unreached = 0
-    if networks and (stale or not agent._hardware.connected()):
-        wait_s = _JOIN_S if agent._has_joined else agent._config["firstJoin"]
-        radio = {name: agent._config[name] for name in ("pm", "txpower") if agent._config[name]}
-        joined = yield from agent._hardware.join(
-            networks, agent._config["hostname"], 1000 * wait_s, anew=stale, **radio
-        )
-        if joined is None:
+
+    def joining(networks):
+        wait_s = _JOIN_S if agent._has_joined else config["firstJoin"]
+        radio = {name: config[name] for name in ("pm", "txpower") if config[name]}
+        return hardware.join(networks, config["hostname"], 1000 * wait_s, anew=stale, **radio)
+
+    networks, setup = config["wifi"], config["setup"]
+    if (networks or setup) and (stale or "asked" in agent.setup or not hardware.connected()):
+        if setup:
+            from .portal import home
+
+            joined = yield from borrow(home.join, agent, networks, joining)
+        else:
+            joined = yield from joining(networks)
+        if joined is not None:
+            log.info("joined %s" % joined)
+        elif not hardware.connected():
             names = ", ".join(network["ssid"] for network in networks)
             raise TransportError("none of the Wi-Fi networks (%s) could be joined" % names)
-        log.info("joined " + joined)
     agent._has_joined = True
 
 

@@ -1,0 +1,233 @@
+"""A board at its buyer's home: it joins a network that it knows, or opens the set-up page to be given one."""
+
+import os
+
+from .. import const, log
+from ..board import ask, wlan
+from ..clock import ticks_add, ticks_diff, ticks_ms
+from ..errors import TransportError
+from ..net.wait import TURN, WAIT, Deadline
+from . import networks, radio, settings
+
+_TRIES = const(20)
+_KNOWN_MS = const(60000)  # between tries of the networks that are known: a router boots slower than a toy
+_SHOWN_MS = const(10000)  # how long the page stays once the buyer has seen how it ended
+_UNSEEN_MS = const(60000)  # and if he has not: his phone may have lost the access point
+_REACH_S = const(10)
+
+
+def join(agent, known, joining):
+    """Joins one of the networks that are known, or has the buyer give one: a generator.
+
+    known     the networks of the configuration
+    joining   a function of networks: a generator that joins one, and returns its ssid or None
+
+    Returns an ssid, or None. The page opens when
+
+    - agent.set_up() asked for it
+    - no network that is known is heard
+    - none that is heard let the board in for as long as "after" says
+
+    and after it was closed without success only when it is asked for, or after a network was joined.
+    """
+    how = agent.setup
+    station = wlan()
+    if station is None:
+        return None
+    yield from joining([])
+    mine = networks.load()
+    known = mine + known
+    asked = how.pop("asked", False)
+    if not asked:
+        # A scan stops an asyncio program, so that what worked before is tried first.
+        hasty = agent._has_joined or "closed" in how
+        near = known if hasty else (yield from _near(station, known))
+        if near or "closed" in how:
+            joined = yield from joining(near + [network for network in known if network not in near])
+            if joined is not None:
+                how.pop("since", 0)
+                how.pop("closed", 0)
+                _worked(mine, joined)
+                return joined
+            if "closed" in how:
+                return None
+            if hasty:
+                near = yield from _near(station, known)
+            waited = ticks_diff(ticks_ms(), how.setdefault("since", ticks_ms())) // 1000
+            if near and waited < agent._config["setup"]["after"]:
+                return None
+    page = Page(agent, station, known, asked)
+    try:
+        yield from page.serve()
+    except Exception as e:
+        log.warning("the set-up page does not open: %s" % e)
+    finally:
+        page.tell("closed")
+        how["closed"] = True
+    if page.joined is not None:
+        how.pop("since", 0)
+        del how["closed"]
+    return page.joined
+
+
+def _near(station, known):
+    heard = [network[0] for network in (yield from radio.heard(station))[0]]
+    return [network for network in known if networks.raw(network) in heard]
+
+
+def _worked(mine, ssid):
+    """Has boot.py try the network before the others that the buyer gave."""
+    for network in mine[1:]:
+        if network["ssid"] == ssid:
+            networks.keep(network)
+
+
+class Page:
+    """The set-up page while it is open; see muster.portal.web for what that asks of it."""
+
+    file = "/setup.html.gz"
+
+    def __init__(self, agent, station, known, asked=False):
+        self._agent = agent
+        self._setup = agent._config["setup"]
+        self._station = station
+        self._known = known
+        self._asked = asked
+        self._wanted = None  # the network that the buyer has given
+        self._scan = False
+        self._used = self._opened = ticks_ms()
+        self._end = None
+        self.joined = None
+        self.address = self._setup["address"]
+        self.token = os.urandom(16).hex()
+        self.state = "idle"
+        self.ssid = b""
+        self.tries = _TRIES
+        self.networks = []
+
+    # What the web server asks.
+
+    def local(self, ip):
+        """Whether a peer is in the access point's network."""
+        return ip.rpartition(".")[0] == self.address.rpartition(".")[0]
+
+    def used(self):
+        """Somebody looks at the page."""
+        self._used = ticks_ms()
+        if self.state == "reached":
+            self._ends_in(_SHOWN_MS)
+
+    def submit(self, ssid, key):
+        """Takes the network that the buyer gives. Returns None, or why not: "trying" or "busy"."""
+        if self.state in ("trying", "joined"):
+            return "trying"
+        if not self.tries:
+            return "busy"
+        self.tries -= 1
+        self.ssid = ssid
+        self._wanted = networks.make(ssid, key)
+        self.joined = None
+        self.tell("trying")
+
+    def rescan(self):
+        self._scan = True
+
+    # What goes on.
+
+    def serve(self):
+        """A generator: opens the access point and serves the page. Raises what the radio raises."""
+        from . import dns, web
+
+        setup, servers = self._setup, []
+        name = settings.ssid(setup, self._agent._device_no)
+        self.networks, channel = yield from radio.heard(self._station)
+        point = radio.open_point(name, setup["key"], self.address, channel)
+        work = self._work(point)
+        try:
+            for server in (web, dns):
+                servers.append(server.Server(self.address, self))
+            log.info('set up: join Wi-Fi "%s" and open http://%s/' % (name, self.address))
+            self.tell("open")
+            self.state = "idle"
+            for _ in work:
+                yield TURN if any([server.turn() for server in servers]) else WAIT
+                if self._over():
+                    break
+        finally:
+            work.close()
+            for server in servers:
+                server.close()
+            ask(point, "active", False)
+
+    def tell(self, state):
+        """Sets the state, and tells the program."""
+        self.state = self._agent.setup["state"] = state
+        try:
+            if self._agent.announce:
+                self._agent.announce(state)
+        except Exception as e:
+            log.warning("announce(%s): %s" % (state, e))
+
+    def _over(self):
+        now = ticks_ms()
+        if self._end is not None and ticks_diff(now, self._end) > 0:
+            return True
+        return (
+            ticks_diff(now, self._used) > self._setup["idle"] * 1000
+            or ticks_diff(now, self._opened) > self._setup["limit"] * 1000
+        )
+
+    def _ends_in(self, ms):
+        end = ticks_add(ticks_ms(), ms)
+        if self._end is None or ticks_diff(end, self._end) < 0:
+            self._end = end
+
+    def _work(self, point):
+        """A generator beside the servers: tries what the buyer gives, scans, and looks for what is known."""
+        tried = self._opened if self._asked else ticks_add(self._opened, -_KNOWN_MS)
+        while True:
+            if self._wanted:
+                yield from self._try()
+            elif self._scan:
+                self.networks = (yield from radio.heard(self._station))[0]
+                self._scan = False
+            elif ticks_diff(ticks_ms(), tried) >= _KNOWN_MS:
+                if not (point.isconnected() or ask(self._station, "isconnected")):
+                    self.networks = (yield from radio.heard(self._station))[0]
+                    for network in self._known:
+                        if point.isconnected():
+                            break
+                        if (yield from radio.join(self._station, network)) == "joined":
+                            self.joined = network["ssid"]
+                            if not self._asked:
+                                return
+                            break
+                tried = ticks_ms()
+            yield
+
+    def _try(self):
+        wanted, self._wanted = self._wanted, None
+        self._end = None
+        state = yield from radio.join(self._station, wanted)
+        self.tell(state)
+        if state == "joined":
+            self.joined = wanted["ssid"]
+            try:
+                networks.keep(wanted)
+            except OSError as e:
+                log.warning("the network could not be written to flash: %s" % e)
+            self.tell((yield from self._reach()))
+            if self.state == "reached":
+                self._ends_in(_UNSEEN_MS)
+
+    def _reach(self):
+        from ..net import dial
+        from ..net.request import split
+
+        host, port = split(self._agent._config["baseUrl"])[1:3]
+        try:
+            (yield from dial.connect(host, port, Deadline(_REACH_S)))[0].close()
+            return "reached"
+        except TransportError as e:
+            log.warning(str(e))
+            return "unreached"
