@@ -104,6 +104,7 @@ _KEYS = (
     ),
     ("store", "file", ("file", "nvs"), '"file" or "nvs"'),
     ("updates", {}, lambda v: isinstance(v, dict), 'an object {"url": …}'),
+    ("setup", {}, lambda v: isinstance(v, dict), 'an object {"key": …}'),
 )
 
 
@@ -115,8 +116,8 @@ def _expect(good, name, value, expected):
 
 
 def _shown(name, value):
-    # Passwords also stand in URLs, and where someone took a network for a string.
-    network = name.startswith("wifi") and not name.endswith(".ssid")
+    # Passwords also stand in URLs, and where someone took a network or "setup" for a string.
+    network = name == "setup" or name.startswith("wifi") and not name.endswith(".ssid")
     if is_secret(name) or network or "@" in str(value):
         return "something that is not shown here"
     if isinstance(value, (dict, list, tuple)):
@@ -232,11 +233,11 @@ def check(raw):
 
 
 def secrets(raw):
-    """The values of productKey and of the networks' keys, but those that stand in any text by chance."""
+    """The values of productKey and of every "key", but those that stand in any text by chance."""
     networks = raw.get("wifi")
     networks = networks if isinstance(networks, list) else []
     found = [raw.get("productKey")] + [
-        network.get("key") for network in networks if isinstance(network, dict)
+        keyed.get("key") for keyed in networks + [raw.get("setup")] if isinstance(keyed, dict)
     ]
     return [secret for secret in found if isinstance(secret, str) and len(secret) >= _SECRET_LENGTH]
 
@@ -249,6 +250,10 @@ def whole(raw):
         from .update import config as checked
 
         config["updates"] = checked(config["updates"])
+    if config["setup"]:
+        from .portal.settings import config as checked
+
+        config["setup"] = checked(config["setup"])
     _check_product_key(config)
     _check_numbers(config, raw)
     _check_device_no(config)

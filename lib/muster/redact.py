@@ -19,8 +19,8 @@ _SECRETS = (
 
 
 def is_secret(name):
-    """True if what stands under this name must not be shown to a person."""
-    return str(name).lower().replace("_", "").replace("-", "") in _SECRETS
+    """True if what stands under this name, or path such as "setup.key", must not be shown to a person."""
+    return str(name).split(".")[-1].lower().replace("_", "").replace("-", "") in _SECRETS
 
 
 def copied(value, hide):

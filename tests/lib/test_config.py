@@ -54,6 +54,7 @@ def test_defaults():
         "clouds": [],
         "store": "file",
         "updates": {},
+        "setup": {},
     }
     assert lines_of(config.check, minimal()) == ""
 

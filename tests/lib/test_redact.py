@@ -19,6 +19,8 @@ NAMES = (
     "sk",
     "app_secret",
     "Authorization",
+    "setup.key",
+    "wifi[0].key",
 )
 
 

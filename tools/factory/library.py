@@ -21,6 +21,10 @@ CLOUDS = ("chinamobile", "coze", "baidu", "feishu")
 # although what imports them is there.
 OPTIONAL = {
     "updates": ("muster/manifest.py", "muster/staging.py", "muster/trial.py", "muster/update.py"),
+    "setup": tuple(
+        f"muster/portal/{name}.py"
+        for name in ("__init__", "dns", "home", "networks", "radio", "settings", "web")
+    ),
 }
 # And what of FOR_PROGRAMS such a product needs.
 NEEDED = {"updates": ("muster/net/redirect.py", "muster/net/stream.py")}
