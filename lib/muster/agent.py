@@ -5,7 +5,7 @@ import time
 from . import clock as system_clock
 from . import const, log
 from .errors import ConfigError, Error, TransportError, line
-from .memory import borrow, call
+from .memory import borrow, call, load
 from .net import wait
 from .redact import Masked
 from .schedule import Schedule
@@ -30,8 +30,8 @@ class Agent:
     hardware  by default muster.board
 
     The attribute ready is asked before an update restarts the device: a function that returns whether it
-    may be now, None for always. Of a product with a set-up page the attribute announce is called with each of
-    the page's states (see muster.portal.home): the device says it aloud.
+    may be now, None for always. The attribute tell, if the program sets it, is called with each
+    state of the set-up page (see muster.portal.home): the device says it aloud.
 
     Raises ConfigError. The methods that talk raise TransportError and CloudError, except step().
     """
@@ -60,7 +60,7 @@ class Agent:
         self._untold = False  # the platform does not know the version that runs
         self._look = None  # when to look for an update, once a heartbeat was accepted
         self.setup = {}  # how the set-up page is, see muster.portal.home
-        self.announce = None
+        self.tell = None
         self._trusted = {}  # as muster.net.carrier.Carrier.roots
         call(self._begin, config)
         if hasattr(session, "idle"):
@@ -126,8 +126,7 @@ class Agent:
 
     def forget_networks(self):
         """Erases the Wi-Fi networks that the buyer gave, and leaves the one joined. Raises OSError."""
-        call(_forget)
-        self._hardware.leave()
+        call(lambda: load("portal.networks").erase())
 
     def status(self):
         """How the device is, for people: times are Unix seconds, None where nothing is known.
@@ -298,12 +297,6 @@ def _begun(agent, what, keep):
     from . import heartbeat
 
     return heartbeat.online(agent, getattr(heartbeat, what), keep)
-
-
-def _forget():
-    from .portal.networks import forget
-
-    forget()
 
 
 def _status(agent):

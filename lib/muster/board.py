@@ -99,11 +99,6 @@ def join(networks, hostname="", wait_ms=15000, anew=False, **radio):
         unload("muster.wifi")
 
 
-def leave():
-    """Leaves the Wi-Fi network."""
-    ask(wlan(), "disconnect")
-
-
 def watchdog(seconds):
     """Starts the watchdog, or changes its time: it resets the board that many seconds after the last feed().
 

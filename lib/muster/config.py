@@ -5,7 +5,7 @@ What the keys mean to the platform is in China Mobile's device access protocol.
 
 import os
 
-from . import cmei, const, log
+from . import cmei, const, log, memory
 from .clock import SERVERS
 from .errors import ConfigError, line
 from .jsontext import dumps, loads
@@ -117,7 +117,7 @@ def _expect(good, name, value, expected):
 
 def _shown(name, value):
     # Passwords also stand in URLs, and where someone took a network or "setup" for a string.
-    network = name == "setup" or name.startswith("wifi") and not name.endswith(".ssid")
+    network = name == "setup" or (name.startswith("wifi") and not name.endswith(".ssid"))
     if is_secret(name) or network or "@" in str(value):
         return "something that is not shown here"
     if isinstance(value, (dict, list, tuple)):
@@ -247,13 +247,9 @@ def whole(raw):
     config["wifi"] = [_network("wifi[%d]" % i, network) for i, network in enumerate(config["wifi"])]
     config["baseUrl"] = config["baseUrl"].rstrip("/")
     if config["updates"]:
-        from .update import config as checked
-
-        config["updates"] = checked(config["updates"])
+        config["updates"] = memory.load("update").config(config["updates"])
     if config["setup"]:
-        from .portal.settings import config as checked
-
-        config["setup"] = checked(config["setup"])
+        config["setup"] = memory.load("portal.settings").config(config["setup"])
     _check_product_key(config)
     _check_numbers(config, raw)
     _check_device_no(config)

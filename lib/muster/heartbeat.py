@@ -10,7 +10,7 @@ from . import const, log
 from .agent import day, duration
 from .errors import TransportError
 from .flow import Request, driver
-from .memory import borrow, call, unload
+from .memory import borrow, call, load, unload
 
 _REJOIN_AFTER = const(3)  # failures to reach anything, and a Wi-Fi that says it is connected is not believed
 _JOIN_S = const(15)  # for each network
@@ -24,7 +24,7 @@ def _join(agent):
     if stale:
         agent._unreached = 0
 
-    def joining(networks):
+    def join(networks):
         wait_s = _JOIN_S if agent._has_joined else config["firstJoin"]
         radio = {name: config[name] for name in ("pm", "txpower") if config[name]}
         return hardware.join(networks, config["hostname"], 1000 * wait_s, anew=stale, **radio)
@@ -32,11 +32,9 @@ def _join(agent):
     networks, setup = config["wifi"], config["setup"]
     if (networks or setup) and (stale or "asked" in agent.setup or not hardware.connected()):
         if setup:
-            from .portal import home
-
-            joined = yield from borrow(home.join, agent, networks, joining)
+            joined = yield from borrow(lambda: load("portal.home").join(agent, networks, join))
         else:
-            joined = yield from joining(networks)
+            joined = yield from join(networks)
         if joined is not None:
             log.info("joined %s" % joined)
         elif not hardware.connected():

@@ -8,7 +8,7 @@ from .clock import ticks_diff, ticks_ms
 def join(networks, hostname="", wait_ms=15000, anew=False, pm="", txpower=0):
     """Joins the first of the Wi-Fi networks that lets it in: a generator, for muster.net.wait.
 
-    networks   dicts with ssid (str or bytes) and key, in order of preference; for none the radio is started
+    networks   dicts with ssid (str or bytes) and key, in order of preference
     hostname   the name given to the router's DHCP, "" for the chip's own
     wait_ms    how long each network has
     anew       True does not believe a connection that is there
@@ -18,6 +18,23 @@ def join(networks, hostname="", wait_ms=15000, anew=False, pm="", txpower=0):
     Yields None whenever it would wait. Returns the ssid, "" for a connection that was there, or None. A
     driver's fault is logged, and counts as no network.
     """
+    station = start(hostname, pm, txpower) if networks else None
+    if station is None:
+        return None
+    if ask(station, "isconnected") and not anew:
+        return ""  # its name is not asked for: one of 32 bytes runs on into the key there
+    # The driver may be trying again what it lost, and connect() fails while it does.
+    ask(station, "disconnect")
+    for candidate in networks:
+        why = yield from attempt(station, candidate, wait_ms)
+        if why is None:
+            return candidate["ssid"]
+        log.info('Wi-Fi "%s" did not let the board in (%s)' % (candidate["ssid"], why))
+    return None
+
+
+def start(hostname, pm, txpower):
+    """Starts the radio, with join()'s settings. Returns the station, or None where it does not start."""
     station = wlan()
     if station is None:
         return None
@@ -31,16 +48,7 @@ def join(networks, hostname="", wait_ms=15000, anew=False, pm="", txpower=0):
         log.warning("Wi-Fi does not start: %s" % e)
         return None
     _tune(station, pm, txpower)
-    if ask(station, "isconnected") and not anew:
-        return ""  # its name is not asked for: one of 32 bytes runs on into the key there
-    # The driver may be trying again what it lost, and connect() fails while it does.
-    ask(station, "disconnect")
-    for candidate in networks:
-        why = yield from attempt(station, candidate, wait_ms)
-        if why is None:
-            return candidate["ssid"]
-        log.info('Wi-Fi "%s" did not let the board in (%s)' % (candidate["ssid"], why))
-    return None
+    return station
 
 
 def attempt(station, candidate, wait_ms, ends=False):

@@ -158,12 +158,18 @@ class Agent:
     """What home wants of the agent."""
 
     def __init__(self):
-        self._config = {"setup": SETUP, "baseUrl": "https://platform.example"}
+        self._config = {
+            "setup": SETUP,
+            "baseUrl": "https://platform.example",
+            "hostname": "",
+            "pm": "",
+            "txpower": 0,
+        }
         self._device_no = "AI-0042"
         self._has_joined = False
         self.setup = {}
         self.told = []
-        self.announce = self.told.append
+        self.tell = self.told.append
 
 
 class Server:
@@ -531,10 +537,10 @@ def test_a_server_that_cannot_listen_leaves_nothing_open(tmp):
 def test_what_the_program_raises_ends_nothing(tmp):
     agent = world(tmp, HOME)
 
-    def announce(state):
+    def tell(state):
         raise ValueError("no speaker")
 
-    agent.announce = announce
+    agent.tell = tell
     gives((b"home", "correct horse"))
     assert run(agent)[0] == "home"
 

@@ -70,12 +70,12 @@ def test_a_key_is_not_printed(tmp):
     assert "***" in str(networks.load()[0])
 
 
-def test_forget(tmp):
+def test_erase(tmp):
     at(tmp)
     given(b"a", b"bb")
-    networks.forget()
+    networks.erase()
     assert networks.load() == [] and os.listdir(tmp + "/state") == []
-    networks.forget()
+    networks.erase()
 
 
 def test_a_record_of_something_else_is_none(tmp):

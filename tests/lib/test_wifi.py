@@ -52,7 +52,8 @@ def test_join_gives_up_in_time_and_stops_the_driver():
 def test_join_when_joined_changes_nothing():
     wlan = chip(WLAN([HOME]))
     wlan.joined = "home"
-    assert run(wifi.join([WORK, HOME])) == ("home", 0)
+    # Not its name: the driver's runs on into the key where it has 32 bytes.
+    assert run(wifi.join([WORK, HOME])) == ("", 0)
     assert wlan.log == ["active"]
 
 

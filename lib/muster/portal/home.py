@@ -3,10 +3,11 @@
 import os
 
 from .. import const, log
-from ..board import ask, wlan
+from ..board import ask
 from ..clock import ticks_add, ticks_diff, ticks_ms
 from ..errors import TransportError
 from ..net.wait import TURN, WAIT, Deadline
+from ..wifi import start
 from . import networks, radio, settings
 
 _TRIES = const(20)
@@ -30,11 +31,10 @@ def join(agent, known, joining):
 
     and after it was closed without success only when it is asked for, or after a network was joined.
     """
-    how = agent.setup
-    station = wlan()
+    how, config = agent.setup, agent._config
+    station = start(config["hostname"], config["pm"], config["txpower"])
     if station is None:
         return None
-    yield from joining([])
     mine = networks.load()
     known = mine + known
     asked = how.pop("asked", False)
@@ -54,7 +54,7 @@ def join(agent, known, joining):
             if hasty:
                 near = yield from _near(station, known)
             waited = ticks_diff(ticks_ms(), how.setdefault("since", ticks_ms())) // 1000
-            if near and waited < agent._config["setup"]["after"]:
+            if near and waited < config["setup"]["after"]:
                 return None
     page = Page(agent, station, known, asked)
     try:
@@ -163,10 +163,10 @@ class Page:
         """Sets the state, and tells the program."""
         self.state = self._agent.setup["state"] = state
         try:
-            if self._agent.announce:
-                self._agent.announce(state)
+            if self._agent.tell:
+                self._agent.tell(state)
         except Exception as e:
-            log.warning("announce(%s): %s" % (state, e))
+            log.warning("tell(%s): %s" % (state, e))
 
     def _over(self):
         now = ticks_ms()

@@ -1,6 +1,7 @@
 """The Wi-Fi networks that the buyer gave, on flash. boot.py reads them too."""
 
 from .. import const
+from ..board import ask, wlan
 from ..redact import Masked
 from ..store import FileStore
 
@@ -29,9 +30,10 @@ def keep(network):
     store.save(record)  # into the other slot as well: nobody can be asked for it again
 
 
-def forget():
-    """Erases all of them. Raises OSError."""
+def erase():
+    """Erases all of them, and leaves the network that is joined. Raises OSError."""
     FileStore(STATE).erase()
+    ask(wlan(), "disconnect")
 
 
 def raw(network):

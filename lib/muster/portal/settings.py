@@ -44,7 +44,7 @@ def ssid(setup, device_no):
 def _is_key(value):
     if not isinstance(value, str):
         return False
-    return value == "" or 8 <= len(value) <= 63 and all([31 < b < 127 for b in value.encode()])
+    return value == "" or (8 <= len(value) <= 63 and all([31 < b < 127 for b in value.encode()]))
 
 
 def _is_name(value):
