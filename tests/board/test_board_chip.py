@@ -23,7 +23,7 @@ CHIP = Path(__file__).resolve().parents[2] / "tools/board/chip"
 def chip(monkeypatch):
     """Imports the chip's modules afresh, as a host test would."""
     monkeypatch.syspath_prepend(str(CHIP))
-    names = ("_board", "machine", "network", "esp32", "ntptime")
+    names = ("_board", "_air", "_radio", "machine", "network", "esp32", "ntptime")
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     modules = type("Chip", (), {name.lstrip("_"): importlib.import_module(name) for name in names})

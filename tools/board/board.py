@@ -47,7 +47,7 @@ class Board:
     bare: a new board's flash is erased, without firmware, until esptool brings some.
     heap: of MicroPython, in bytes.
     rtc: Unix time at which the clock starts when the power comes; None for the chip's 2000-01-01.
-    air: the networks in reach: dictionaries of ssid, key and join_s (seconds that joining takes).
+    air: the networks in reach: dictionaries, as chip/_air.py lists them.
     mac: six bytes.
     cut_at: the power goes during this flash operation, counted from 1 at start(); torn: the part of it that
         is still done, 0 to 1.
@@ -99,6 +99,7 @@ class Board:
             self._folder.write("mac", json.dumps(mac.hex()))
             self._folder.write("faked", json.dumps(self._faketime is not None))
             self.set_air(air)
+            self.stations(0)
         except BaseException:
             self._folder.release()
             raise
@@ -286,6 +287,40 @@ class Board:
 
     def restore_network(self) -> None:
         self.set_air(self._networks)
+
+    # Its access point
+
+    @property
+    def access_point(self) -> dict | None:
+        """What a phone could find now, or None: ssid, key, security, channel, address, and ports.
+
+        "80" and "53" are the ports of the loopback at which the board's own can be reached, once it listens.
+        """
+        said = self._folder.read("ap.json") if self.running else None
+        return json.loads(said) if said else None
+
+    @property
+    def portal(self) -> str | None:
+        """The URL at which this computer reaches the page of the access point, or None.
+
+        The board sees a request from 127.0.0.k as one from its network's k + 1, and expects its own address
+        as the Host.
+        """
+        found = self.access_point
+        return f"http://127.0.0.1:{found['80']}/" if found and "80" in found else None
+
+    def wait_for_portal(self, timeout: float = 20) -> str:
+        """Waits until the board's page can be reached. Raises BoardError after timeout seconds."""
+        until = time.monotonic() + timeout
+        while (url := self.portal) is None:
+            if time.monotonic() > until or not self.running:
+                raise BoardError(f"the board opened no page within {timeout} s.{self._last_words()}")
+            time.sleep(LOOK_S)
+        return url
+
+    def stations(self, number: int) -> None:
+        """So many phones are in the access point's network."""
+        self._folder.write("stations", json.dumps(number))
 
     # From one reset to the next, in a thread of its own
 

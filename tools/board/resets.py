@@ -8,10 +8,10 @@ PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
 
 # The files of a board's folder that each reset clears, besides those that go with the power.
 LOST = {
-    PWRON_RESET: ("wifi", "wdt", "exit"),
-    HARD_RESET: ("wifi", "wdt", "exit"),
-    WDT_RESET: ("wifi", "wdt", "exit"),
-    DEEPSLEEP_RESET: ("wifi", "wdt", "exit"),
+    PWRON_RESET: ("wifi", "ap.json", "wdt", "exit"),
+    HARD_RESET: ("wifi", "ap.json", "wdt", "exit"),
+    WDT_RESET: ("wifi", "ap.json", "wdt", "exit"),
+    DEEPSLEEP_RESET: ("wifi", "ap.json", "wdt", "exit"),
     SOFT_RESET: ("exit",),
 }
 LOST_WITH_THE_POWER = ("time", "rtc")

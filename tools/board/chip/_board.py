@@ -16,6 +16,8 @@ DEFAULTS = {
     "mac": "240ac4c0ffee",
     "ip": ["192.168.4.7", "255.255.255.0", "192.168.4.1", "192.168.4.1"],
     "air": [{"ssid": "muster-lab", "key": "password", "join_s": 0.05}],
+    # How many phones are in the access point's network.
+    "stations": 0,
     # Whether the host's clock already runs on the board's time (libfaketime reads the file "time").
     "faked": False,
 }
@@ -23,6 +25,7 @@ DEFAULTS = {
 directory = None
 opener = open
 rename = os.rename
+remove = os.remove
 # An open file: eight bytes, the milliseconds that a supervisor has let pass at once. Read without allocating.
 ahead = None
 _memory = {}
@@ -55,6 +58,17 @@ def write(name, data):
     finally:
         f.close()
     rename(path + "~", path)
+
+
+def forget(name):
+    """Keeps nothing under name."""
+    if directory is None:
+        _memory.pop(name, None)
+        return
+    try:
+        remove(directory + "/" + name)
+    except OSError:
+        pass
 
 
 def setting(name):

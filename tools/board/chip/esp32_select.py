@@ -1,7 +1,7 @@
 """The ESP32's select module: a poll that tells less than the host's.
 
 Source: ports/esp32/modsocket.c of MicroPython. POLLERR never comes, POLLHUP for an error only if it was asked
-for, and a refused connect() is writable.
+for, and a refused connect() is writable. What lies in an access point that nobody hears has no events.
 
 Only the virtual board puts it in sys.modules["select"].
 """
@@ -34,6 +34,8 @@ class poll:
         while True:
             found = []
             for obj, events in self._poll.poll(timeout):
+                if getattr(obj, "deaf", False):
+                    continue
                 asked = self._asked[id(obj)]
                 if events & POLLERR:
                     events |= POLLHUP | POLLIN | POLLOUT

@@ -150,6 +150,7 @@ def boot():
     _board.directory = os.getenv("BOARD_DIRECTORY")
     _board.opener = host.open
     _board.rename = host.rename
+    _board.remove = host.remove
     _board.ahead = host.open(_board.directory + "/ahead", "rb")
 
     flash = CountedFlash(
@@ -163,7 +164,7 @@ def boot():
     _board.flash_operation = flash.other_operation
 
     # While the host's files can still be seen.
-    hiding = ("micropython", "os", "select", "time")
+    hiding = ("micropython", "os", "select", "socket", "time")
     for name in ["esp32", "machine", "network", "ntptime"] + ["esp32_" + name for name in hiding]:
         __import__(name)
     for name in hiding:

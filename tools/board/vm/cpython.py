@@ -68,6 +68,13 @@ def boot() -> None:
 
     _board.directory = directory
     _board.opener = open
+    # These know the host's sockets only by their own class.
+    import asyncio  # noqa: F401
+    import ssl  # noqa: F401
+
+    import esp32_socket
+
+    sys.modules["socket"] = esp32_socket
     _board.ahead = open(directory + "/ahead", "rb", buffering=0)  # noqa: SIM115 - for as long as the board is on
     for name in ("mem_alloc", "mem_free", "threshold"):  # MicroPython's own
         setattr(gc, name, lambda amount=0: amount)
