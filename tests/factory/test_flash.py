@@ -430,6 +430,63 @@ def test_boards_that_would_share_a_number_are_refused_before_anything_is_written
     assert not (tmp_path / "batch.csv.boards").exists()
 
 
+KEYED = "deviceNo,cmei,setup.key\nA,111234560000011,GHJKMNPQRS\nB,111234560000029,HHJKMNPQRS\n"
+UNKEYED = "deviceNo,cmei\nA,111234560000011\nB,111234560000029\n"
+
+
+@pytest.mark.parametrize(
+    ("batch", "setup", "words"),
+    [
+        (KEYED, None, 'batch.csv has the column setup.key, and .*config.json no "setup"'),
+        (KEYED, {}, 'batch.csv has the column setup.key, and .*config.json no "setup"'),
+        (UNKEYED, {"name": "Bear"}, 'has "setup", and no key .*batch.csv a column setup.key .*--setup-keys'),
+        (UNKEYED, {"key": "JHJKMNPQRS"}, "all boards would share the setup.key of .*--setup-keys"),
+        (None, {"name": "Bear"}, 'has "setup", and no key .*Give --identities, .*--setup-keys'),
+        (KEYED, {"name": 5}, '"setup.name" holds 5'),
+        (KEYED, "GHJKMNPQRS", '"setup" holds something that is not shown here'),
+    ],
+)
+def test_boards_without_a_key_of_their_own_are_refused_before_anything_is_written(
+    tmp_path, platform, batch, setup, words
+):
+    before = json.loads((platform[1] / "config.json").read_text())
+    more = {} if setup is None else {"setup": setup}
+    (tmp_path / "config.json").write_text(json.dumps({**before, "deviceNo": "auto", "cmei": "", **more}))
+    given = arguments(platform, "ESP32_GENERIC", "/dev/none")
+    given[given.index("--config") + 1] = str(tmp_path / "config.json")
+    if batch is not None:
+        (tmp_path / "batch.csv").write_text(batch)
+        given += ["--identities", str(tmp_path / "batch.csv")]
+    status, said = run(*given)
+    assert status == 1 and re.search(words, said) and "/dev/none" not in said and "JKMNPQRS" not in said
+    assert not (tmp_path / "batch.csv.boards").exists()
+
+
+def test_each_board_gets_its_own_key_and_keeps_the_networks_that_a_buyer_gave_it(tmp_path, platform):
+    config = json.loads((platform[1] / "config.json").read_text())
+    setup = {"name": "Bear", "idle": 60}
+    (tmp_path / "config.json").write_text(json.dumps({**config, "wifi": [], "setup": setup}))
+    (tmp_path / "batch.csv").write_text(KEYED)
+    networks = {f"/state/networks.{slot}": bytes([slot]) * 50 for slot in (0, 1)}
+    with chip(tmp_path / "board", number=0x70, bare=False) as board:
+        board.cut_power()
+        board.flash.write(littlefs.build({**networks, "/old.py": b""}, 512, 0))
+        board.power_on()
+        given = arguments(platform, "ESP32_GENERIC", board.port)
+        given[given.index("--config") + 1] = str(tmp_path / "config.json")
+        given += ["--identities", str(tmp_path / "batch.csv"), "--no-wait"]
+        done = CliRunner().invoke(main, [*given, "--json"])
+        assert done.exit_code == 0 and "JKMNPQRS" not in done.output, done.output
+        assert json.loads(done.stdout)[0]["identity"] == {"deviceNo": "A", "cmei": "111234560000011"}
+        board.cut_power()
+        files = board.files()
+    written = json.loads(files["/config.json"])
+    assert written["setup"] == {**setup, "key": "GHJKMNPQRS"} and "setup.key" not in written
+    assert {path: files[path] for path in networks} == networks and "/old.py" not in files
+    assert "/lib/muster/portal/settings.mpy" in files
+    assert written["wifi"] == [] and written["deviceNo"] == "A"
+
+
 @pytest.mark.parametrize("batch", [True, False])
 def test_two_boards_that_show_one_mac_in_one_run_do_not_share_an_identity(tmp_path, platform, batch):
     config = json.loads((platform[1] / "config.json").read_text())

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,8 @@ from muster import config
 
 from tools.cli import main as cli
 from tools.common.paths import ROOT
+from tools.factory import batch as batches
+from tools.factory import series
 from tools.factory.ledger import Ledger
 
 KILLS, BOARDS = 30, 200
@@ -228,6 +231,60 @@ def test_a_number_that_is_taken_is_named_with_the_next_free_one():
     assert not Path("2.csv").exists()
 
 
+def test_each_board_of_a_product_with_a_set_up_page_gets_a_key_of_its_own():
+    said = make("--count", 300, "--serial", "AI-001", "--setup-keys", "-o", "1.csv")
+    assert '"setup": {"name": "muster"}' in said and "a setup.key each" in said
+    keys = column("1.csv", "setup.key")
+    assert len(set(keys)) == 300 and not any(key in said for key in keys)
+    # Ten that are not mistaken for each other; a spreadsheet and a phone take it for no number.
+    assert all(re.fullmatch("[G-HJ-KM-NP-Z][2-9A-HJ-KM-NP-Z]{9}", key) for key in keys)
+    # Further ones have the column as well.
+    made = json.loads(make("--count", 2, "--earlier", "1.csv", "-o", "2.csv", "--json"))
+    assert (
+        made["first"] == {"deviceNo": "AI-301", "setup.key": "***"} == {**made["last"], "deviceNo": "AI-301"}
+    )
+    make("--count", 2, "--append", "-o", "2.csv")
+    assert len({*keys, *column("2.csv", "setup.key")}) == 304
+    assert rows_in("1.csv")[0].keys() == rows_in("2.csv")[0].keys() == {"deviceNo", "setup.key"}
+    make("--count", 1, "--serial", "B-1", "-o", "3.csv")
+    assert "has the columns" in make("--count", 1, "--append", "--setup-keys", "-o", "3.csv", status=1)
+
+
+def test_no_key_is_made_twice(monkeypatch):
+    monkeypatch.setattr(series, "KEY_FIRST", "G")
+    monkeypatch.setattr(series, "KEY_CHARACTERS", "23")
+    monkeypatch.setattr(series, "KEY_LENGTH", 8)
+    keys = {f"G{n:07b}".replace("0", "2").replace("1", "3") for n in range(128)}
+    assert set(series.random_keys(128, ())) == keys
+    [last] = series.random_keys(1, keys - {"G2323232"})
+    assert last == "G2323232"
+
+
+def test_keys_in_a_csv_of_ones_own_are_checked_and_never_shown():
+    write("deviceNo,setup.key\nA,GHJKMNPQ\nB,own key 12\n")
+    assert [row["setup.key"] for row in batches.read(Path("batch.csv"))] == ["GHJKMNPQ", "own key 12"]
+    for text, words in (
+        ("A,GHJKMNPQ\nB,GHJKMNPQ\n", "line 3: setup.key *** is in line 2 already"),
+        ("A,GHJKMNPQ\nB,GHJKM\n", 'line 3: configuration key "setup.key" holds something that is not shown'),
+        ("A,GHJKMNPQ\nB,GHJKM\u200bNPQ\n", "line 3: cell B3 (setup.key) has a character that nobody sees"),
+        ("A,\n", "setup.key is ''"),
+    ):
+        write("deviceNo,setup.key\n" + text)
+        said = refusal()
+        assert words in said and "GHJKM" not in said
+
+
+def test_who_has_a_row_has_its_key():
+    make("--count", 2, "--serial", "AI-1", "--setup-keys", "-o", "batch.csv")
+    keys = column("batch.csv", "setup.key")
+    with Ledger("batch.csv") as book:
+        assert book.claim(mac(1)) == {"deviceNo": "AI-1", "setup.key": keys[0]}
+    # With another key it would no longer be that of the board's label.
+    write(f"deviceNo,setup.key\nAI-1,GHJKMNPQRS\nAI-2,{keys[1]}\n")
+    said = refusal()
+    assert mac(1) in said and "put it back" in said and keys[0] not in said and "GHJKMNPQRS" not in said
+
+
 def test_an_output_that_is_there_is_only_added_to():
     make("--count", 2, "--serial", "AI-01", "-o", "b.csv")
     before = Path("b.csv").read_bytes()
@@ -264,7 +321,8 @@ def test_a_large_batch_is_not_checked_row_by_row_in_full(monkeypatch):
     checked = []
     check = config.check
     monkeypatch.setattr(config, "check", lambda raw: checked.append(raw) or check(raw))
-    make("--count", 1000, "--serial", "AI-2611-0001", "--tui", "11123456", "-o", "batch.csv")
+    numbered = ("--serial", "AI-2611-0001", "--tui", "11123456", "--setup-keys")
+    make("--count", 1000, *numbered, "-o", "batch.csv")
     make("--count", 1000, "--append", "-o", "batch.csv")
     assert len(rows_in("batch.csv")) == 2000 and len(checked) < 10
 

@@ -110,7 +110,7 @@ def flash(
         found = [one.port for one in usb_ports()] if everywhere else []
         places = list(dict.fromkeys([*ports, *found])) or [the_port(None)]
         content = None if firmware is None else boards.read_firmware(firmware, board)[0]
-        configuration = read_config(config, identities, len(places))
+        configuration, _ = read_config(config, identities, len(places))
         taken = None
         if release is not None:
             options.refuse_beside("--release", "roots", "mpy")

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import click
+from muster.redact import redacted
 
 from tools.cli.cmei import TypeCode
 from tools.common import files, options
@@ -36,6 +37,11 @@ def _first(name: str, what: str) -> options.Decorator:
 @click.option("--tac", type=TypeCode(), help="8 digits of a cellular product's type: makes IMEIs.")
 @_first("--first-imei", "IMEI")
 @click.option(
+    "--setup-keys",
+    is_flag=True,
+    help='A random key for each board\'s access point, of a product with "setup": the column setup.key.',
+)
+@click.option(
     "--earlier",
     type=options.FILE,
     multiple=True,
@@ -51,6 +57,7 @@ def identities(
     first_cmei: int | None,
     tac: str | None,
     first_imei: int | None,
+    setup_keys: bool,
     earlier: tuple[Path, ...],
     append: bool,
     output: Path,
@@ -63,6 +70,9 @@ def identities(
 
     No number of an --earlier batch is given again. What is not said goes on after the highest in them:
     with --earlier or --append, --count alone will do. Else CMEIs and IMEIs begin with serial number 1.
+
+    The keys of --setup-keys are secrets, ten letters and digits that are not mistaken for each other; only
+    you can read the file. `labels` prints them, each with the numbers of its board.
 
     Example: python3 -m tools identities --count 5000 --serial AI-2611-00001 --tui 11123456 -o batch.csv
     """
@@ -79,7 +89,7 @@ def identities(
     before = [row for rows in batches.values() for row in rows]
     codes = {"cmei": (tui, first_cmei), "imei": (tac, first_imei)}
     _check_call(serial, codes, before)
-    made = series.next_rows(count, serial, codes, before)
+    made = series.next_rows(count, serial, codes, before, setup_keys)
     series.refuse_taken(made, batches)
     kept = batches[output] if there else []
     if kept and set(kept[0]) != set(made[0]):
@@ -108,14 +118,19 @@ def _check_call(
 
 def _tell(made: list[dict[str, str]], output: Path, as_json: bool) -> None:
     first, last = made[0], made[-1]
+    keyed = batch.SETUP_KEY in first
     settings: dict[str, object] = {"cellular": True} if "imei" in first else {}
     if series.is_coded(first):
         settings["deviceNoType"] = "CMEI" if first["deviceNo"] == first.get("cmei") else "IMEI"
+    if keyed:
+        settings["setup"] = {"name": "muster"}
     if as_json:
-        report = {"output": str(output), "count": len(made), "first": first, "last": last, "config": settings}
+        ends = {"first": redacted(first), "last": redacted(last)}
+        report = {"output": str(output), "count": len(made), **ends, "config": settings}
         click.echo(json.dumps(report, ensure_ascii=False))
         return
-    spans = ", ".join(f"{column} {first[column]} to {last[column]}" for column in first)
-    click.echo(f"{output}: {len(made):,} identities, {spans}")
+    spans = ", ".join(f"{name} {first[name]} to {last[name]}" for name in first if name != batch.SETUP_KEY)
+    keys = f", a {batch.SETUP_KEY} each" if keyed else ""
+    click.echo(f"{output}: {len(made):,} identities, {spans}{keys}")
     if settings:
         click.echo(f"config.json needs {json.dumps(settings)[1:-1]}")

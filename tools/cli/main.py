@@ -15,7 +15,7 @@ from tools.common.printable import printable
 TASKS = {
     "Try": ("demo", "cloud", "board", "storm"),
     "One board": ("ports", "roots", "image", "flash", "deploy", "repl"),
-    "Factory": ("cmei", "identities", "release"),
+    "Factory": ("cmei", "identities", "labels", "release"),
     "Operator": ("fleet",),
     "Measure": ("test", "bench", "simulate"),
     "Set up": ("completion",),

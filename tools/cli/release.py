@@ -170,7 +170,16 @@ def rollout(folder: Path, percent: int, private: Path, days: int | None, as_json
 def _settings(config: Path) -> dict[str, Any]:
     from muster import config as configuration
 
-    settings = configuration.load(str(config))
+    from tools.factory import batch, series
+
+    raw, problem = configuration.read(str(config))
+    if problem:
+        raise click.ClickException(problem)
+    setup = raw.get("setup") if isinstance(raw, dict) else None
+    if isinstance(setup, dict) and setup and "key" not in setup:
+        # Each device has its own, which no file of the product's can hold.
+        raw = batch.completed(raw, {batch.SETUP_KEY: series.random_keys(1, ())[0]})
+    settings = configuration.check(raw)
     if not settings["updates"]:
         raise click.ClickException(
             f'{config} has no "updates", so that no device looks for releases: add '

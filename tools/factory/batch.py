@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from muster import cmei, config
 from muster.errors import ConfigError
-from muster.redact import is_secret
+from muster.redact import is_secret, redacted
 
 from tools.common import rows
 from tools.common.rows import Row
 
-# What no two boards may share.
+# What no two boards may share: the numbers that they are known by, and the key of their access points.
 NUMBERS = ("deviceNo", "cmei", "imei")
+SETUP_KEY = "setup.key"
 
 # A configuration that a row completes: the rest is the product's, and not known here.
 _PRODUCT = {
@@ -23,16 +25,17 @@ _PRODUCT = {
     "cmei": cmei.make("11000000", 0),
     "firmwareVersion": "-",
 }
-_KEYS = tuple(config.check(_PRODUCT))
+_KEYS = (*config.check(_PRODUCT), SETUP_KEY)
 _WORDS = tuple(key for key in _KEYS if key not in NUMBERS)
 _LETTERS = re.compile("[0-9A-Za-z]")
+_SAFE_KEY = re.compile("[0-9A-Za-z]{8,63}")
 
 
 def read(path: Path, whole: bool = False) -> list[Row]:
     """Returns the rows of a CSV of identities, column -> value.
 
-    The columns are keys of config.json, deviceNo, cmei or imei among them; others are left out, or refused
-    where the whole file is wanted. Raises ValueError, which names the rows that are wrong.
+    The columns are keys of config.json, deviceNo, cmei or imei among them, and setup.key; others are left
+    out, or refused where the whole file is wanted. Raises ValueError, which names the rows that are wrong.
     """
     found: list[Row] = []
     line_of: dict[tuple[str, str], int] = {}
@@ -43,10 +46,10 @@ def read(path: Path, whole: bool = False) -> list[Row]:
         if like not in checked:
             check(row)
             checked.add(like)
-        for key in keys(row):
+        for key in (*keys(row), *((name, value) for name, value in row.items() if name == SETUP_KEY)):
             earlier = line_of.setdefault(key, line)
             if earlier != line:
-                raise ValueError(f"{key[0]} {row[key[0]]} is in line {earlier} already")
+                raise ValueError(f"{key[0]} {redacted(row)[key[0]]} is in line {earlier} already")
         found.append(row)
 
     with path.open("rb") as file:
@@ -56,7 +59,7 @@ def read(path: Path, whole: bool = False) -> list[Row]:
             f"{path} is written anew, and would lose its columns that are no keys of config.json: "
             f"take them out, or name another output and give this one as --earlier"
         )
-    secret = next(filter(is_secret, found[0]), None)
+    secret = next((column for column in found[0] if is_secret(column) and column != SETUP_KEY), None)
     if secret:
         raise ValueError(
             f"{path} has the column {secret}, a secret of the whole product: it belongs into config.json"
@@ -72,9 +75,17 @@ def check(row: Row) -> None:
         if not value or value != value.strip():
             raise ValueError(f"{column} is {value!r}; it is never empty, and has no blank at either end")
     try:
-        config.check({**_PRODUCT, **row})
+        config.check(completed({**_PRODUCT, "setup": {}}, row))
     except ConfigError as e:
         raise ValueError(str(e)) from None
+
+
+def completed(product: Mapping, row: Row) -> dict:
+    """A product's configuration with a row in it: one board's."""
+    config = {**product, **row}
+    if SETUP_KEY in row:
+        config["setup"] = {**product["setup"], "key": config.pop(SETUP_KEY)}
+    return config
 
 
 def keys(row: Row) -> list[tuple[str, str]]:
@@ -93,7 +104,8 @@ def content(row: Row) -> frozenset:
 def _like(row: Row) -> frozenset:
     """The same for rows of which all are right when one is: a batch of a million takes seconds to check.
 
-    That is so when they differ in numbers that are right, and in the letters and digits of a deviceNo.
+    That is so when they differ in numbers that are right, in the letters and digits of a deviceNo, and in
+    keys that consist of them.
     Nothing is like a row of which a number is wrong.
     """
     like = dict(row)
@@ -107,4 +119,6 @@ def _like(row: Row) -> frozenset:
     if "deviceNo" in row:
         same = [name for name in NUMBERS[1:] if row.get(name) == row["deviceNo"]]
         like["deviceNo"] = same[0] if same else _LETTERS.sub("0", row["deviceNo"])
+    if _SAFE_KEY.fullmatch(row.get(SETUP_KEY, "")):
+        del like[SETUP_KEY]
     return content(like)

@@ -222,7 +222,7 @@ class Place(threading.Thread):
         kept = {path: data for path, data in records.items() if not path.startswith(SCHEDULE)}
         blocks = region.size // littlefs.BLOCK
         try:
-            config = {**rack.config, **self._claim(mac)}
+            config = batch.completed(rack.config, self._claim(mac))
             configuration.check(config)
             # What no row has changed goes as it stands in its file, as `image` and `deploy` send it.
             given = config if config != rack.config else rack.settings.config
@@ -259,8 +259,8 @@ class Place(threading.Thread):
         self.rack.show(self.result, text, done, total)
 
 
-def read_config(path: Path, identities: Path | None, count: int) -> dict:
-    """The configuration as its file has it, without defaults, once it is right for so many boards.
+def read_config(path: Path, identities: Path | None, count: int) -> tuple[dict, dict]:
+    """The configuration as its file has it, and the first board's, checked: right for so many boards.
 
     Raises ConfigError.
     """
@@ -268,22 +268,46 @@ def read_config(path: Path, identities: Path | None, count: int) -> dict:
     if problem:
         raise ConfigError(problem)
     row = batch.read(identities)[0] if identities is not None else {}
-    configuration.check({**raw, **row} if isinstance(raw, dict) else raw)
+    if isinstance(raw, dict):
+        _check_setup(path, raw, identities, batch.SETUP_KEY in row)
+    first = configuration.check(batch.completed(raw, row) if isinstance(raw, dict) else raw)
     # A CSV is for more than one board, of which each may be flashed on its own.
     if count > 1 or identities is not None:
         for name in batch.NUMBERS:
             if name not in row and raw.get(name, "") not in ("", "auto"):
-                raise ConfigError(_shared(path, name, raw[name], identities))
-    return raw
+                raise ConfigError(_shared(path, name, f"{name} {raw[name]}", identities))
+        if raw.get("setup", {}).get("key") and batch.SETUP_KEY not in row:
+            raise ConfigError(_shared(path, batch.SETUP_KEY, batch.SETUP_KEY, identities))
+    return raw, first
 
 
-def _shared(path: Path, name: str, number: str, identities: Path | None) -> str:
-    if identities is not None:
-        mend = f"Give {identities} a column {name}"
-    else:
-        mend = "Give --identities, a CSV with a row for each board (`identities` makes it)"
-    other = '"auto"' if name == "deviceNo" else '"", if it cannot be known,'
+def _check_setup(path: Path, raw: Mapping, identities: Path | None, keyed: bool) -> None:
+    """Whether each board has a key for its access point, where it has one. keyed: the CSV has the column."""
+    setup = raw.get("setup", {})
+    if keyed and setup == {}:
+        raise ConfigError(
+            f'{identities} has the column {batch.SETUP_KEY}, and {path} no "setup": add "setup": '
+            '{"name": "…"} there, or take the column out.'
+        )
+    if not keyed and isinstance(setup, dict) and setup and "key" not in setup:
+        raise ConfigError(
+            f'{path} has "setup", and no key for the access point. {_mend(batch.SETUP_KEY, identities)}, '
+            'or write "key" there: for one board 8 to 63 characters, or "" for open access points.'
+        )
+
+
+def _shared(path: Path, column: str, what: str, identities: Path | None) -> str:
+    others = {"deviceNo": '"auto"', batch.SETUP_KEY: '"", for open access points,'}
+    other = others.get(column, '"", if it cannot be known,')
     return (
-        f"all boards would share the {name} {number} of {path}; nothing was written. {mend}, "
+        f"all boards would share the {what} of {path}; nothing was written. {_mend(column, identities)}, "
         f"or write {other} there."
     )
+
+
+def _mend(column: str, identities: Path | None) -> str:
+    """What gives each board its own."""
+    how = "`identities --setup-keys` makes it" if column == batch.SETUP_KEY else "`identities` makes it"
+    if identities is None:
+        return f"Give --identities, a CSV with a row for each board ({how})"
+    return f"Give {identities} a column {column}" + (f" ({how})" if column == batch.SETUP_KEY else "")

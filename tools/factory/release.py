@@ -253,7 +253,7 @@ def _check_public(files: Mapping[str, bytes], config: Mapping[str, Any]) -> None
         if is_private(data):
             what = "a private key"
         elif not path.startswith(LIBRARY) and any(word in data for word in words):
-            what = "a secret of the configuration, the productKey or a Wi-Fi key"
+            what = 'a secret of the configuration: the productKey, a Wi-Fi key or that of "setup"'
         else:
             continue
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,12 @@ MOST = 1_000_000
 
 # What says where a column goes on.
 OPTIONS = {"deviceNo": "--serial", "cmei": "--tui", "imei": "--tac"}
+
+# Of a key that people read from a label and type: no I, L, O, 0 and 1. The first of them is no hexadecimal
+# digit: neither a spreadsheet nor a phone takes such a key for a number.
+KEY_FIRST = "GHJKMNPQRSTUVWXYZ"
+KEY_CHARACTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
+KEY_LENGTH = 10
 
 
 @dataclass(frozen=True)
@@ -85,12 +92,17 @@ class Series:
 
 
 def next_rows(
-    count: int, serial: str | None, codes: Mapping[str, tuple[str | None, int | None]], before: list[Row]
+    count: int,
+    serial: str | None,
+    codes: Mapping[str, tuple[str | None, int | None]],
+    before: list[Row],
+    keyed: bool = False,
 ) -> list[Row]:
     """Rows for so many boards, each with a deviceNo, and a cmei or an imei where there is a type code.
 
     serial: the first deviceNo. codes: cmei and imei -> type code and first serial number. before: rows of
-    earlier batches; what is None goes on after the highest there. Raises ValueError.
+    earlier batches; what is None goes on after the highest there. keyed: each gets a setup.key, as it does
+    where earlier ones have it. Raises ValueError.
     """
     columns: dict[str, list[str]] = {}
     for column, (code, first) in codes.items():
@@ -105,9 +117,24 @@ def next_rows(
     else:
         numbers = next(iter(columns.values()))
     columns = {"deviceNo": numbers, **columns}
+    taken_keys = {row[batch.SETUP_KEY] for row in before if batch.SETUP_KEY in row}
+    if keyed or taken_keys:
+        columns[batch.SETUP_KEY] = random_keys(count, taken_keys)
     made = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     batch.check(made[0])  # the others differ in digits only
     return made
+
+
+def random_keys(count: int, taken: Iterable[str]) -> list[str]:
+    """So many keys for access points, 48 bits each, none of them twice or taken."""
+    taken = set(taken)
+    made: dict[str, None] = {}
+    while len(made) < count:
+        rest = "".join(secrets.choice(KEY_CHARACTERS) for _ in range(KEY_LENGTH - 1))
+        key = secrets.choice(KEY_FIRST) + rest
+        if key not in taken:
+            made[key] = None
+    return list(made)
 
 
 def is_coded(row: Row) -> bool:
