@@ -468,10 +468,10 @@ def test_each_board_gets_its_own_key_and_keeps_the_networks_that_a_buyer_gave_it
     (tmp_path / "config.json").write_text(json.dumps({**config, "wifi": [], "setup": setup}))
     (tmp_path / "batch.csv").write_text(KEYED)
     networks = {f"/state/networks.{slot}": bytes([slot]) * 50 for slot in (0, 1)}
-    with chip(tmp_path / "board", number=0x70, bare=False) as board:
-        board.cut_power()
-        board.flash.write(littlefs.build({**networks, "/old.py": b""}, 512, 0))
-        board.power_on()
+    board = chip(tmp_path / "board", number=0x70, bare=False)
+    blocks = board.flash.region.size // littlefs.BLOCK
+    board.flash.write(littlefs.build({**networks, "/old.py": b""}, blocks, 0))
+    with board:
         given = arguments(platform, "ESP32_GENERIC", board.port)
         given[given.index("--config") + 1] = str(tmp_path / "config.json")
         given += ["--identities", str(tmp_path / "batch.csv"), "--no-wait"]

@@ -83,8 +83,9 @@ def check(row: Row) -> None:
 def completed(product: Mapping, row: Row) -> dict:
     """A product's configuration with a row in it: one board's."""
     config = {**product, **row}
-    if SETUP_KEY in row:
-        config["setup"] = {**product["setup"], "key": config.pop(SETUP_KEY)}
+    key = config.pop(SETUP_KEY, None)
+    if key is not None and isinstance(config["setup"], dict):
+        config["setup"] = {**config["setup"], "key": key}
     return config
 
 
