@@ -38,8 +38,8 @@ def _join(agent):
         if joined is not None:
             log.info("joined %s" % joined)
         elif not hardware.connected():
-            names = ", ".join(network["ssid"] for network in networks)
-            raise TransportError("none of the Wi-Fi networks (%s) could be joined" % names)
+            names = "that are known" if setup else "(%s)" % ", ".join(network["ssid"] for network in networks)
+            raise TransportError("none of the Wi-Fi networks %s could be joined" % names)
     agent._has_joined = True
 
 

@@ -8,35 +8,61 @@ from tools.board import Board
 
 pytestmark = needs_micropython
 
-# A program that is busy with the heap, while timers fire.
-BUSY = """
-import gc, time
-from machine import Timer
+# What a program does while timers ring.
+WAITS = """
+import gc, select, time
+from machine import WDT, Timer
 rang = [0, 0]
 def ring(timer):
     rang[timer is not fast] += 1
-fast, once = Timer(0), Timer(1)
-print("ready")
-def work():
+def work(wait):
+    rang[:] = 0, 0
     fast.init(period=10, callback=ring)
     once.init(mode=Timer.ONE_SHOT, period=20, callback=ring)
     kept = []
-    while rang[0] < 100:
+    while rang[0] < 20:
         kept = [bytearray(50) for _ in range(50)] + kept[:10]
         assert all(len(b) == 50 for b in kept)
         gc.collect()
+        wait()
     fast.deinit()
     before = rang[0]
     time.sleep_ms(50)
     print("rang", rang[0] - before, rang[1])
-work()
+def ring_in(wait):
+    rang[:] = 0, 0
+    fast.init(period=10, callback=ring)
+    wait()
+    fast.deinit()
+    print("rang", rang[0] > 1)
+fast, once, poll, watchdog = Timer(0), Timer(1), select.poll(), WDT(timeout=60000)
+for wait in (time.ticks_ms, watchdog.feed, lambda: time.sleep_ms(1), lambda: poll.poll(1)):
+    work(wait)
+for wait in (lambda: time.sleep(0.3), lambda: time.sleep_ms(300), lambda: poll.poll(300)):
+    ring_in(wait)
+print("done")
 """
 
 
-def test_timers_ring_between_the_bytecodes_of_a_busy_program(tmp_path):
-    with Board(tmp_path, image(BUSY), heap=160_000) as board:
-        board.wait_for("ready\n")
-        board.wait_for("rang 0 1\n")
+def test_timers_ring_where_a_program_looks_at_the_time_or_waits(tmp_path):
+    with Board(tmp_path, image(WAITS), heap=160_000) as board:
+        board.wait_for("rang 0 1\n" * 4 + "rang True\n" * 3 + "done\n")
+
+
+def test_ctrl_c_leaves_the_heap_to_the_prompt_whatever_the_program_does(tmp_path):
+    main = """
+import gc, machine
+timer = machine.Timer(3, period=20, callback=lambda timer: None)
+print("runs")
+while True:
+    gc.collect()
+"""
+    with Board(tmp_path, image(main)) as board:
+        for _ in range(5):
+            board.wait_for("runs")
+            stop(board)
+            assert ask(board, "len([bytearray(n) for n in range(100)])") == "100"
+            board.write(b"\x04")
 
 
 def test_a_timer_is_as_the_port_has_it(board):

@@ -178,13 +178,13 @@ class Server:
     person = None
     opened = 0
 
-    def __init__(self, address, page):
+    def __init__(self, address, page=None):
         assert Network.point.on and Network.point.settings  # never on the chip's own open network
         Server.opened += 1
         self.page = page
 
     def turn(self):
-        if Server.person:
+        if Server.person and self.page:
             Server.person(self.page)
 
     def close(self):
@@ -516,7 +516,7 @@ def test_an_access_point_that_fails_is_off_again_and_nothing_listens(tmp):
     agent = world(tmp, HOME)
     Network.point.faults = 1
     assert run(agent)[0] is None
-    assert "does not open: Wifi Invalid Password" in lines[-1]
+    assert "does not open: OSError Wifi Invalid Password" in lines[-1]
     assert agent.told == ["closed"]
 
 
@@ -524,7 +524,7 @@ def test_a_server_that_cannot_listen_leaves_nothing_open(tmp):
     agent = world(tmp, HOME)
 
     class Broken(Server):
-        def __init__(self, address, page):
+        def __init__(self, address):
             raise OSError(112)
 
     class Both:

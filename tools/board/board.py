@@ -77,11 +77,12 @@ class Board:
         if self.vm == "cpython" and bare:
             raise BoardError("a board under CPython has no flash chip that could be bare: leave out --bare.")
         self.what = f"CPython {sys.version.split()[0]}"
-        self._vm_command = [sys.executable, str(VM / "cpython.py")]
+        self._vm_command, interrupt = [sys.executable, str(VM / "cpython.py")], int(signal.SIGINT)
         if self.vm == "micropython" and micropython is not None:
             self.what = micropython.what
             limit = [] if heap is None else ["-X", f"heapsize={heap}"]
             self._vm_command = [*micropython.command, *limit, "-i", "-c", "__import__('bootloader')"]
+            interrupt = micropython.interrupt
         self._faketime = find_faketime()
         if self._faketime is None:
             self.what += ", on this computer's clock (libfaketime is for Linux)"
@@ -110,7 +111,7 @@ class Board:
         self._seen = 0
         self._serial = SerialPort()
         self.port = self._serial.name
-        self._console = Console(self._print, raw_at_prompt=self.vm == "micropython")
+        self._console = Console(self._print, self.vm == "micropython", interrupt)
         self._processor: Processor | None = None
         self._supervisor: threading.Thread | None = None
         self._powered = False

@@ -45,25 +45,29 @@ AFTER_CTRL_C_S = 5
 BETWEEN_CTRL_C_S = 0.5
 
 
-def _interrupt(pid: int) -> None:
-    """Sends SIGINT to a process's first thread, where the program runs: a halted process gives it to any."""
+def _send_signal(pid: int, number: int) -> None:
+    """Sends it to a process's first thread, where the program runs: a halted process gives it to any."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "tgkill"):
-        libc.tgkill(pid, pid, signal.SIGINT)
+        libc.tgkill(pid, pid, number)
     else:
-        os.kill(pid, signal.SIGINT)
+        os.kill(pid, number)
 
 
 class Console:
     """One VM's terminal at a time.
 
     emit: called with bytes for the world outside. raw_at_prompt: the VM reads its lines with the terminal in
-        raw mode, as MicroPython does; CPython leaves it cooked.
+        raw mode, as MicroPython does; CPython leaves it cooked. interrupt: the signal that is Ctrl-C for a
+        program.
     """
 
-    def __init__(self, emit: Callable[[bytes], None], raw_at_prompt: bool) -> None:
+    def __init__(
+        self, emit: Callable[[bytes], None], raw_at_prompt: bool, interrupt: int = signal.SIGINT
+    ) -> None:
         self.emit = emit
         self.raw_at_prompt = raw_at_prompt
+        self.interrupt = interrupt
         self.booting = True
         self.raw_repl = False
         self._typed = bytearray()
@@ -214,11 +218,11 @@ class Console:
             return True
 
     def _signal(self) -> bool:
-        """Whether the VM runs a program, and has now been sent SIGINT."""
+        """Whether the VM runs a program, and has now been interrupted."""
         if not TELLS_WHO_CATCHES:
             cooked = self._cooked()
             if cooked:
-                os.kill(self._pid, signal.SIGINT)
+                os.kill(self._pid, self.interrupt)
             return cooked
         if not self._catches():
             return False
@@ -228,12 +232,13 @@ class Console:
         try:
             catches = self._catches()
             if catches:
-                _interrupt(self._pid)
+                _send_signal(self._pid, self.interrupt)
             return catches
         finally:
             os.kill(self._pid, signal.SIGCONT)
 
     def _catches(self) -> bool:
+        """Whether it catches SIGINT, as it does while a program runs."""
         try:
             status = Path(f"/proc/{self._pid}/status").read_text()
         except OSError:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,27 +18,36 @@ from tools.common.paths import ROOT
 LIBRARY = (ROOT / "lib",)
 CPYTHON, MICROPYTHON = "CPython", "MicroPython"
 # The VM is a library for CPython. This starts it as the script of its package does, in half the time: with -I
-# and -S, CPython looks for nothing else.
+# and -S, CPython looks for nothing else. The VM's own handler of SIGINT leaves whatever runs, an allocation
+# too, after which the heap may be locked for good. A second signal does what a chip's Ctrl-C does.
 _START = """
-import sys
+import ctypes, sys
 sys.path.append({folder!r})
-from micropython_run import run_main
+import micropython_run
+host, vm = ctypes.CDLL(None), ctypes.CDLL(micropython_run.__file__)
+host.signal({interrupt}, vm.mp_sched_keyboard_interrupt)
+host.siginterrupt({interrupt}, 1)
 sys.argv[0] = "micropython"
-sys.exit(run_main(sys.argv))
+sys.exit(micropython_run.run_main(sys.argv))
 """
 
 
 class Interpreter(NamedTuple):
+    """interrupt: the signal that raises KeyboardInterrupt in a program, between two bytecodes if it can."""
+
     command: list[str]
     what: str
+    interrupt: int = signal.SIGINT
 
 
 def find_micropython() -> Interpreter | None:
     """The MicroPython that boards run in: this .venv's, else one on PATH that has LittleFS, else None."""
     spec = importlib.util.find_spec("micropython_run")
     if spec and spec.origin:
-        start = _START.format(folder=str(Path(spec.origin).parent))
-        return Interpreter([sys.executable, "-I", "-S", "-c", start], f"MicroPython of {sys.prefix}")
+        interrupt = int(signal.SIGUSR1)
+        start = _START.format(folder=str(Path(spec.origin).parent), interrupt=interrupt)
+        command = [sys.executable, "-I", "-S", "-c", start]
+        return Interpreter(command, f"MicroPython of {sys.prefix}", interrupt)
     other = shutil.which("micropython")
     if other:
         needed = "import vfs; vfs.VfsLfs2; vfs.VfsPosix"

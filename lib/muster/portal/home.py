@@ -60,7 +60,7 @@ def join(agent, known, joining):
     try:
         yield from page.serve()
     except Exception as e:
-        log.warning("the set-up page does not open: %s" % e)
+        log.warning("the set-up page does not open: %s %s" % (type(e).__name__, e))
     finally:
         page.tell("closed")
         how["closed"] = True
@@ -144,8 +144,8 @@ class Page:
         point = radio.open_point(name, setup["key"], self.address, channel)
         work = self._work(point)
         try:
-            for server in (web, dns):
-                servers.append(server.Server(self.address, self))
+            servers.append(web.Server(self.address, self))
+            servers.append(dns.Server(self.address))
             log.info('set up: join Wi-Fi "%s" and open http://%s/' % (name, self.address))
             self.tell("open")
             self.state = "idle"

@@ -28,6 +28,9 @@ rename = os.rename
 remove = os.remove
 # An open file: eight bytes, the milliseconds that a supervisor has let pass at once. Read without allocating.
 ahead = None
+# A function that rings the timers that are due, once there are any.
+timers = None
+_STEP_MS = 5
 _memory = {}
 _passed = bytearray(8)
 
@@ -88,6 +91,14 @@ def die(why):
     os.system("kill -9 $PPID")
 
 
+def step_ms(ms):
+    """Runs the timers. Returns how much of a wait of ms may pass before the next call; ms is -1 for ever."""
+    if timers is None:
+        return ms
+    timers()
+    return min(ms, _STEP_MS) if ms >= 0 else _STEP_MS
+
+
 def ticks_ms():
     """A clock that nobody sets; milliseconds."""
     if ahead is None:
@@ -105,15 +116,18 @@ def _host_ms():
 
 
 def sleep_ms(ms):
-    time.sleep(ms / 1000)
+    end = _host_ms() + ms
+    while ms > 0:
+        _host_sleep_ms(step_ms(ms))
+        ms = end - _host_ms()
+    step_ms(0)
 
 
-def tick():
-    """Sleeps a few milliseconds without allocating."""
-    if hasattr(time, "sleep_ms"):
-        time.sleep_ms(5)
-    else:
-        time.sleep(0.005)
+def _host_sleep_ms(ms):
+    try:
+        time.sleep_ms(ms)
+    except AttributeError:
+        time.sleep(ms / 1000)
 
 
 def offset_ns():

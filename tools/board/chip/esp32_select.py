@@ -8,7 +8,9 @@ Only the virtual board puts it in sys.modules["select"].
 
 from select import POLLERR, POLLHUP, POLLIN, POLLOUT
 from select import poll as _poll
-from time import sleep_ms, ticks_diff, ticks_ms
+from time import ticks_diff, ticks_ms
+
+import _board
 
 
 class poll:
@@ -31,9 +33,10 @@ class poll:
     def poll(self, timeout=-1):
         """As the port's: it goes on until there is an event that it tells of, or the time is up."""
         start = ticks_ms()
+        left = timeout
         while True:
             found = []
-            for obj, events in self._poll.poll(timeout):
+            for obj, events in self._poll.poll(_board.step_ms(left)):
                 if getattr(obj, "deaf", False):
                     continue
                 asked = self._asked[id(obj)]
@@ -42,9 +45,10 @@ class poll:
                 events &= asked & (POLLIN | POLLOUT | POLLHUP)
                 if events:
                     found.append((obj, events))
-            if found or 0 <= timeout <= ticks_diff(ticks_ms(), start):
+            left = timeout if timeout < 0 else max(0, timeout - ticks_diff(ticks_ms(), start))
+            if found or left == 0:
                 return found
-            sleep_ms(1)
+            _board.sleep_ms(1)
 
     def ipoll(self, timeout=-1, flags=0):
         return iter(self.poll(timeout))

@@ -5,12 +5,21 @@ Only the virtual board puts it in sys.modules["time"]; under this name it hides 
 # ruff: noqa: F401
 
 from time import gmtime as _gmtime
-from time import sleep, sleep_ms, sleep_us, ticks_add, ticks_cpu, ticks_diff, ticks_us
+from time import sleep_us, ticks_add, ticks_cpu, ticks_diff, ticks_us
 
 import _board
-from _board import ticks_ms
+from _board import sleep_ms
 
 _EPOCH = _board.SECONDS_1970_TO_2000
+
+
+def sleep(seconds):
+    sleep_ms(int(seconds * 1000))
+
+
+def ticks_ms():
+    _board.step_ms(0)
+    return _board.ticks_ms()
 
 
 def time():

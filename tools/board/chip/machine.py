@@ -4,7 +4,6 @@ Source: the library reference, and ports/esp32/{modmachine,machine_rtc,machine_t
 MicroPython.
 """
 
-import _thread
 import time
 
 import _board
@@ -110,6 +109,7 @@ class WDT:
         self._feed(_board.ticks_ms())
 
     def feed(self):
+        _board.step_ms(0)
         now = _board.ticks_ms()
         if now - _fed_ms >= _FEED_MS:
             self._feed(now)
@@ -123,9 +123,9 @@ class WDT:
 class Timer:
     """A hardware timer, 0 to 3. Two objects with the same id are the same timer. A soft reset ends it.
 
-    The callback gets the Timer and runs between two bytecodes of the program, whatever that does. Unlike on a
-    chip, time.sleep() may hold it up until it ends, and the prompt until a key is pressed. While the queue of
-    callbacks is full, one is lost. Under CPython it runs in a thread.
+    The callback gets the Timer, and runs between two bytecodes. Unlike on a chip, it waits for the program to
+    sleep, poll, ask for the ticks or feed the watchdog (under CPython: to feed it, or sleep lightly). While
+    the queue of callbacks is full, one is lost.
     """
 
     ONE_SHOT = 0
@@ -146,7 +146,7 @@ class Timer:
             period = int(1000 / freq)
         now = _board.ticks_ms()
         _alarms[self._id] = _Alarm(self, now, max(1, period), mode, callback)
-        _start_timers()
+        _board.timers = _ring
 
     def deinit(self):
         _alarms[self._id] = None
@@ -167,31 +167,17 @@ class _Alarm:
 
 
 _alarms = [None] * 4
-_timers_run = False
 
 
-def _start_timers():
-    global _timers_run
-    if not _timers_run:
-        _timers_run = True
-        _thread.start_new_thread(_run_timers, ())
-
-
-def _run_timers():
-    """Beside the program, whose heap it shares without a lock: it allocates nothing."""
-    while True:
-        _board.tick()
-        now = _board.ticks_ms()
-        n = 0
-        while n < 4:
-            alarm = _alarms[n]
-            n += 1
-            if alarm is None or alarm.over or now - alarm.began < alarm.period:
-                continue
-            alarm.began += alarm.period
-            alarm.over = not alarm.repeats
-            if alarm.callback is not None:
-                try:
-                    schedule(alarm.callback, alarm.timer)
-                except RuntimeError:
-                    pass  # the queue is full
+def _ring():
+    now = _board.ticks_ms()
+    for alarm in _alarms:
+        if alarm is None or alarm.over or now - alarm.began < alarm.period:
+            continue
+        alarm.began += alarm.period
+        alarm.over = not alarm.repeats
+        if alarm.callback is not None:
+            try:
+                schedule(alarm.callback, alarm.timer)
+            except RuntimeError:
+                pass  # the queue is full

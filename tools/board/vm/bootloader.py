@@ -17,6 +17,7 @@ import vfs
 import __main__
 
 BLOCK = 4096
+OURS = 'File "' + __file__.rsplit("/", 2)[0]
 # Between NULs, so that the supervisor can tell them from what a program prints.
 STARTED = "\0[boot]\0"
 PROMPT = "\0[prompt]\0"
@@ -137,11 +138,11 @@ def run(name):
 
 
 def report(error):
-    """The traceback as the board prints it: without this file's own frame."""
+    """The traceback as the board prints it: without the frames of this file and of the chip's modules."""
     text = io.StringIO()
     sys.print_exception(error, text)
     for line in text.getvalue().split("\n")[:-1]:
-        if "bootloader.py" not in line:
+        if OURS not in line:
             print(line)
 
 
