@@ -1,5 +1,6 @@
 """A virtual board's console, and how one ends that is served."""
 
+import json
 import os
 import pty
 import signal
@@ -16,6 +17,7 @@ from tools.board import Board, BoardError
 from tools.board import board as board_module
 from tools.board.console import TELLS_WHO_CATCHES, Console
 from tools.cli.board import prepare, serve
+from tools.common import littlefs
 from tools.common.vm import Interpreter
 
 
@@ -88,6 +90,30 @@ def test_each_folder_of_the_command_line_is_a_device_of_its_own(tmp_path):
     again = prepare(tmp_path / "one")
     again.stop()
     assert again.mac == one
+
+
+def test_a_board_prepared_again_keeps_what_the_device_has_written(tmp_path):
+    config = {
+        "productId": "1",
+        "productKey": "k3yk3yk3y",
+        "deviceNo": "1",
+        "cmei": "",
+        "firmwareVersion": "1",
+    }
+    (tmp_path / "config.json").write_text(json.dumps({**config, "wifi": [], "setup": {"key": "GHJKMNPQRS"}}))
+    networks = {f"/state/networks.{slot}": bytes([slot]) * 50 for slot in (0, 1)}
+    board = prepare(tmp_path / "board", tmp_path / "config.json")
+    blocks = board.flash.region.size // littlefs.BLOCK
+    board.flash.write(littlefs.build({**board.files(), **networks, "/old.py": b""}, blocks, 0))
+    board.stop()
+    board = prepare(tmp_path / "board", tmp_path / "config.json")
+    files = board.files()
+    board.stop()
+    assert networks.items() <= files.items() and "/setup.html.gz" in files and "/old.py" not in files
+    board = prepare(tmp_path / "board", tmp_path / "config.json", erase=True)
+    files = board.files()
+    board.stop()
+    assert "/setup.html.gz" in files and not [path for path in files if path.startswith("/state/")]
 
 
 @needs_micropython

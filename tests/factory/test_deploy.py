@@ -46,7 +46,8 @@ def run(board, *arguments, status=0):
 def root(tmp_path, monkeypatch):
     """The repository's part that goes onto a board, to be changed."""
     root = tmp_path / "root"
-    shutil.copytree(ROOT / "lib", root / "lib")
+    for name in ("lib", "firmware"):
+        shutil.copytree(ROOT / name, root / name)
     for name in ("boot.py", "main.py"):
         shutil.copy(ROOT / name, root)
     (root / ".git").symlink_to(ROOT / ".git")  # of the same commit, and so of the same release
@@ -190,6 +191,26 @@ def test_its_own_configuration_stays_and_says_which_clouds_are_wanted(make, root
     assert run(board, "--mpy", "--prune") == "nothing to send: the board has it all\n"
     other.write_text(json.dumps({"produktId": "1"}))
     assert 'did you mean "productId"?' in run(board, "--config", other, status=1)
+
+
+def test_set_up_comes_and_goes_with_the_configuration_s_and_a_buyer_s_networks_stay(
+    make, root, cloud, tmp_path
+):
+    networks = {f"/state/networks.{slot}": bytes([slot]) * 50 for slot in (0, 1)}
+    board = make(networks)
+    with_setup, without = tmp_path / "with.json", tmp_path / "without.json"
+    with_setup.write_text(json.dumps(hourly(cloud, setup={"key": "GHJKMNPQRS"})))
+    without.write_text(json.dumps(hourly(cloud)))
+    said = run(board, "--mpy", "--config", with_setup)
+    assert "/setup.html.gz" in said and "/lib/muster/portal/settings.mpy" in said
+    assert "GHJKMNPQRS" not in said and "networks" not in said
+    assert run(board, "--mpy", "--prune") == "nothing to send: the board has it all\n"
+    assert networks.items() <= board.files().items()
+    said = run(board, "--mpy", "--prune", "--config", without)
+    assert "removed  /setup.html.gz" in said and "removed  /lib/muster/portal/settings.mpy" in said
+    files = board.files()
+    assert not [path for path in files if "portal" in path or "setup" in path]
+    assert networks.items() <= files.items()
 
 
 def test_updates_come_with_a_key_and_go_with_the_configuration_s(make, root, cloud, tmp_path, public):

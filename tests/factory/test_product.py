@@ -1,5 +1,6 @@
 """What goes onto a board."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -93,6 +94,34 @@ def test_what_updates_need_goes_along_only_with_them(tree):
     theirs = {f"muster/{name}.py" for name in ("update", "trial", "jwt")}
     streams = {f"muster/net/{name}.py" for name in ("__init__", "stream", "response")}
     assert names(library(["updates"], tree), tree) == AGENT | theirs | streams
+
+
+SETUP = {"setup": {"key": "GHJKMNPQRS"}}
+
+
+def test_a_product_without_set_up_carries_no_file_of_it_although_the_agent_loads_it(tree):
+    hooks = "import muster\nimport own\nfrom muster.portal import home, networks, settings\n"
+    (tree / "main.py").write_text(hooks)
+    without = set(board_files({}, root=tree))
+    portal = tree / "lib/muster/portal"
+    portal.mkdir()
+    for name in ("__init__", "dns", "home", "networks", "radio", "settings", "web"):
+        (portal / f"{name}.py").write_text("from .. import jwt" if name == "home" else "")
+    shutil.copytree(ROOT / "firmware", tree / "firmware")
+    for config in ({}, {"setup": {}}, {"clouds": [], "setup": None}):
+        assert set(board_files(config, root=tree)) == without
+    more = set(board_files(SETUP, root=tree)) - without
+    files = {f"/lib/muster/portal/{path.stem}.mpy" for path in portal.iterdir()}
+    assert more == files | {"/lib/muster/jwt.mpy", "/setup.html.gz"}
+
+
+def test_the_image_s_list_of_a_product_without_set_up_has_nothing_of_it():
+    without, with_it = board_files({}), board_files(SETUP)
+    assert not [path for path in without if "portal" in path or "setup" in path]
+    assert {path for path in with_it if "portal" in path} == {
+        f"/lib/muster/portal/{path.stem}.mpy" for path in (ROOT / "lib/muster/portal").glob("*.py")
+    }
+    assert b"<form" in gzip.decompress(with_it["/setup.html.gz"])
 
 
 def test_what_only_programs_need_stays_out_although_others_import_it(tree):

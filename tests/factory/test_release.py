@@ -19,12 +19,14 @@ from muster import config as configuration
 
 from tools.cli.main import main
 from tools.common import littlefs, vm
+from tools.common.paths import ROOT
 from tools.factory import release as releases
 from tools.factory.keys import key_files, make_key, public_pem, read_private
 from tools.factory.product import board_files
 
 PKCS8 = serialization.PrivateFormat.PKCS8
 WIFI_KEY = 'owl"on the roof'
+SETUP_KEY = "GHJKMNPQRS"
 CONFIG = {
     "productId": "1234567890123",
     "productKey": "tiger-in-the-mine",
@@ -312,15 +314,24 @@ def test_a_file_with_a_secret_is_refused_by_name(make, key, path):
             make(changes={path: MPY + b"x" + secret + b"y"})
     with pytest.raises(ValueError, match=f"^{path} holds a private key"):
         make(changes={path: der})
-    for secret in (CONFIG["productKey"], WIFI_KEY, json.dumps(WIFI_KEY)):
+    config = configuration.check({**CONFIG, "setup": {"key": SETUP_KEY}})
+    for secret in (CONFIG["productKey"], WIFI_KEY, json.dumps(WIFI_KEY), SETUP_KEY):
         with pytest.raises(ValueError, match=f"^{path} holds a secret of the configuration") as told:
-            make(changes={path: MPY + b"key = " + secret.encode()})
+            make(changes={path: MPY + b"key = " + secret.encode()}, config=config)
         assert secret not in str(told.value)
     assert not make.folder.exists()
 
 
 def test_what_is_a_device_s_own_is_refused(make):
-    for path in ("/state/credentials.0", "/update/x", "/lib/x~", "/lib/文", "/BOOT.py", "/boot.py/x"):
+    for path in (
+        "/state/credentials.0",
+        "/state/networks.1",
+        "/update/x",
+        "/lib/x~",
+        "/lib/文",
+        "/BOOT.py",
+        "/boot.py/x",
+    ):
         with pytest.raises(ValueError, match="the manifest"):
             make(changes={path: b"x"})
     with pytest.raises(ValueError, match=r"lacks /boot.py"):
@@ -541,7 +552,7 @@ def test_a_maker_s_first_releases(place):
     said = run(*given(place, "--version", "1.1.0"))
     assert "version 1.1.0, build 1, " in said and "for 100% of the devices that look at https://files" in said
     public, config = place / "release.pub.pem", place / "config.json"
-    product = board_files(config, [releases.Path(__file__).parents[2] / "firmware/roots"], keys=[public])
+    product = board_files(config, [ROOT / "firmware/roots"], keys=[public])
     verify = ("check", place / "out", "--keys", public, "--config", config)
     found, wrong = releases.read(place / "out", key_files([public]), CONFIG["productId"])
     assert not wrong and "/lib/muster/update.mpy" in found.files
@@ -595,6 +606,27 @@ def test_an_image_begins_with_a_release(place, tmp_path):
     assert 'no "updates"' in image("--keys", public, "--config", tmp_path / "plain.json", status=1)
     (tmp_path / "out" / hashlib.sha256(files["/main.py"]).hexdigest()).unlink()
     assert "/main.py: " in image("--keys", public, status=1)
+
+
+def test_a_product_with_set_up_is_released_without_a_key_of_any_device(place, tmp_path):
+    def configured(file, **setup):
+        (tmp_path / file).write_text(json.dumps({**CONFIG, "wifi": [], "setup": setup}))
+        return tmp_path / file
+
+    out = tmp_path / "out"
+    run(*given(place, "--version", "1", "--config", configured("product.json", name="Bear"), "-o", out))
+    public, config = place / "release.pub.pem", configured("device.json", name="Bear", key=SETUP_KEY)
+    found, _ = releases.read(out, key_files([public]), CONFIG["productId"])
+    product = board_files(config, [ROOT / "firmware/roots"], keys=[public])
+    assert set(found.files) - {"/build.json"} == set(product) - {"/config.json"}
+    assert {"/setup.html.gz", "/lib/muster/portal/settings.mpy"} < set(found.files)
+    assert not any(SETUP_KEY.encode() in data for data in found.files.values())
+    # A board whose configuration has it could not start with a release that lacks it.
+    taken = {"keys": key_files([public]), "config": json.loads(config.read_text())}
+    assert releases.product(out, **taken) == found.files
+    run(*given(place, "--version", "1", "-o", tmp_path / "other"))
+    with pytest.raises(ValueError, match=r'has "setup", and .*other no set-up page'):
+        releases.product(tmp_path / "other", **taken)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals")

@@ -23,7 +23,7 @@ from muster import trial
 
 from tools.factory import programs
 from tools.factory.keys import FOLDER as KEYS
-from tools.factory.library import OLDEST
+from tools.factory.library import OLDEST, PAGE
 from tools.factory.ports import Lost
 from tools.factory.product import board_files
 from tools.factory.programs import LIBRARY, ROOTS
@@ -68,7 +68,8 @@ def deploy(
     """Puts the files that have changed onto a board, of which the program is stopped; see stopped().
 
     config, roots, keys: its own stay where none are given. mpy: .mpy or .py; None as the board has it.
-    prune: removes what is in /lib/muster, with roots in /roots, with keys in /keys, and should not be there.
+    prune: removes what is in /lib/muster, with roots in /roots, with keys in /keys, and should not be there;
+    and the set-up page.
     Raises ValueError for a board that cannot take them, RuntimeError for what fails there, and Lost.
     """
     version = _check_version(board)
@@ -82,7 +83,7 @@ def deploy(
     if config is None:
         del files["/config.json"]
     _check_bytecode(files, version)
-    ours = {LIBRARY: True, ROOTS: bool(roots), KEYS: bool(keys)}
+    ours = {LIBRARY: True, PAGE: True, ROOTS: bool(roots), KEYS: bool(keys)}
     pruned = tuple(folder for folder, given in ours.items() if prune and given)
     sent = sorted(path for path in files if there.get(path) != _digest(files[path]))
     gone = sorted(_gone(files, there, pruned))

@@ -26,6 +26,8 @@ OPTIONAL = {
         for name in ("__init__", "dns", "home", "networks", "radio", "settings", "web")
     ),
 }
+# The set-up page, outside the library.
+PAGE = "/setup.html.gz"
 # And what of FOR_PROGRAMS such a product needs.
 NEEDED = {"updates": ("muster/net/redirect.py", "muster/net/stream.py")}
 PARTS = (*CLOUDS, *OPTIONAL)

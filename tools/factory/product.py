@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tools.common import littlefs
 from tools.common.paths import ROOT
+from tools.factory import page
 from tools.factory.keys import Keys, key_files
-from tools.factory.library import CLOUDS, OPTIONAL, built, compiled, data_files, library, released
+from tools.factory.library import CLOUDS, OPTIONAL, PAGE, built, compiled, data_files, library, released
 from tools.factory.trust import Roots, root_files
 
 # The vfs partition of the ESP32 port on 4 MB of flash.
@@ -51,7 +52,7 @@ def board_files(
     config: the configuration, or the path of its JSON file. roots: see root_files(). source: .py in place of
     .mpy. keys: see key_files(); None if the board has its own. release: the files of one; they are taken as
     they are, and only the configuration counts besides. Names that begin with "." stay out. Raises ValueError
-    for a root or a key that cannot be used, and for what does not compile.
+    for a root, a key or a set-up page that cannot be used, and for what does not compile.
     """
     content = _json(config) if isinstance(config, Mapping) else config.read_bytes()
     if release is not None:
@@ -67,6 +68,8 @@ def board_files(
         with ThreadPoolExecutor() as pool:
             done = pool.map(compiled, sources.values(), [name.removeprefix("/lib/") for name in sources])
             files |= {name.removesuffix(".py") + ".mpy": mpy for name, mpy in zip(sources, done, strict=True)}
+    if "setup" in parts:
+        files[PAGE] = page.built(root / "firmware" / "setup.html")
     public = {} if keys is None else key_files(keys)
     if keys is not None and ("updates" in parts) != bool(public):
         raise ValueError(

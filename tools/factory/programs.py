@@ -3,7 +3,7 @@
 What they print for deploy is tuples, a line each.
 """
 
-from tools.factory.library import CLOUDS, OPTIONAL
+from tools.factory.library import CLOUDS, OPTIONAL, PAGE
 
 # Deflate's window there, as a power of two.
 WINDOW = 12
@@ -77,7 +77,7 @@ def look(path):
             print((path, digest(path).hex()))
     except OSError:
         pass
-for path in ("/boot.py", "/main.py", "/config.json", "/lib", "/roots", "/keys"):
+for path in ("/boot.py", "/main.py", "/config.json", "{PAGE}", "/lib", "/roots", "/keys"):
     look(path)
 """
 

@@ -23,7 +23,7 @@ from muster import Error, jwt, manifest
 from tools.common import files as on_disk
 from tools.factory.keys import FOLDER as KEYS
 from tools.factory.keys import is_private, public_pem
-from tools.factory.library import OLDEST
+from tools.factory.library import OLDEST, PAGE
 from tools.factory.programs import LIBRARY, WINDOW
 
 MANIFEST = "manifest.jwt"
@@ -161,6 +161,10 @@ def product(folder: Path, keys: Mapping[str, bytes], config: Mapping[str, Any]) 
         raise ValueError('the configuration has no "updates", which a board with a release needs: add it.')
     found, wrong = read(folder, keys, config["productId"])
     _refuse_wrong(folder, wrong)
+    if config.get("setup") and PAGE not in found.files:
+        raise ValueError(
+            f'the configuration has "setup", and {folder} no set-up page: make the release with "setup" too.'
+        )
     return found.files
 
 
