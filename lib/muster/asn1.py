@@ -61,4 +61,4 @@ def _time(digits):
         digits = (b"20" if digits[:2] < b"50" else b"19") + digits
     if not digits[:14].isdigit() or digits[14:] != b"Z":
         raise ValueError(DAMAGED)
-    return unix(int(digits[:4]), *[int(digits[i : i + 2]) for i in range(4, 14, 2)])
+    return unix([int(digits[:4])] + [int(digits[i : i + 2]) for i in range(4, 14, 2)])

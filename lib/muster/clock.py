@@ -23,8 +23,8 @@ except ImportError:  # CPython
     def ticks_ms():
         return time.monotonic_ns() // 1000000  # type: ignore[attr-defined]
 
-    def ticks_add(ticks, delta):
-        return ticks + delta
+    def ticks_add(ticks, ms):
+        return ticks + ms
 
     def ticks_diff(end, start):
         return end - start
@@ -215,14 +215,18 @@ def parse_date(text):
         at = _MONTHS.index(month)
         h, m, s = (int(part) for part in clock.split(":"))
         if zone == "GMT" and at % 3 == 0 and len(month) == 3:
-            return unix(int(year), at // 3 + 1, int(day), h, m, s)
+            return unix((int(year), at // 3 + 1, int(day), h, m, s))
     except (AttributeError, ValueError):
         pass
     return None
 
 
-def unix(year, month, day, hour, minute, second):
-    """Unix seconds of a UTC date: time.mktime knows local time here and another epoch there."""
+def unix(date):
+    """Unix seconds of a UTC date: time.mktime knows local time here and another epoch there.
+
+    date   year, month, day, hour, minute, second; what follows them is left out
+    """
+    year, month, day, hour, minute, second = date[:6]
     # Years are counted from March, so that the leap day comes last.
     y, m = (year, month - 3) if month > 2 else (year - 1, month + 9)
     days = 365 * y + y // 4 - y // 100 + y // 400 + (153 * m + 2) // 5 + day - 719469

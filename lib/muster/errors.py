@@ -71,12 +71,11 @@ def line(text):
             return text
     except UnicodeError:
         pass
-    return "".join([" " if _steers(c) else c for c in text])
-
-
-def _steers(c):
     # By numbers: a letter that stands in the source takes memory for ever.
-    code = ord(c)
+    return "".join([" " if _steers(ord(c)) else c for c in text])
+
+
+def _steers(code):
     if code < 0x600:
         return code < 32 or 127 <= code < 160
     return (

@@ -10,23 +10,12 @@ from .memory import MICROPYTHON
 from .redact import Masked, copied
 
 _READING: dict = {}
-if MICROPYTHON:
-
-    def _written(value):
-        return json.dumps(value, separators=(",", ":"))
-
-else:
+_WRITING: dict = {"separators": (",", ":")}
+if not MICROPYTHON:
     _READING["parse_constant"] = int  # which refuses NaN and Infinity, as JSON does
+    _WRITING["ensure_ascii"] = False
 
-    def _written(value):
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)  # type: ignore
-
-
-# Made once: a check must not cost memory.
-_PLAIN = (str, int, bool)
-_LISTS = (list, tuple)
-
-_HALF = "text with half of a surrogate pair is no JSON"
+_PLAIN = (str, int, bool)  # made once: a check must not cost memory
 
 
 def loads(text):
@@ -66,19 +55,19 @@ def dumps(value):
     Raises TypeError for what JSON cannot hold; ValueError for infinity and NaN, for half
     of a surrogate pair, and for what is nested too deeply.
     """
+    problem = "text with half of a surrogate pair is no JSON"
     try:
         # MicroPython's json writes what it cannot read again, and *** out of a Masked.
         if _checked(value):
             value = copied(value, False)
-        data = _written(value).encode()
-        problem = _HALF if _halved(data) else None
+        data = json.dumps(value, **_WRITING).encode()
+        if not _halved(data):
+            return data
     except UnicodeError:
-        problem = _HALF
+        pass
     except RuntimeError:
         problem = "what is nested too deeply, or holds itself, is no JSON"
-    if problem:
-        raise ValueError(problem)
-    return data
+    raise ValueError(problem)
 
 
 def _checked(value):
@@ -94,7 +83,7 @@ def _checked(value):
             if not isinstance(item, _PLAIN) and _checked(item):  # mostly without a call
                 found = True
         return found
-    if type(value) in _LISTS:  # MicroPython writes a named tuple by its name
+    if type(value) is list or type(value) is tuple:  # MicroPython writes a named tuple by its name
         found = False
         for item in value:
             if _checked(item):

@@ -40,14 +40,14 @@ class Schedule:
                 "jitter_s (%d) must be less than period_s (%d), and both together less than deadline_s (%d)"
                 % (jitter_s, period_s, deadline_s)
             )
-        self._period = period_s
-        self._jitter = jitter_s
-        self._deadline = deadline_s
-        self._spread = min(spread_s, deadline_s - 1)
+        self.period_s = period_s
+        self.jitter_s = jitter_s
+        self.deadline_s = deadline_s
+        self.spread_s = min(spread_s, deadline_s - 1)
         # Of 24 hours: from two hours before the deadline on, a try within every 15 minutes.
         self._close = deadline_s // 12
         self._often = max(1, deadline_s // 96)
-        self._random = random
+        self.random = random
         self.last = None
         self.next = None
         self.wake = 0  # what restore() brings says something only to a clock that has been asked
@@ -73,16 +73,16 @@ class Schedule:
 
     def plausible(self, now):
         """False if what is due was reckoned by another clock than this: nobody knows how long ago."""
-        return self.next <= now + self._deadline and (self.last or 0) <= now + _WRONG_S
+        return self.next <= now + self.deadline_s and (self.last or 0) <= now + _WRONG_S
 
     def after_success(self, now):
         """The time of the next report, after one at now."""
         self.last = now
         self.reports += 1
         self.failures = 0
-        if self.reports == 1 and self._spread:
-            return self.due_at(now + 1 + self._uniform(self._spread - 1))
-        return self.due_at(now + self._period - self._jitter + self._uniform(2 * self._jitter))
+        if self.reports == 1 and self.spread_s:
+            return self.due_at(now + 1 + self._uniform(self.spread_s - 1))
+        return self.due_at(now + self.period_s - self.jitter_s + self._uniform(2 * self.jitter_s))
 
     def after_failure(self, now, asked=0, due=True, offline=False):
         """The time of the next attempt, after one that failed at now.
@@ -112,7 +112,7 @@ class Schedule:
         if now is None or self.last is None:
             ceiling = min(ceiling, self._often)
         else:
-            left = self.last + self._deadline - now
+            left = self.last + self.deadline_s - now
             if left > 0:
                 asked = min(asked, max(0, left - self._often))
             spare = self._spare(now + asked)
@@ -121,7 +121,7 @@ class Schedule:
 
     def _spare(self, now):
         """Seconds over which a report can be spread: until the deadline is close, and 15 minutes at least."""
-        return max(self._often, self.last + self._deadline - self._close - now)
+        return max(self._often, self.last + self.deadline_s - self._close - now)
 
     def shift(self, seconds, due=True):
         """The clock was set by so much: what was due in an hour still is. due=False moves wake alone."""
@@ -143,4 +143,4 @@ class Schedule:
 
     def _uniform(self, most):
         """A random int from 0 to most."""
-        return int.from_bytes(self._random(8), "big") % (most + 1)
+        return int.from_bytes(self.random(8), "big") % (most + 1)

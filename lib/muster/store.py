@@ -18,25 +18,24 @@ from .redact import Masked
 STATE = "/state/credentials"  # not in /muster: that would hide the library of this name
 
 # A slot holds: CRC-32 of all that follows, sequence number, length of the JSON text, JSON text.
-_HEADER = "<IIH"
 _HEADER_SIZE = const(10)
 
 # Also the most that is ever read of a slot, whatever stands there.
 _FILE_SIZE = const(4096)
 
-_MODULUS = 1 << 32
+_MODULUS = const(1 << 32)
 
 
 def _pack(sequence, text):
     body = struct.pack("<IH", sequence, len(text)) + text
-    return struct.pack("<I", binascii.crc32(body)) + body
+    return binascii.crc32(body).to_bytes(4, "little") + body
 
 
 def _unpack(raw):
     """Returns (sequence, text, record), or None if no whole record stands in raw."""
     if len(raw) < _HEADER_SIZE:
         return None
-    crc, sequence, length = struct.unpack_from(_HEADER, raw)
+    crc, sequence, length = struct.unpack_from("<IIH", raw)
     end = _HEADER_SIZE + length
     if len(raw) < end or binascii.crc32(raw[4:end]) != crc:
         return None

@@ -28,7 +28,7 @@ class RTC:
     def datetime(self, parts):
         global offset
         if rtc == "works":
-            offset += clock.unix(*(parts[:3] + parts[4:7])) - clock.now()
+            offset += clock.unix(parts[:3] + parts[4:7]) - clock.now()
             with open(path, "w") as f:
                 f.write("%+d" % offset)
 

@@ -34,7 +34,7 @@ class ClockBoard:
 
     def datetime(self, parts):
         year, month, day, weekday, hour, minute, second, fraction = parts
-        self.now = clock.unix(year, month, day, hour, minute, second)
+        self.now = clock.unix((year, month, day, hour, minute, second))
         assert weekday == time.gmtime(self.now)[6] and fraction == 0
         self.set += 1
 

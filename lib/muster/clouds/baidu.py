@@ -256,7 +256,7 @@ def _fits(value):
 
 def _date(seconds):
     """A Unix time as UTC, YYYY-MM-DDThh:mm:ssZ."""
-    epoch = clock.unix(*time.gmtime(0)[:6])
+    epoch = clock.unix(time.gmtime(0))
     return "%04d-%02d-%02dT%02d:%02d:%02dZ" % tuple(time.gmtime(seconds - epoch)[:6])
 
 

@@ -28,7 +28,7 @@ class Carrier(Driver):
     def __init__(self, ca=None, timeout=10, max_body=65536):
         self.timeout = timeout
         self.max_body = max_body
-        self._ca = ca
+        self.ca = ca
         self._trust = None
         self._kept = {}
         self.roots = {}
@@ -125,7 +125,7 @@ class Carrier(Driver):
             wanted = self.roots.get(origin)
             if self._trust and wanted and wanted != self._trust.roots:
                 self._trust = None
-            trust = self._trust = self._trust or Trust(self._ca, wanted)
+            trust = self._trust = self._trust or Trust(self.ca, wanted)
         from muster.net.exchange import Exchange
 
         from .connection import Closed, Connection
@@ -157,10 +157,10 @@ class Carrier(Driver):
                 return exchange
             except BaseException as e:
                 connection.close()
-                wanted = not turned and getattr(e, "refused", False) and trust.ask("wanted", self._ca)
+                wanted = not turned and getattr(e, "refused", False) and trust.ask("wanted", self.ca)
                 if wanted:
                     connection = exchange = trust = self._trust = None  # makes room
-                    trust = self._trust = Trust(self._ca, wanted)
+                    trust = self._trust = Trust(self.ca, wanted)
                     turned = True
                     continue
                 # A CA signed that time for this very name, so it has passed and the clock was behind.

@@ -32,7 +32,14 @@ def load(context, ca, wanted=None):
     found = False
 
     def add(der):
-        _add(context, der)
+        if not MICROPYTHON:
+            return context.load_verify_locations(cadata=der)
+        try:
+            context.load_verify_locations(der)
+        except ValueError:
+            # It says the same where there was no memory, of which a certificate takes about that much.
+            _make_sure_of(2 * len(der) + 2048)
+            raise ValueError("this board's TLS cannot read it")
 
     for one in _all(ca):
         if isinstance(one, str):
@@ -85,18 +92,6 @@ def read(ca, make):
         raise ConfigError(
             "%s is no CA certificate to verify servers by: %s; DER or PEM is expected" % (name, e)
         )
-
-
-def _add(context, der):
-    if not MICROPYTHON:
-        context.load_verify_locations(cadata=der)
-        return
-    try:
-        context.load_verify_locations(der)
-    except ValueError:
-        # It says the same where there was no memory, of which a certificate takes about that much.
-        _make_sure_of(2 * len(der) + 2048)
-        raise ValueError("this board's TLS cannot read it")
 
 
 def _make_sure_of(size):

@@ -46,7 +46,7 @@ if MICROPYTHON:
         def write(self, data):
             return self._transfer(self._write, data, select.POLLOUT)
 
-        def ioctl(self, request, argument):
+        def ioctl(self, request, data):
             return 0
 
         def _transfer(self, transfer, data, events):
@@ -116,12 +116,12 @@ class Trust:
         except MemoryError:
             raise TransportError("there is no memory for the CA certificates")
 
-    def _see(self, certificate, depth):
+    def _see(self, der, depth):
         # mbedTLS shows each certificate of the chain; the verdict stays its own. What left here would
         # lose what it has allocated. A Ctrl-C cannot: MicroPython looks for one only at a branch.
         try:
-            self.shown = bytes(certificate[: len(certificate) * (depth == 0)])
-            self.certificates += certificate[: _HEAD * bool(self.roots)]
+            self.shown = bytes(der[: len(der) * (depth == 0)])
+            self.certificates += der[: _HEAD * bool(self.roots)]
             return 0
         except:  # noqa: E722
             self.shown = None

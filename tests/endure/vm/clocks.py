@@ -71,7 +71,7 @@ class ChipMachine:
 
     def datetime(self, parts):
         year, month, day, weekday, hour, minute, second, fraction = parts
-        seconds = clock.unix(year, month, day, hour, minute, second)
+        seconds = clock.unix((year, month, day, hour, minute, second))
         assert weekday == (seconds // DAY + 3) % 7 and fraction == 0, parts
         TIME.ahead = seconds * 1000 - TIME.now
 
