@@ -263,6 +263,37 @@ def test_a_power_cut_on_fat_spoils_no_record(trial, tmp_path, block, erases):
         trial.tried(f"FAT of {block}-byte sectors, cut {(at, torn)}", wrong)
 
 
+def test_a_power_cut_while_a_network_is_kept_loses_none(trial, tmp_path):
+    """The buyer gives a fifth network: the four before stand, or the new one and three of them."""
+    image, good = tmp_path / "flash", tmp_path / "flash.good"
+    factory = {"wifi": [{"ssid": "factory", "key": "battery staple"}]}
+    keeps = [("keep", f"home {n}", f"password {n}") for n in range(5)]
+    image.write_bytes(b"\xff" * 64 * littlefs.BLOCK)
+
+    def told(*do: tuple, **how: object) -> dict:
+        return on_flash(image, "VfsLfs2", littlefs.BLOCK, ("mount",), *do, path="/config", **how)
+
+    *_, before = told(("save", factory), *keeps[:4], ("networks",), make=True)["told"]
+    shutil.copy(image, good)
+    undisturbed = told(keeps[4], ("networks",))
+    *_, after = undisturbed["told"]
+    assert [network["ssid"] for network in after] == ["home 4", "home 3", "home 2", "home 1"]
+    everything = range(1, undisturbed["operations"] + 1)
+    for at, torn in itertools.product(everything, ALWAYS + MORE if trial.full else ALWAYS):
+        shutil.copy(good, image)
+        with pytest.raises(Cut):
+            told(keeps[4], cut_at=at, torn=torn)
+        _, config, found, kept, then = told(("load",), ("networks",), keeps[4], ("networks",))["told"]
+        wrong = []
+        if config != factory:
+            wrong.append(f"the factory's networks are {config}")
+        if found not in (before, after):
+            wrong.append(f"the buyer's networks are {found}")
+        if kept != "kept" or then != after:
+            wrong.append(f"given again ({kept}) they are {then}")
+        trial.tried(f"a network kept, cut {(at, torn)}", wrong)
+
+
 def test_a_token_is_renewed_without_a_flash_operation(trial, lab):
     """A token of Coze's bought, and again when it has expired: nothing of that is on flash to be cut."""
     app = lab.cloud.new_coze_app()

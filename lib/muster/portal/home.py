@@ -144,8 +144,8 @@ class Page:
         point = radio.open_point(name, setup["key"], self.address, channel)
         work = self._work(point)
         try:
-            servers.append(web.Server(self.address, self))
             servers.append(dns.Server(self.address))
+            servers.append(web.Server(self.address, self))
             log.info('set up: join Wi-Fi "%s" and open http://%s/' % (name, self.address))
             self.tell("open")
             self.state = "idle"

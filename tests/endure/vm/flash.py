@@ -8,7 +8,8 @@ cut_at, torn         the power goes during this operation, counted from 1; the p
 fails, errno         [first, last] operation that raises this OSError
 make                 format first
 path                 of the store
-do                   ["mount"], ["save", record], ["load"], ["flip", [bit, ...], [what may be loaded, ...]]
+do                   ["mount"], ["save", record], ["load"], ["flip", [bit, ...], [what may be loaded, ...]];
+                     ["keep", ssid, key] and ["networks"] for what the buyer gave
 """
 
 import json
@@ -16,6 +17,7 @@ import os
 import sys
 
 import vfs
+from muster.portal import networks
 from muster.store import FileStore
 
 
@@ -75,6 +77,7 @@ class StoreOnFlash:
     def __init__(self, how):
         self.flash, self.kind = FailingFlash(how), getattr(vfs, how["kind"])
         self.store = FileStore("/flash" + how["path"])
+        networks.STATE = "/flash" + networks.STATE
         if how["make"]:
             self.kind.mkfs(self.flash)
         self.flash.operations = 0
@@ -101,6 +104,17 @@ class StoreOnFlash:
     def load(self):
         record = self.store.load()
         return None if record is None else record.plain()
+
+    def keep(self, ssid, key):
+        """A network that the buyer gave."""
+        try:
+            networks.keep(networks.make(ssid.encode(), key))
+        except OSError as e:
+            return str(e)
+        return "kept"
+
+    def networks(self):
+        return [network.plain() for network in networks.load()]
 
     def flip(self, bits, allowed):
         """Loads with each of the bits flipped in turn: how often it gave which of allowed, and what else."""
