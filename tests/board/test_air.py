@@ -121,7 +121,6 @@ def test_nothing_listens_before_the_access_point_is_up_and_after_it(run):
 early = socket.socket()
 print("early", raised(early.bind, ("192.168.4.1", 80)) is not None)
 ap.active(True)
-input_at = time.time()
 print("default")
 while ap.status("stations") == []:
     time.sleep(0.01)
@@ -143,3 +142,250 @@ while True:
     assert board.access_point is None
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 5)
+
+
+def test_a_soft_reset_leaves_the_access_point_on_and_takes_the_sockets_along(run):
+    board = run("""
+if not ap.active():
+    open_ap()
+    serve(lambda: ap.status("stations"))
+    import machine
+    machine.soft_reset()
+print("again", ap.active(), ap.config("ssid"), station.active())
+while ap.status("stations"):
+    time.sleep(0.01)
+serve()
+""")
+    board.wait_for_portal()
+    board.stations(1)
+    board.wait_for("again True toy-123456 False\n")
+    assert board.access_point["ssid"] == "toy-123456" and board.portal is None
+    board.stations(0)
+    board.wait_for_portal()
+    assert get(board) == "192.168.4.2"
+    board.reset()
+    board.wait_for_portal()
+
+
+def test_the_access_point_takes_all_its_settings_or_none(run):
+    board = run("""
+print(raised(ap.config, ssid="toy"))
+print(ap.ifconfig(("192.168.9.5", "255.255.255.0", "192.168.9.5", "192.168.9.5")), ap.ipconfig("addr4"))
+ap.active(True)
+print(raised(ap.config, ssid="toy", key="1234567", security=3))
+print(raised(ap.config, ssid="toy", key="12345678", security=3, channel=14))
+print(raised(ap.config, ssid="toy", security=5), raised(ap.config, reconnects=1))
+print(ap.config("security"), ap.config("ssid")[:4], ap.config("max_clients"))
+ap.config(ssid="toy", key="", security=0, hidden=True, channel=11)
+print(ap.config("ssid"), ap.config("security"), ap.config("hidden"), ap.config("channel"))
+print(raised(station.config, ssid="toy"), raised(station.status, "stations"), raised(ap.status, "rssi"))
+print("stations", ap.isconnected(), ap.status("stations"))
+while not ap.isconnected():
+    time.sleep(0.01)
+print("max", len(ap.status("stations")))
+ap.active(False)
+print(ap.isconnected(), raised(ap.status, "stations"))
+ap.active(True)
+print(ap.config("ssid"))
+""")
+    board.wait_for("""OSError: Wifi Invalid Mode
+None ('192.168.9.5', '255.255.255.0')
+OSError: Wifi Invalid Password
+RuntimeError: Wifi Unknown Error 0x0102
+RuntimeError: Wifi Unknown Error 0x0102 OSError: STA required
+0 ESP_ 4
+toy 0 True 11
+OSError: AP required OSError: AP required OSError: STA required
+stations False []
+""")
+    assert board.access_point["address"] == "192.168.9.5" and board.access_point["key"] == ""
+    board.stations(9)
+    board.wait_for("max 4\nTrue OSError: Wifi Invalid Mode\ntoy\n")
+
+
+# The station
+
+
+TRY = """
+def attempt(ssid, key="", ms=3000):
+    station.connect(ssid, key)
+    seen = []
+    for _ in range(ms // 10):
+        code = station.status()
+        if code not in seen:
+            seen.append(code)
+        if code == 1010 or (code < 1000 and station.config("reconnects") >= 0):
+            break
+        time.sleep(0.01)
+    station.disconnect()
+    return seen
+"""
+
+GBK = repr("客厅".encode("gbk"))
+AIR = [
+    {"ssid": "home", "key": "12345678", "rssi": -60, "channel": 11},
+    {"ssid_hex": "客厅".encode("gbk").hex(), "key": "12345678", "rssi": -40, "channel": 1},
+    {"ssid": "secret", "key": "12345678", "hidden": True, "rssi": -70},
+    {"ssid": "cafe", "rssi": -80},
+    {"ssid": "old", "key": "12345678", "security": 2, "rssi": -81},
+    {"ssid": "s" * 32, "key": "12345678", "rssi": -82},
+    {"ssid": "slow", "key": "12345678", "refuse_code": 15, "rssi": -83},
+    {"ssid": "full", "key": "12345678", "refuse_code": 205, "rssi": -84},
+    {"ssid": "silent", "key": "12345678", "answers": False, "rssi": -85},
+]
+
+
+def test_it_hears_names_as_bytes_the_strongest_first_and_hidden_ones_without(run):
+    board = run(
+        """
+print(station.scan())
+station.active(True)
+print([(n[0], n[2], n[3], n[4], n[5]) for n in station.scan()][:5])
+station.connect("nobody", "12345678")
+print("connecting", station.scan())
+station.disconnect()
+station.active(False)
+ap.active(True)
+print(raised(station.scan))
+""",
+        air=AIR,
+    )
+    board.wait_for(
+        f"[]\n[({GBK}, 1, -40, 3, False), (b'home', 11, -60, 3, False), (b'', 6, -70, 3, False), "
+        "(b'cafe', 6, -80, 0, False), (b'old', 6, -81, 2, False)]\n"
+    )
+    board.wait_for("connecting []\nOSError: STA must be active\n")
+
+
+def test_status_tells_what_the_port_would(run):
+    board = run(
+        TRY
+        + f"""
+station.active(True)
+tries = (
+    ("home", "12345678"), ("home", "wrong-key"), ("nobody", "12345678"), ("slow", "wrong-key"),
+    ("full", "wrong-key"), ("home", ""), ("cafe", "12345678"), ("old", "12345678"), ("cafe", ""),
+    ("secret", "12345678"), ({GBK}, b"12345678"), ("silent", "12345678"),
+)
+for retries in (-1, 0):
+    station.config(reconnects=retries)
+    print("retries", station.config("reconnects"))
+    for ssid, key in tries:
+        print(attempt(ssid, key, 300))
+""",
+        air=AIR,
+    )
+    board.wait_for("""retries -1
+[1001, 1010]
+[1000, 202]
+[1000, 201]
+[1000, 1001]
+[1000, 202]
+[1000, 210]
+[1000, 211]
+[1000, 211]
+[1000, 1010]
+[1000, 1010]
+[1000, 1010]
+[1000]
+""")
+    board.wait_for("retries 0\n[1000, 1010]\n[1000, 202]\n")
+    # With no tries left there is nothing to leave, and the old code stays until the next event.
+    board.wait_for("[202]\n")
+
+
+def test_what_a_name_of_32_bytes_and_one_that_is_no_utf_8_do_to_config(run):
+    board = run(
+        f"""
+station.active(True)
+for ssid in ("s" * 32, {GBK}):
+    station.connect(ssid, "12345678")
+    while not station.isconnected():
+        time.sleep(0.01)
+    print(raised(station.config, "ssid")[:44])
+    station.disconnect()
+""",
+        air=AIR,
+    )
+    board.wait_for("s" * 32 + "12345678\nUnicode")
+
+
+def test_a_router_without_addresses_is_joined_and_silent(run):
+    board = run(
+        """
+station.active(True)
+print(raised(station.status, "rssi"))
+station.connect("silent", "12345678")
+while isinstance(raised(station.status, "rssi"), str):
+    time.sleep(0.01)
+print("joined", station.isconnected(), station.status(), station.ifconfig()[0], station.status("rssi"))
+while not station.isconnected():
+    time.sleep(0.01)
+print("answers", station.status())
+""",
+        air=AIR,
+    )
+    board.wait_for("OSError: Wifi Not Connected\njoined False 1001 0.0.0.0 -85\n")
+    board.set_air([{**AIR[-1], "answers": True}])
+    board.wait_for("answers 1010\n")
+
+
+def test_settings_are_refused_while_it_connects(run):
+    board = run(
+        """
+station.active(True)
+station.connect("nobody", "12345678")
+print(raised(station.config, reconnects=1))
+station.disconnect()
+print(raised(station.config, reconnects=-1))
+""",
+        air=AIR,
+    )
+    board.wait_for("OSError: Wifi Internal State Error\nNone\n")
+
+
+# One radio
+
+
+MOVING = {"ssid": "home", "key": "12345678", "channel": 11, "move_s": 1.0, "join_s": 0.2, "refuse_first": 1}
+
+
+def test_the_access_point_follows_the_station_and_is_deaf_on_the_way(run):
+    board = run(
+        """
+open_ap(channel=6)
+station.active(True)
+station.config(reconnects=0)
+moved = []
+
+def step():
+    if ap.status("stations") and not moved:
+        moved.append(station.connect("home", "12345678"))
+        print("channel", ap.config("channel"))
+    elif moved == [None] and station.status() == 202:
+        moved.append(station.connect("home", "12345678"))
+        print("refused")
+    elif station.isconnected() and len(moved) == 2:
+        print("channel", ap.config("channel"), station.config("channel"))
+        moved.append(3)
+
+serve(step)
+""",
+        air=[MOVING],
+    )
+    board.wait_for_portal()
+    address = ("127.0.0.1", board.access_point["80"])
+    assert get(board) == "192.168.4.2"
+    with socket.create_connection(address, 10) as phone:
+        board.wait_for("from")
+        board.stations(1)
+        board.wait_for("channel 6\n")
+        phone.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        phone.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            phone.recv(100)
+        board.wait_for("refused\n")
+        board.wait_for("channel 11 11\n")
+        phone.settimeout(10)
+        assert phone.recv(100).startswith(b"HTTP/1.0 200")
+    assert board.access_point["channel"] == 11

@@ -53,12 +53,11 @@ class _Socket(_Stream):
         return self._of_ap and radio.deaf
 
     def __getattr__(self, name):
-        if self.deaf:
-            if name in ("read", "readinto", "readline", "write"):
-                return _nothing
-            if name in ("recv", "send", "sendall"):
-                return _would_block
-        return getattr(self._raw, name)
+        method = getattr(self._raw, name)
+        if not self._of_ap or name not in _WHEN_DEAF:
+            return method
+        # Asked at each call: a program may keep the method.
+        return lambda *arguments: (_WHEN_DEAF[name] if self.deaf else method)(*arguments)
 
     def ioctl(self, request, argument):
         if request == _GET_FILENO:
@@ -130,8 +129,8 @@ class _Socket(_Stream):
     def _forget(self):
         if self in radio.sockets:
             radio.sockets.remove(self)
-            self.lies_on = 0
-            self.port = 0
+        if self.lies_on:
+            self.port = self.lies_on = 0
             radio.announce()
 
 
@@ -141,6 +140,10 @@ def _nothing(*_):
 
 def _would_block(*_):
     raise OSError(errno.EAGAIN)
+
+
+_WHEN_DEAF = {"recv": _would_block, "send": _would_block, "sendall": _would_block}
+_WHEN_DEAF.update({"read": _nothing, "readinto": _nothing, "readline": _nothing, "write": _nothing})
 
 
 def _plain(address):
