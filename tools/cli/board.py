@@ -6,10 +6,11 @@ import contextlib
 import hashlib
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from muster import config as configuration
@@ -29,8 +30,7 @@ LOOK_S = 0.05
     "--data",
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder for the board's flash, kept for the next time.",
+    help="Folder for the board's flash, kept for the next time. With --setup it may be left out.",
 )
 @click.option(
     "--config",
@@ -45,6 +45,12 @@ LOOK_S = 0.05
 )
 @keys()
 @click.option("--erase", is_flag=True, help="Starts from an erased file system, without the stored secret.")
+@click.option(
+    "--setup",
+    is_flag=True,
+    help="Puts the board among several networks, and tells where a browser of this computer finds its "
+    "set-up page: that of --config, or of an example.",
+)
 @click.option("--bare", is_flag=True, help="A new chip, without firmware: it waits for esptool.")
 @click.option(
     "--board", "kind", default="ESP32_GENERIC", show_default=True, help="Its name in firmware/boards.toml."
@@ -52,11 +58,12 @@ LOOK_S = 0.05
 @click.option("--heap", type=click.IntRange(192), help="MicroPython's heap in KB.")
 @vm_option
 def board(
-    directory: Path,
+    directory: Path | None,
     config: Path | None,
     roots: tuple[Path, ...],
     keys: tuple[Path, ...],
     erase: bool,
+    setup: bool,
     bare: bool,
     kind: str,
     heap: int | None,
@@ -65,10 +72,17 @@ def board(
     """Runs a virtual board until Ctrl-C; its serial port takes mpremote, ampy and esptool.
 
     \b
-    Example:
+    Examples:
       python3 -m tools board --data /tmp/board --config config.json --roots /tmp/cloud/ca.pem
+      python3 -m tools board --setup
     """
-    serve(prepare(directory, config, roots, erase, bare, kind, heap and heap * 1024, vm, keys))
+    how = (bare, kind, heap and heap * 1024, vm, keys)
+    if setup:
+        serve_set_up(directory, config, roots, erase, *how)
+    elif directory is None:
+        raise click.UsageError("Missing option '--data'.")
+    else:
+        serve(prepare(directory, config, roots, erase, *how))
 
 
 def prepare(
@@ -121,14 +135,39 @@ def _files(board: Board) -> dict[str, bytes]:
     return {}
 
 
-def serve(board: Board) -> None:
-    """Runs board until Ctrl-C, and says where its serial port is. Raises BoardError when it cannot run."""
+def serve_set_up(
+    directory: Path | None, config: Path | None, roots: Sequence[Path], erase: bool, *how: Any
+) -> None:
+    """Runs a board whose set-up page can be tried in a browser. how: the rest of prepare()'s arguments.
+
+    Without a config it is an example's, on an erased flash: it would know the networks of the time before.
+    Raises ValueError for a configuration without "setup".
+    """
+    from tools.cli import try_setup
+
+    if config is not None and not configuration.load(str(config))["setup"]:
+        raise ValueError(f'{config} has no "setup", and such a board no set-up page: add it.')
+    with contextlib.ExitStack() as around:
+        if config is None:
+            config, roots = around.enter_context(try_setup.example())
+            erase = True
+        if directory is None:
+            directory = Path(around.enter_context(tempfile.TemporaryDirectory(prefix="muster-board-")))
+        board = prepare(directory, config, roots, erase, *how)
+        serve(board, around.enter_context(try_setup.in_browser(board)))
+
+
+def serve(board: Board, more: str = "") -> None:
+    """Runs board until Ctrl-C, and says where its serial port is. Raises BoardError when it cannot run.
+
+    more: what else is said first.
+    """
     from tools.board import BoardError
 
     with board:
         print(
             f"{board.what}\nserial port: {board.port}   (.venv/bin/mpremote connect {board.port})\n"
-            "Ctrl-C stops the board",
+            "Ctrl-C stops the board" + (more and "\n" + more),
             flush=True,
         )
         # A shell that starts it in the background makes it ignore SIGINT.
