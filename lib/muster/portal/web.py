@@ -270,7 +270,7 @@ def _packed(page, file):
 
     So nothing is compressed here. Every browser takes gzip, whatever its Accept-Encoding says.
     """
-    live = (page.token, page.networks, page.state, page.ssid)
+    live = (page.token, page.networks, page.state)
     left = file.seek(-_FILE_END, 2)
     crc, size = unpack("<II", file.read()[5:])
     more = 0
@@ -287,17 +287,19 @@ def _packed(page, file):
     yield pack("<II", crc, size + more)
 
 
-def tail(token, networks, state, ssid):
-    """The live end of the page, in pieces: a network's name is text, never markup."""
+def tail(token, networks, state):
+    """The live end of the page, in pieces: a network's name is text, never markup.
+
+    It has what a browser without JavaScript needs; the others ask for /state.
+    """
     yield b"<input type=hidden name=token value=%s><select name=ssid>" % token.encode()
-    for name, dbm, locked in networks:
+    for name, _, _ in networks:
         try:
             text = name.decode().replace("&", "&amp;").replace("<", "&lt;")
         except UnicodeError:
             text = _hex(name)
-        option = "<option value=%s data-rssi=%d data-lock=%d>%s</option>"
-        yield (option % (_hex(name), dbm, locked, text)).encode()
-    yield ("</select></form><output data-state=%s data-ssid=%s></output>" % (state, _hex(ssid))).encode()
+        yield ("<option value=%s>%s" % (_hex(name), text)).encode()
+    yield ("</select></form><output data-state=%s>" % state).encode()
 
 
 def _hex(data):
