@@ -30,6 +30,11 @@ def start(trial):
             last.success()  # what comes of a trial is no fault of the build before
         return crashes
 
+    def given():
+        from muster.portal.networks import load
+
+        return load()
+
     crashes = memory.call(count)
     clock.set_from_file("/config.json")
     try:
@@ -39,8 +44,8 @@ def start(trial):
         settings = {}  # the agent says what is wrong with it
     try:
         networks = settings.get("wifi", [])
-        if settings.get("setup"):
-            networks = memory.call(lambda: memory.load("portal.networks").load()) + networks
+        if "setup" in settings:
+            networks = memory.call(given) + networks
         networks = networks[:2]
         radio = {name: settings[name] for name in ("pm", "txpower") if name in settings}
         log.level = log.WARNING + 1  # the agent says it all

@@ -5,7 +5,7 @@ import time
 from . import clock as system_clock
 from . import const, log
 from .errors import ConfigError, Error, TransportError, line
-from .memory import borrow, call, load
+from .memory import borrow, call
 from .net import wait
 from .redact import Masked
 from .schedule import Schedule
@@ -60,7 +60,6 @@ class Agent:
         self._untold = False  # the platform does not know the version that runs
         self._look = None  # when to look for an update, once a heartbeat was accepted
         self.setup = {}  # how the set-up page is, see muster.portal.home
-        self.tell = None
         self._trusted = {}  # as muster.net.carrier.Carrier.roots
         call(self._begin, config)
         if hasattr(session, "idle"):
@@ -126,7 +125,9 @@ class Agent:
 
     def forget_networks(self):
         """Erases the Wi-Fi networks that the buyer gave, and leaves the one joined. Raises OSError."""
-        call(lambda: load("portal.networks").erase())
+        from .portal.networks import erase
+
+        erase()
 
     def status(self):
         """How the device is, for people: times are Unix seconds, None where nothing is known.

@@ -5,7 +5,7 @@ What the keys mean to the platform is in China Mobile's device access protocol.
 
 import os
 
-from . import cmei, const, log, memory
+from . import cmei, const, log
 from .clock import SERVERS
 from .errors import ConfigError, line
 from .jsontext import dumps, loads
@@ -27,6 +27,10 @@ def _all(test, values):
 
 def _text(value):
     return _string(value) and value != ""
+
+
+def _object(value):
+    return isinstance(value, dict)
 
 
 def _label(value):
@@ -103,8 +107,8 @@ _KEYS = (
         'a list of "coze", "baidu" and "feishu"',
     ),
     ("store", "file", ("file", "nvs"), '"file" or "nvs"'),
-    ("updates", {}, lambda v: isinstance(v, dict), 'an object {"url": …}'),
-    ("setup", {}, lambda v: isinstance(v, dict), 'an object {"key": …}'),
+    ("updates", {}, _object, 'an object {"url": …}'),
+    ("setup", {}, _object, 'an object {"key": …}'),
 )
 
 
@@ -247,9 +251,13 @@ def whole(raw):
     config["wifi"] = [_network("wifi[%d]" % i, network) for i, network in enumerate(config["wifi"])]
     config["baseUrl"] = config["baseUrl"].rstrip("/")
     if config["updates"]:
-        config["updates"] = memory.load("update").config(config["updates"])
+        from .update import config as checked
+
+        config["updates"] = checked(config["updates"])
     if config["setup"]:
-        config["setup"] = memory.load("portal.settings").config(config["setup"])
+        from .portal.settings import config as checked
+
+        config["setup"] = checked(config["setup"])
     _check_product_key(config)
     _check_numbers(config, raw)
     _check_device_no(config)

@@ -10,7 +10,7 @@ from . import const, log
 from .agent import day, duration
 from .errors import TransportError
 from .flow import Request, driver
-from .memory import borrow, call, load, unload
+from .memory import borrow, call, unload
 
 _REJOIN_AFTER = const(3)  # failures to reach anything, and a Wi-Fi that says it is connected is not believed
 _JOIN_S = const(15)  # for each network
@@ -23,24 +23,31 @@ def _join(agent):
     stale = agent._unreached >= _REJOIN_AFTER and hardware.net_type() == "wifi"
     if stale:
         agent._unreached = 0
-
-    def join(networks):
-        wait_s = _JOIN_S if agent._has_joined else config["firstJoin"]
-        radio = {name: config[name] for name in ("pm", "txpower") if config[name]}
-        return hardware.join(networks, config["hostname"], 1000 * wait_s, anew=stale, **radio)
-
-    networks, setup = config["wifi"], config["setup"]
-    if (networks or setup) and (stale or "asked" in agent.setup or not hardware.connected()):
-        if setup:
-            joined = yield from borrow(lambda: load("portal.home").join(agent, networks, join))
-        else:
-            joined = yield from join(networks)
-        if joined is not None:
-            log.info("joined %s" % joined)
-        elif not hardware.connected():
-            names = "that are known" if setup else "(%s)" % ", ".join(network["ssid"] for network in networks)
-            raise TransportError("none of the Wi-Fi networks %s could be joined" % names)
+    needed = stale or not hardware.connected()
+    if config["setup"] and (needed or "asked" in agent.setup):
+        yield from borrow(_at_home, agent, stale)
+    elif needed and config["wifi"]:
+        yield from joined(agent, config["wifi"], stale)
     agent._has_joined = True
+
+
+def _at_home(agent, stale):
+    from .portal import home
+
+    return home.join(agent, stale)
+
+
+def joined(agent, networks, stale):
+    """Joins one of the networks: a generator. Returns its ssid, or raises TransportError."""
+    config = agent._config
+    wait_s = _JOIN_S if agent._has_joined else config["firstJoin"]
+    radio = {name: config[name] for name in ("pm", "txpower") if config[name]}
+    found = yield from agent._hardware.join(networks, config["hostname"], 1000 * wait_s, anew=stale, **radio)
+    if found is None:
+        names = ", ".join(["%s" % network["ssid"] for network in networks])
+        raise TransportError("none of the Wi-Fi networks (%s) could be joined" % names)
+    log.info("joined %s" % found)
+    return found
 
 
 def _ask_time(agent):

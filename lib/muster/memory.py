@@ -17,14 +17,6 @@ def unload(*names):
                     sys.modules[package].__dict__.pop(last, None)
 
 
-def load(name):
-    """Returns a module of muster that only some products have, "update" for one.
-
-    An import statement would leave the names in it in every product's memory for ever.
-    """
-    return __import__("muster." + name, None, None, (name,))
-
-
 def call(function, *args):
     """Returns what the function returns; the modules that it loads leave the memory again."""
     if not MICROPYTHON:

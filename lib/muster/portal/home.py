@@ -3,11 +3,11 @@
 import os
 
 from .. import const, log
-from ..board import ask
+from ..board import ask, wlan
 from ..clock import ticks_add, ticks_diff, ticks_ms
 from ..errors import TransportError
+from ..heartbeat import joined
 from ..net.wait import TURN, WAIT, Deadline
-from ..wifi import start
 from . import networks, radio, settings
 
 _TRIES = const(20)
@@ -17,13 +17,12 @@ _UNSEEN_MS = const(60000)  # and if he has not: his phone may have lost the acce
 _REACH_S = const(10)
 
 
-def join(agent, known, joining):
-    """Joins one of the networks that are known, or has the buyer give one: a generator.
+def join(agent, stale):
+    """Joins a network that is known, or has the buyer give one: a generator.
 
-    known     the networks of the configuration
-    joining   a function of networks: a generator that joins one, and returns its ssid or None
+    stale   the connection that is there is not believed
 
-    Returns an ssid, or None. The page opens when
+    Raises TransportError if there is none in the end. The page opens when
 
     - agent.set_up() asked for it
     - no network that is known is heard
@@ -32,30 +31,31 @@ def join(agent, known, joining):
     and after it was closed without success only when it is asked for, or after a network was joined.
     """
     how, config = agent.setup, agent._config
-    station = start(config["hostname"], config["pm"], config["txpower"])
-    if station is None:
-        return None
+    station = wlan()
+    ask(station, "active", True)
     mine = networks.load()
-    known = mine + known
+    known = mine + config["wifi"]
     asked = how.pop("asked", False)
     if not asked:
         # A scan stops an asyncio program, so that what worked before is tried first.
         hasty = agent._has_joined or "closed" in how
         near = known if hasty else (yield from _near(station, known))
         if near or "closed" in how:
-            joined = yield from joining(near + [network for network in known if network not in near])
-            if joined is not None:
+            try:
+                found = yield from joined(
+                    agent, near + [other for other in known if other not in near], stale
+                )
+            except TransportError:
+                if hasty and "closed" not in how:
+                    near = yield from _near(station, known)
+                waited = ticks_diff(ticks_ms(), how.setdefault("since", ticks_ms())) // 1000
+                if "closed" in how or (near and waited < config["setup"]["after"]):
+                    raise
+            else:
                 how.pop("since", 0)
                 how.pop("closed", 0)
-                _worked(mine, joined)
-                return joined
-            if "closed" in how:
-                return None
-            if hasty:
-                near = yield from _near(station, known)
-            waited = ticks_diff(ticks_ms(), how.setdefault("since", ticks_ms())) // 1000
-            if near and waited < config["setup"]["after"]:
-                return None
+                _worked(mine, found)
+                return
     page = Page(agent, station, known, asked)
     try:
         yield from page.serve()
@@ -65,9 +65,11 @@ def join(agent, known, joining):
         page.tell("closed")
         how["closed"] = True
     if page.joined is not None:
+        log.info("joined %s" % page.joined)
         how.pop("since", 0)
         del how["closed"]
-    return page.joined
+    elif not ask(station, "isconnected"):
+        raise TransportError("nobody has given the board a Wi-Fi network")
 
 
 def _near(station, known):
@@ -163,8 +165,7 @@ class Page:
         """Sets the state, and tells the program."""
         self.state = self._agent.setup["state"] = state
         try:
-            if self._agent.tell:
-                self._agent.tell(state)
+            getattr(self._agent, "tell", id)(state)
         except Exception as e:
             log.warning("tell(%s): %s" % (state, e))
 
@@ -197,7 +198,7 @@ class Page:
                     for network in self._known:
                         if point.isconnected():
                             break
-                        if (yield from radio.join(self._station, network)) == "joined":
+                        if (yield from radio.join(self._station, self._agent._config, network)) == "joined":
                             self.joined = network["ssid"]
                             if not self._asked:
                                 return
@@ -208,7 +209,7 @@ class Page:
     def _try(self):
         wanted, self._wanted = self._wanted, None
         self._end = None
-        state = yield from radio.join(self._station, wanted)
+        state = yield from radio.join(self._station, self._agent._config, wanted)
         self.tell(state)
         if state == "joined":
             self.joined = wanted["ssid"]

@@ -3,7 +3,7 @@
 from .. import const
 from ..board import ask
 from ..clock import ticks_diff, ticks_ms
-from ..wifi import attempt
+from ..wifi import join as joining
 
 _TRY_MS = const(12000)
 _AGAIN_MS = const(3000)
@@ -30,8 +30,10 @@ def heard(station):
     return networks, channel if channel <= _LAST_CHANNEL else 1
 
 
-def join(station, candidate):
+def join(station, config, candidate):
     """A generator: tries one network as long as a person would wait. Returns one of the page's states.
+
+    config   the agent's
 
     joined     the board has an address there
     refused    most likely for a wrong key; the chip does not tell that from others
@@ -40,15 +42,15 @@ def join(station, candidate):
     failed     the driver says something else
     """
     try:
-        why = yield from _try(station, candidate)
-        if why not in (None, 201):
+        why = yield from _try(station, config, candidate)
+        if why not in (1010, 201):
             # A radio that changes its channel is refused at first now and then.
             yield from _pause(_AGAIN_MS)
-            why = yield from _try(station, candidate)
+            why = yield from _try(station, config, candidate)
             yield from _pause(_SETTLE_MS)  # until it is no longer connecting
     finally:
         _retry(station, -1)
-    if why is None:
+    if why == 1010:
         return "joined"
     if why in (2, 15, 202, 204, 210, 211):  # the last two: it wants a key, or none
         return "refused"
@@ -57,13 +59,26 @@ def join(station, candidate):
     return "silent" if why in (1000, 1001) else "failed"  # it was still at it
 
 
-def _try(station, candidate):
+def _try(station, config, candidate):
+    """Returns the driver's status in the end; 1010 when the board is in."""
     # The driver tells a failure until its next event, and a connection that is given up is one.
     ask(station, "connect", candidate["ssid"], candidate["key"])
     ask(station, "disconnect")
     yield from _pause(_SETTLE_MS)
     _retry(station, 0)  # with tries left it tells no failure
-    return (yield from attempt(station, candidate, _TRY_MS, True))
+    run = joining([candidate], config["hostname"], _TRY_MS, True, config["pm"], config["txpower"])
+    try:
+        while True:
+            next(run)
+            why = ask(station, "status")
+            if why and why < 1000:
+                ask(station, "disconnect")
+                return why
+            yield
+    except StopIteration as e:
+        return why if e.value is None else 1010
+    finally:
+        run.close()
 
 
 def _retry(station, times):

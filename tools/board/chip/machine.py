@@ -71,6 +71,30 @@ def deepsleep(time_ms=0):
     _board.die("deepsleep %d" % time_ms)
 
 
+class Pin:
+    """A pin. What is put on one from outside, the board's folder says; without that its pull decides."""
+
+    IN = 1
+    OUT = 3
+    PULL_DOWN = 1
+    PULL_UP = 2
+
+    def __init__(self, id, mode=None, pull=None, value=0):
+        self._name = "pin%d" % id
+        self._pull = pull
+        self._driven = value if mode == self.OUT else None
+
+    def value(self, x=None):
+        if x is not None:
+            self._driven = int(bool(x))
+        elif self._driven is not None:
+            return self._driven
+        else:
+            return int(_board.read(self._name) or self._pull == self.PULL_UP)
+
+    __call__ = value
+
+
 class RTC:
     """The clock that mbedTLS sees too; it runs on through every reset, and forgets when the power goes."""
 
