@@ -203,7 +203,7 @@ def test_set_up_comes_and_goes_with_the_configuration_s_and_a_buyer_s_networks_s
     without.write_text(json.dumps(hourly(cloud)))
     said = run(board, "--mpy", "--config", with_setup)
     assert "/setup.html.gz" in said and "/lib/muster/portal/settings.mpy" in said
-    assert "GHJKMNPQRS" not in said and "networks" not in said
+    assert "GHJKMNPQRS" not in said and "/state" not in said
     assert run(board, "--mpy", "--prune") == "nothing to send: the board has it all\n"
     assert networks.items() <= board.files().items()
     said = run(board, "--mpy", "--prune", "--config", without)
