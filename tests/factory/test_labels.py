@@ -135,6 +135,9 @@ def test_an_open_access_point_has_no_key():
     run()
     assert codes() == ["WIFI:T:nopass;S:小熊-000042;;"]
     assert texts()[0][1] == "无 none"
+    command = ["labels", "batch.csv", "--config", "config.json", "-o", "labels.html", "--json"]
+    done = CliRunner().invoke(main, command)
+    assert "anybody near can open" in done.stderr and json.loads(done.stdout)["count"] == 1
 
 
 @pytest.mark.parametrize("size", ["60x40", "40x30", "35x60", "100.5x50"])

@@ -30,8 +30,10 @@ class Sentences(CommandGroup):
 
     def invoke(self, ctx: click.Context) -> object:
         # Not at the top: a process that a command starts may want the library in a world of its own.
-        from muster import Error
+        from muster import Error, log
 
+        # What a command prints may be JSON.
+        log.write = lambda level, text: click.echo(f"muster: {text}", err=True)
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
