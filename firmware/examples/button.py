@@ -1,7 +1,7 @@
 # A device with a button, for a product with "setup" in its configuration. Held for five seconds, the button
 # opens the set-up page, so that the buyer can give the device another Wi-Fi; a press says that the device is
-# being used. What becomes of the page is said aloud. Copy it to the board as main.py, which shows the
-# watchdog that a product has around it.
+# being used. What becomes of the page is said aloud. Copy it to the board as main.py; the one that it
+# replaces shows the watchdog that a product has.
 
 import time
 
