@@ -1,10 +1,8 @@
-# Runs first on the board: counts crashes, tells the clock what has certainly passed, and joins the
-# network. It is short, since mpremote waits for its end: it tries the two networks that are preferred.
-# What it does not achieve, the agent does. After an exception MicroPython does not run main.py: it
-# raises where the library cannot be used, and for a Ctrl-C.
+# Runs first: counts crashes, sets the clock to what has certainly passed, and joins one of the two networks
+# that are preferred, in a few seconds, since mpremote waits for its end. The agent does what is left. It
+# raises for a Ctrl-C, and where the library cannot be used: then MicroPython does not run main.py.
 #
-# Where a program runs this file that has a global TRIAL, a new build is on trial: that program has a
-# watchdog, and the build before to go back to.
+# A program that runs this file with a global TRIAL has a new build on trial, a watchdog, and a way back.
 
 WAIT_MS = 6000
 CRASHES = 3  # so many since a heartbeat was accepted, and main.py has to wait
@@ -30,11 +28,6 @@ def start(trial):
             last.success()  # what comes of a trial is no fault of the build before
         return crashes
 
-    def given():
-        from muster.portal.networks import load
-
-        return load()
-
     crashes = memory.call(count)
     clock.set_from_file("/config.json")
     try:
@@ -45,7 +38,9 @@ def start(trial):
     try:
         networks = settings.get("wifi", [])
         if "setup" in settings:
-            networks = memory.call(given) + networks
+            from muster.portal.networks import load
+
+            networks = load() + networks
         networks = networks[:2]
         radio = {name: settings[name] for name in ("pm", "txpower") if name in settings}
         log.level = log.WARNING + 1  # the agent says it all

@@ -119,7 +119,7 @@ class Agent:
     def set_up(self):
         """Opens the set-up page, as soon as run() or task() comes to it: a button's handler may call it."""
         if not self._config["setup"]:
-            raise Error('the configuration has no "setup"')
+            raise Error('"setup" is not configured')
         self.setup["asked"] = True
         self._schedule.wake = 0
 

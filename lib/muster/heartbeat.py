@@ -10,7 +10,7 @@ from . import const, log
 from .agent import day, duration
 from .errors import TransportError
 from .flow import Request, driver
-from .memory import borrow, call, unload
+from .memory import call, unload
 
 _REJOIN_AFTER = const(3)  # failures to reach anything, and a Wi-Fi that says it is connected is not believed
 _JOIN_S = const(15)  # for each network
@@ -25,16 +25,12 @@ def _join(agent):
         agent._unreached = 0
     needed = stale or not hardware.connected()
     if config["setup"] and (needed or "asked" in agent.setup):
-        yield from borrow(_at_home, agent, stale)
+        from .portal import home
+
+        yield from home.join(agent, stale)
     elif needed and config["wifi"]:
         yield from joined(agent, config["wifi"], stale)
     agent._has_joined = True
-
-
-def _at_home(agent, stale):
-    from .portal import home
-
-    return home.join(agent, stale)
 
 
 def joined(agent, networks, stale):

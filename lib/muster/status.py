@@ -21,7 +21,5 @@ def status(agent):
             "version": agent._config["firmwareVersion"],
         }
     )
-    if "state" in agent.setup:
-        how["setup"] = agent.setup["state"]
     how.update(agent._ask("status") or {})
     return how

@@ -1,12 +1,14 @@
 """A board at its buyer's home: it joins a network that it knows, or opens the set-up page to be given one."""
 
 import os
+import sys
 
 from .. import const, log
 from ..board import ask, wlan
 from ..clock import ticks_add, ticks_diff, ticks_ms
 from ..errors import TransportError
 from ..heartbeat import joined
+from ..memory import unload
 from ..net.wait import TURN, WAIT, Deadline
 from . import networks, radio, settings
 
@@ -18,7 +20,7 @@ _REACH_S = const(10)
 
 
 def join(agent, stale):
-    """Joins a network that is known, or has the buyer give one: a generator.
+    """Joins a network that is known, or has the buyer give one: a generator. At its end all of this leaves.
 
     stale   the connection that is there is not believed
 
@@ -30,6 +32,13 @@ def join(agent, stale):
 
     and after it was closed without success only when it is asked for, or after a network was joined.
     """
+    try:
+        yield from _join(agent, stale)
+    finally:
+        unload(*[name for name in sys.modules if name.startswith("muster.portal.")] + ["muster.wifi"])
+
+
+def _join(agent, stale):
     how, config = agent.setup, agent._config
     station = wlan()
     ask(station, "active", True)
@@ -163,7 +172,7 @@ class Page:
 
     def tell(self, state):
         """Sets the state, and tells the program."""
-        self.state = self._agent.setup["state"] = state
+        self.state = state
         try:
             getattr(self._agent, "tell", id)(state)
         except Exception as e:
