@@ -185,8 +185,7 @@ def test_the_page_is_one_gzip_of_the_file_and_what_is_live(tmp):
             b"Connection": b"close",
             b"Cache-Control": b"no-store",
             b"X-Content-Type-Options": b"nosniff",
-            b"Referrer-Policy": b"same-origin",
-            b"Content-Security-Policy": b"frame-ancestors 'none'",
+            b"X-Frame-Options": b"DENY",
         }
         bare = visits.get(method=b"HEAD")
         assert (bare.headers, bare.body) == (answer.headers, b"")
@@ -538,10 +537,10 @@ def test_one_who_does_not_read_holds_nobody_up_and_has_15_seconds(tmp):
         assert visits.get(b"/state").status == 200
         visits.now = 15000
         visits.turns()
-        assert len(visits.server._clients) == 1
+        assert len(visits.server.clients) == 1
         visits.now = 15001
         visits.turns()
-        assert not visits.server._clients
+        assert not visits.server.clients
         deaf.close()
 
 
@@ -557,7 +556,7 @@ def test_what_resets_or_closes_ends_quietly(tmp):
                 visits.visitors.remove(visitor)
                 visitor.close()
                 visits.turns(30)
-                assert not visits.server._clients
+                assert not visits.server.clients
         assert visits.get().status == 200
 
 
@@ -567,7 +566,7 @@ def test_who_is_not_in_the_board_s_own_network_is_turned_away(tmp):
         visitor = visits.open(head(b"GET / HTTP/1.1", b"Host: 192.168.4.1"))
         while not visitor.ended:
             visits.turns(1)
-        assert not visitor.came and not visits.page.uses and not visits.server._clients
+        assert not visitor.came and not visits.page.uses and not visits.server.clients
         # The unix port of MicroPython gives an address in bytes, the ESP32's as CPython does.
         assert visits.page.asked == [2 if MICROPYTHON else "127.0.0.1"]
 

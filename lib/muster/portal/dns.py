@@ -44,20 +44,20 @@ class Server:
     """Answers at the address, an IPv4 of the board. Raises OSError if it cannot listen there."""
 
     def __init__(self, address, port=53):
-        self._address = address
-        self._socket = bound(socket.SOCK_DGRAM, address, port)
+        self.address = address
+        self.socket = bound(socket.SOCK_DGRAM, address, port)
 
     def turn(self):
         """Answers what is there, eight packets at most, without waiting. Returns whether there was any."""
         for n in range(8):
             try:
-                packet, peer = self._socket.recvfrom(512)
-                reply = answer(packet, self._address)
+                packet, peer = self.socket.recvfrom(512)
+                reply = answer(packet, self.address)
                 if reply:
-                    self._socket.sendto(reply, peer)
+                    self.socket.sendto(reply, peer)
             except OSError:
                 return n > 0
         return True
 
     def close(self):
-        self._socket.close()
+        self.socket.close()

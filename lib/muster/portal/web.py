@@ -22,13 +22,12 @@ _ANSWER_MS = const(15000)
 _FILE_END = const(13)  # bytes of the page's file: an empty last block, CRC-32, size
 
 # All that matters of a head; none may come twice, for which of the two would count?
-_HEADERS = (b"host", b"origin", b"content-type", b"content-length", b"transfer-encoding")
+_HEADERS = (b"host", b"origin", b"content-type", b"content-length")
 
-# A reason behind the status is read by nobody. no-referrer would make the Origin of a form "null".
+# Nobody reads a reason behind the status. A Referrer-Policy of no-referrer would make a form's Origin "null".
 _HEAD = (
     "HTTP/1.1 %d \r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n"
-    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: same-origin\r\n"
-    "Content-Security-Policy: frame-ancestors 'none'\r\n\r\n"
+    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n\r\n"
 )
 _JSON = "application/json"
 
@@ -51,40 +50,40 @@ class Server:
     """
 
     def __init__(self, address, page, port=80):
-        self._page = page
-        self._clients = []  # the one that has got on least recently stands first
-        self._file = open(page.file, "rb")
-        self._socket = bound(socket.SOCK_STREAM, address, port)
-        self._socket.listen(_MAX_CLIENTS)
+        self.page = page
+        self.clients = []  # the one that has got on least recently stands first
+        self.file = open(page.file, "rb")
+        self.socket = bound(socket.SOCK_STREAM, address, port)
+        self.socket.listen(_MAX_CLIENTS)
 
     def turn(self):
         """Does what can be done without waiting, a piece for each client. Returns whether it did any."""
         came = self._accept()
         waiting = []
         moved = []
-        for client in self._clients:
+        for client in self.clients:
             try:
                 (moved if next(client) else waiting).append(client)
             except Exception:  # its end, its fault or too little memory: the others go on
                 pass
-        self._clients = waiting + moved
+        self.clients = waiting + moved
         return came or bool(moved)
 
     def close(self):
-        self._socket.close()
-        self._file.close()
-        for client in self._clients:
+        self.socket.close()
+        self.file.close()
+        for client in self.clients:
             client.close()
 
     def _accept(self):
         try:
-            client, peer = self._socket.accept()
+            client, peer = self.socket.accept()
         except OSError:
             return False
-        if self._page.local(peer[0]):
-            if len(self._clients) == _MAX_CLIENTS:
-                self._clients.pop(0).close()
-            self._clients.append(_serve(client, self._page, self._file))
+        if self.page.local(peer[0]):
+            if len(self.clients) == _MAX_CLIENTS:
+                self.clients.pop(0).close()
+            self.clients.append(_serve(client, self.page, self.file))
         else:
             client.close()
         return True
@@ -126,7 +125,11 @@ def _serve(client, page, file):
                 pieces = answer(page, file, method, target, headers, data[:size])
             else:
                 pieces = _redirect(302, page)
-        except (ValueError, AttributeError, TypeError) as e:  # the latter two from JSON that is no text
+        except (
+            ValueError,
+            AttributeError,
+            TypeError,
+        ) as e:  # the latter two: JSON with no text where it belongs
             pieces = _reply(400, _JSON, '{"error":"%s"}' % e)
         until = ticks_add(ticks_ms(), _ANSWER_MS)
         for piece in pieces:
@@ -178,11 +181,11 @@ def head(data):
     for line in lines:
         name, colon, value = line.partition(b":")
         name = name.lower()
-        if not colon or name.split() != [name] or name in headers:
+        if not colon or name.split() != [name] or name in headers or name == b"transfer-encoding":
             good = False
         if name in _HEADERS:
             headers[name] = value.strip()
-    if not good or b"transfer-encoding" in headers or not headers.get(b"content-length", b"0").isdigit():
+    if not good or not headers.get(b"content-length", b"0").isdigit():
         raise ValueError("head")
     return method, target, headers, data[end + 4 :]
 
@@ -199,7 +202,7 @@ def answer(page, file, method, target, headers, body):
         if target == b"/":
             return _packed(page, file)
         if target == b"/state":
-            return _state(200, page)
+            return state(200, page)
     return _redirect(302, page)
 
 
@@ -211,7 +214,8 @@ def _redirect(status, page):
     return _reply(status, "text/html\r\nLocation: http://%s/" % page.address, "Wi-Fi")
 
 
-def _state(status, page):
+def state(status, page):
+    """An answer that tells how things stand, as JSON."""
     networks = ['["%s",%d,%d]' % (_hex(ssid), dbm, locked) for ssid, dbm, locked in page.networks]
     stands = (page.state, _hex(page.ssid), page.tries, ",".join(networks))
     return _reply(status, _JSON, '{"state":"%s","ssid":"%s","tries":%d,"networks":[%s]}' % stands)
@@ -229,7 +233,7 @@ def _post(page, target, headers, body):
     refusal = page.rescan() if target == b"/scan" else page.submit(*wanted(fields))
     if is_form:
         return _redirect(303, page)
-    return _state(202 if refusal is None else 409 if refusal == "trying" else 429, page)
+    return state(202 if refusal is None else 409 if refusal == "trying" else 429, page)
 
 
 def _loads(body):
