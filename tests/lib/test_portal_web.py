@@ -11,33 +11,36 @@ from portal_visits import HOME, NETWORKS, STATIC, TOKEN, Answer, Visits, unpacke
 FORM = b"application/x-www-form-urlencoded"
 JSON = b'{"ssid": "686f6d65", "key": "correct horse"}'
 
-# Each system's question whether it is online: system, HTTP version, Host, target, where that is known from.
+# Each system's question whether it is online: HTTP version, Host, target, and where that is known from. None
+# was seen on a phone; "lists" are those of other people's routers and blockers alone.
 PROBES = (
     ("iOS, macOS", "1.0", "captive.apple.com", "/hotspot-detect.html", "captures of CaptiveNetworkSupport"),
     ("iOS, macOS", "1.0", "www.apple.com", "/library/test/success.html", "captures of CaptiveNetworkSupport"),
     ("Android", "1.1", "connectivitycheck.gstatic.com", "/generate_204", "AOSP: NetworkStack's config.xml"),
-    ("Android", "1.1", "www.google.com", "/gen_204", "AOSP: NetworkMonitor's fallback"),
-    ("Android", "1.1", "play.googleapis.com", "/generate_204", "AOSP: NetworkMonitor's other fallback"),
-    (
-        "Android 4 to 6",
-        "1.1",
-        "clients3.google.com",
-        "/generate_204",
-        "AOSP: the browser's captive portal check",
-    ),
-    ("Huawei", "1.1", "connectivitycheck.platform.hicloud.com", "/generate_204", "lists; not confirmed"),
-    ("HarmonyOS", "1.1", "connectivitycheck.platform.hicloud.com", "/generate_204", "lists; not confirmed"),
+    ("Android", "1.1", "www.google.com", "/gen_204", "AOSP: NetworkMonitor, the fallback"),
+    ("Android", "1.1", "play.googleapis.com", "/generate_204", "AOSP: NetworkMonitor, the other fallback"),
+    ("Android 4", "1.1", "clients3.google.com", "/generate_204", "AOSP: its check of walled gardens"),
+    ("Huawei", "1.1", "connectivitycheck.platform.hicloud.com", "/generate_204", "HwNetworkPropertyChecker"),
+    ("HarmonyOS", "1.1", "connectivitycheck.platform.hicloud.com", "/generate_204", "netdetectionurl.conf"),
+    ("HarmonyOS", "1.1", "connectivitycheck.cbg-app.huawei.com", "/generate_204", "netdetectionurl.conf"),
     ("Honor", "1.1", "connectivitycheck.platform.hihonorcloud.com", "/generate_204", "lists; not confirmed"),
-    ("Xiaomi", "1.1", "connect.rom.miui.com", "/generate_204", "MIUI's framework: MiuiConfigCaptivePortal"),
-    ("OPPO", "1.1", "conn1.oppomobile.com", "/generate_204", "ColorOS' framework: NetworkMonitor"),
-    ("OPPO", "1.1", "conn2.oppomobile.com", "/generate_204", "ColorOS' framework: NetworkMonitor"),
-    ("vivo", "1.1", "wifi.vivo.com.cn", "/generate_204", "lists; not confirmed"),
-    ("Samsung", "1.1", "connectivity.samsung.com.cn", "/generate_204", "its framework: NetworkMonitor"),
+    ("Xiaomi", "1.1", "connect.rom.miui.com", "/generate_204", "MIUI: MiuiConfigCaptivePortal"),
+    ("OPPO", "1.1", "conn1.oppomobile.com", "/generate_204", "ColorOS: NetworkMonitor"),
+    ("OPPO", "1.1", "conn2.oppomobile.com", "/generate_204", "ColorOS: NetworkMonitor"),
+    ("OPPO", "1.1", "conn1.coloros.com", "/generate_204", "lists; not confirmed"),
+    ("vivo", "1.1", "wifi.vivo.com.cn", "/generate_204", "Funtouch: NetworkMonitor"),
+    ("Samsung", "1.1", "connectivity.samsung.com.cn", "/generate_204", "its NetworkMonitor, in China"),
     ("Windows 10, 11", "1.1", "www.msftconnecttest.com", "/connecttest.txt", "Microsoft: NCSI change notice"),
-    ("Windows 10, 11", "1.1", "www.msftconnecttest.com", "/redirect", "what it opens in the browser"),
+    (
+        "Windows 10, 11",
+        "1.1",
+        "www.msftconnecttest.com",
+        "/redirect",
+        "what it opens in a browser: a user's note",
+    ),
     ("Windows 7, 8", "1.1", "www.msftncsi.com", "/ncsi.txt", "Microsoft: NCSI change notice"),
-    ("Firefox", "1.1", "detectportal.firefox.com", "/canonical.html", "its captivedetect.canonicalURL"),
-    ("Firefox", "1.1", "detectportal.firefox.com", "/success.txt", "its captivedetect.canonicalURL before"),
+    ("Firefox", "1.1", "detectportal.firefox.com", "/canonical.html", "captivedetect.canonicalURL"),
+    ("Firefox", "1.1", "detectportal.firefox.com", "/success.txt", "captivedetect.canonicalURL, earlier"),
 )
 
 

@@ -14,7 +14,7 @@ from ..memory import call
 
 _MAX_CLIENTS = const(3)  # lwIP has six sockets in small builds
 _MAX_HEAD = const(2048)
-_MAX_LINES = const(32)
+_MAX_LINES = const(32)  # besides the first
 _MAX_BODY = const(512)
 _PIECE = const(512)
 _ASK_MS = const(5000)
