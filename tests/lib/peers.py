@@ -7,6 +7,7 @@ from helpers import raises
 from muster.clouds import baidu
 from muster.hmac import Key
 from muster.jwt import JWTError, decode, encode
+from muster.portal import dns
 from muster.rsa import PrivateKey, PublicKey
 
 NOW = 1800000000
@@ -90,3 +91,10 @@ def baidu_calls(base_url, session, aks):
         cloud.delete(ak)
     cloud.list("BAN", "DESC", 3, 50)
     cloud.list()
+
+
+def dns_answers(queries, address, made):
+    """Answers others' DNS queries (hexadecimal), and writes the answers to a file."""
+    answers = [dns.answer(binascii.unhexlify(query), address) for query in queries]
+    with open(made, "w") as f:
+        json.dump([answer and binascii.hexlify(answer).decode() for answer in answers], f)
