@@ -40,7 +40,7 @@ class Server:
           token      of its form: 32 hex digits, new whenever the page opens
           file       path of the page as the image packs it
           state, ssid (bytes), tries
-          networks   [(ssid (bytes), dBm, locked)], the strongest first; replaced, never changed
+          networks   [(ssid (bytes), dBm, locked)], 20 at most, the strongest first; replaced, never changed
           used()     a request for the board itself came
           submit(ssid, key)   begins to join. Returns None, or "trying" or "busy" if it does not
           rescan()   looks for networks anew
@@ -103,7 +103,7 @@ def bound(kind, address, port):
 
 
 def _serve(client, page, file):
-    """One request and its answer: a generator, that yields whether the answer has got on."""
+    """One request and its answer: a generator that yields whether the answer has got on."""
     try:
         client.setblocking(False)
         until = ticks_add(ticks_ms(), _ASK_MS)
@@ -125,11 +125,8 @@ def _serve(client, page, file):
                 pieces = answer(page, file, method, target, headers, data[:size])
             else:
                 pieces = _redirect(302, page)
-        except (
-            ValueError,
-            AttributeError,
-            TypeError,
-        ) as e:  # the latter two: JSON with no text where it belongs
+        # JSON may hold what is no text: an AttributeError or a TypeError.
+        except (ValueError, AttributeError, TypeError) as e:
             pieces = _reply(400, _JSON, '{"error":"%s"}' % e)
         until = ticks_add(ticks_ms(), _ANSWER_MS)
         for piece in pieces:
