@@ -1,11 +1,13 @@
 """The set-up page's DNS: every name leads to the board."""
 
+import gc
 import os
 import random
 import socket
 import struct
 
 from helpers import raises
+from muster.memory import MICROPYTHON
 from muster.portal import dns
 
 ADDRESS = "192.168.4.1"
@@ -152,3 +154,18 @@ def test_a_flood_takes_no_more_than_eight_packets_a_turn():
     assert not server.turn()
     client.close()
     server.close()
+
+
+def test_a_turn_with_nothing_to_do_takes_next_to_no_memory():
+    if not MICROPYTHON:
+        return  # which alone can tell
+    server, _ = served()
+    gc.collect()
+    gc.disable()
+    before = gc.mem_alloc()
+    for _ in range(10):
+        server.turn()
+    taken = gc.mem_alloc() - before
+    gc.enable()
+    server.close()
+    assert taken < 10 * 200, taken

@@ -59,6 +59,8 @@ class Server:
     def turn(self):
         """Does what can be done without waiting, a piece for each client. Returns whether it did any."""
         came = self._accept()
+        if not self.clients:
+            return came
         waiting = []
         moved = []
         for client in self.clients:
