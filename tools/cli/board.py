@@ -143,18 +143,18 @@ def serve_set_up(
     Without a config it is an example's, on an erased flash: it would know the networks of the time before.
     Raises ValueError for a configuration without "setup".
     """
-    from tools.cli import try_setup
+    from tools.cli import at_home
 
     if config is not None and not configuration.load(str(config))["setup"]:
         raise ValueError(f'{config} has no "setup", and such a board no set-up page: add it.')
     with contextlib.ExitStack() as around:
         if config is None:
-            config, roots = around.enter_context(try_setup.example())
+            config, roots = around.enter_context(at_home.example())
             erase = True
         if directory is None:
             directory = Path(around.enter_context(tempfile.TemporaryDirectory(prefix="muster-board-")))
         board = prepare(directory, config, roots, erase, *how)
-        serve(board, around.enter_context(try_setup.in_browser(board)))
+        serve(board, around.enter_context(at_home.in_browser(board)))
 
 
 def serve(board: Board, more: str = "") -> None:

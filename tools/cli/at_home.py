@@ -1,4 +1,4 @@
-"""What `board --setup` puts around a board: networks in reach, a browser, a product if none is given."""
+"""What `board --setup` puts around a board: networks, a browser, and a product where none is given."""
 
 from __future__ import annotations
 
