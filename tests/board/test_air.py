@@ -2,10 +2,13 @@
 
 import re
 import socket
+import ssl
+import threading
 import time
 
 import pytest
-from programs import image
+import trustme
+from programs import image, needs_micropython
 
 from tools.board import Board
 from tools.common.vm import find_micropython
@@ -389,3 +392,66 @@ serve(step)
         phone.settimeout(10)
         assert phone.recv(100).startswith(b"HTTP/1.0 200")
     assert board.access_point["channel"] == 11
+
+
+@needs_micropython
+def test_a_poll_tells_nothing_of_what_is_not_heard(tmp_path):
+    program = """
+import select
+open_ap(channel=6)
+station.active(True)
+page = socket.socket()
+page.bind(("192.168.4.1", 80))
+page.listen(1)
+poll = select.poll()
+poll.register(page, select.POLLIN)
+while not poll.poll(100):
+    pass
+print("heard", page.accept()[1][0])
+station.connect("home", "12345678")
+print("moving")
+start = time.ticks_ms()
+while not poll.poll(100):
+    pass
+print("deaf", time.ticks_diff(time.ticks_ms(), start) > 900, page.accept()[1][0])
+"""
+    with Board(tmp_path, image(START + program), air=[MOVING]) as board:
+        board.wait_for_portal()
+        address = ("127.0.0.1", board.access_point["80"])
+        with socket.create_connection(address, 10):
+            board.wait_for("heard 192.168.4.2\nmoving\n")
+            with socket.create_connection(address, 10):
+                board.wait_for("deaf True 192.168.4.2\n")
+
+
+def test_what_is_no_part_of_the_access_point_is_the_host_s_own(run):
+    ca = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("board.test").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            with context.wrap_socket(server.accept()[0], server_side=True) as client:
+                client.sendall(client.recv(5)[::-1])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        board = run(f"""
+import ssl
+open_ap()
+raw = socket.socket()
+raw.connect(socket.getaddrinfo("127.0.0.1", {server.getsockname()[1]})[0][-1])
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+try:
+    context.check_hostname = False
+except AttributeError:
+    pass
+context.verify_mode = ssl.CERT_NONE
+talk = context.wrap_socket(raw)
+talk.write(b"hello")
+print(talk.read(5))
+talk.close()
+""")
+        board.wait_for("b'olleh'\n")
+        thread.join(10)
+        assert board.portal is None

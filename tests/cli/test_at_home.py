@@ -1,14 +1,19 @@
 """`board --setup`: the set-up page in a browser of this computer, on a board among several networks."""
 
 import json
+import signal
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 
 from click.testing import CliRunner
 
+from tools.board.relay import Relay
 from tools.cli import at_home, main
 from tools.cli.board import prepare
+from tools.common.paths import ROOT
 
 
 def asked(url, body=None, **headers):
@@ -41,11 +46,11 @@ def test_a_browser_sets_the_board_up(tmp_path):
     with (
         at_home.example() as (config, roots),
         prepare(tmp_path, config, roots) as board,
-        at_home.in_browser(board) as told,
+        Relay(board) as relay,
     ):
+        board.set_air(at_home.AIR)
         board.wait_for_portal(60)
-        url = told.split()[2]
-        assert url.startswith("http://127.0.0.1:")
+        url = relay.url
         status, headers, _ = asked(url)
         assert status == 200 and headers["Content-Encoding"] == "gzip"
         # The probe of a phone, and this computer under its other name.
@@ -66,8 +71,19 @@ def test_a_browser_sets_the_board_up(tmp_path):
         assert asked(url)[0] == 503, "the access point is closed"
 
 
+def test_the_command_tells_where_the_page_is():
+    command = [sys.executable, "-m", "tools.cli", "board", "--setup"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url = next(line.split()[2] for line in process.stdout if line.startswith("set-up page: "))
+            assert asked(url)[0] == 200
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+
+
 def test_all_networks_are_told_with_their_passwords():
-    told = at_home.told("http://127.0.0.1:1/")
+    told = at_home.told()
     for network in at_home.AIR:
         name = network.get("ssid") or bytes.fromhex(network["ssid_hex"]).decode("gbk")
         assert name in told and network.get("key", "") in told

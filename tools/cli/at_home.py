@@ -1,4 +1,4 @@
-"""What `board --setup` puts around a board: networks, a browser, and a product where none is given."""
+"""What `board --setup` puts around a board: networks, and a product where none is given."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.board import Board
-from tools.board.relay import Relay
 from tools.cloud import Cloud, Device
 
 # Invented, like their passwords: one of each kind that a page meets.
@@ -33,7 +31,7 @@ REMARKS = {
     "Attic": "weak",
     "Cellar": "hidden: its name has to be typed",
 }
-TRY = "Try a wrong password too, a name that is not there, and the page without JavaScript."
+TRY = "To try as well: a wrong password, a name that is not there, and the page without JavaScript."
 WIDE = 0x2E80  # characters from here on take two columns
 EXAMPLE = Device("1234567890123", secrets.token_hex(8), "SN", "AI-SPEAKER-0001")
 
@@ -48,17 +46,9 @@ def example() -> Iterator[tuple[Path, list[Path]]]:
         yield config, [cloud.ca_pem]
 
 
-@contextlib.contextmanager
-def in_browser(board: Board) -> Iterator[str]:
-    """Puts the board into AIR, and its page into reach. Gives what a person has to know who tries it."""
-    board.set_air(AIR)
-    with Relay(board) as relay:
-        yield told(relay.url)
-
-
-def told(url: str) -> str:
-    """The page's address, and the networks of AIR with their passwords."""
-    lines = [f"set-up page: {url}   (once the board says that it is open)", "networks and their passwords:"]
+def told() -> str:
+    """The networks of AIR with their passwords, and what to try."""
+    lines = ["networks in reach, and their passwords:"]
     for network in AIR:
         name = network.get("ssid") or bytes.fromhex(network["ssid_hex"]).decode("gbk")
         width = 28 - sum(ord(character) >= WIDE for character in name)

@@ -154,17 +154,19 @@ def serve_set_up(
         if directory is None:
             directory = Path(around.enter_context(tempfile.TemporaryDirectory(prefix="muster-board-")))
         board = prepare(directory, config, roots, erase, *how)
-        serve(board, around.enter_context(at_home.in_browser(board)))
+        board.set_air(at_home.AIR)
+        serve(board, at_home.told())
 
 
 def serve(board: Board, more: str = "") -> None:
-    """Runs board until Ctrl-C, and says where its serial port is. Raises BoardError when it cannot run.
+    """Runs board until Ctrl-C. Raises BoardError when it cannot run.
 
-    more: what else is said first.
+    Says where its serial port is, and its set-up page whenever that opens. more: what else is said first.
     """
     from tools.board import BoardError
+    from tools.board.relay import Relay
 
-    with board:
+    with board, Relay(board) as page:
         print(
             f"{board.what}\nserial port: {board.port}   (.venv/bin/mpremote connect {board.port})\n"
             "Ctrl-C stops the board" + (more and "\n" + more),
@@ -173,7 +175,7 @@ def serve(board: Board, more: str = "") -> None:
         # A shell that starts it in the background makes it ignore SIGINT.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
-        seen = 0
+        seen, opened = 0, False
         with contextlib.suppress(KeyboardInterrupt):
             running = True
             while running:
@@ -181,5 +183,8 @@ def serve(board: Board, more: str = "") -> None:
                 running, output = board.running, board.output
                 print(printable(output[seen:]), end="", flush=True)
                 seen = len(output)
+                if opened != (board.portal is not None):
+                    opened = not opened
+                    print(f"set-up page: {page.url if opened else 'closed'}", flush=True)
                 time.sleep(LOOK_S)
             raise BoardError("the board cannot run; what it printed last says why.")
