@@ -49,12 +49,15 @@ def follow(claims, product):
         raise Error("the manifest has expired (exp)")
     if claims["iat"] > now + _LEEWAY_S:
         raise Error("the manifest is not valid yet (iat): is the clock right?")
-    for name, has, wanted in (
-        (".mpy files of version", getattr(sys.implementation, "_mpy", claims["mpy"]) & 0xFF, claims["mpy"]),
-        ("MicroPython from", tuple(sys.implementation.version[:2]), tuple(claims["micropython"])),
-    ):
-        if has < wanted or (has != wanted and type(has) is int):
-            raise Error("build %d wants %s %s, and this board has %s" % (claims["build"], name, wanted, has))
+    wants = "build %d wants " % claims["build"]
+    wanted = claims["mpy"]
+    has = getattr(sys.implementation, "_mpy", wanted) & 0xFF  # a laptop has none
+    if has != wanted:
+        raise Error(wants + ".mpy files of version %d, and this board reads %d" % (wanted, has))
+    wanted = tuple(claims["micropython"])
+    has = tuple(sys.implementation.version[:2])
+    if has < wanted:
+        raise Error(wants + "MicroPython from %d.%d on, and this board has %d.%d" % (wanted + has))
 
 
 def check(claims, product):
