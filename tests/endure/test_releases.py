@@ -30,6 +30,7 @@ from tools.factory.product import board_files
 pytestmark = pytest.mark.skipif(vm.find_micropython() is None, reason="no MicroPython here")
 
 PROGRAM = Path(__file__).parent / "vm" / "releases.py"
+FLASH_IN_MEMORY = ROOT / "tools/bench/vm"
 PRODUCT = "1234567890123"
 CONFIG = {"productId": PRODUCT, "productKey": "pr0ductk3y", "updates": {"url": "https://x/manifest.jwt"}}
 SECRET = {"deviceId": "d1", "deviceSecret": "s3cret"}
@@ -152,7 +153,8 @@ class Maker:
         return made.files
 
     def told(self, *do: object, timeout: int = 300) -> list:
-        return vm.ask(PROGRAM, {**self.lives, "do": do}, heap=HEAP, timeout=timeout)
+        request = {**self.lives, "do": do}
+        return vm.ask(PROGRAM, request, heap=HEAP, timeout=timeout, paths=[*vm.LIBRARY, FLASH_IN_MEMORY])
 
 
 @pytest.mark.parametrize("does", [GOOD, CRASHES, UNHEARD])

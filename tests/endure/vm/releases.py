@@ -12,12 +12,11 @@ import os
 import random
 import sys
 
-import micropython
 import vfs
+from flash_in_memory import FlashInMemory
 from muster import flow, jwt, last, log, manifest, rsa, staging, store, trial, update  # noqa: F401 - none is reloaded
 from muster.errors import TransportError
 
-BLOCK = 4096
 CUT, POWER, RESET, WATCHDOG = 0, 1, 2, 3
 SECRET = {"deviceId": "d1", "deviceSecret": "s3cret"}
 RECORD = "/state/credentials"
@@ -37,30 +36,13 @@ class SwitchedOff(BaseException):
     """Somebody has pulled the plug."""
 
 
-class Flash:
-    """A block device in RAM, of one start of a board: what that leaves open can write no more after it."""
+class Flash(FlashInMemory):
+    """Of one start of a board: what that leaves open can write no more after it."""
 
     def __init__(self, device):
-        self.device, self.data = device, device.lives.data
-        self.view = memoryview(self.data)
+        super().__init__(device.lives.data)
+        self.device = device
         self.over = self.gone = False
-
-    @micropython.native
-    def readblocks(self, block, buf, offset=0):
-        start = block * 4096 + offset
-        buf[:] = self.view[start : start + len(buf)]
-
-    def writeblocks(self, block, buf, offset=0):
-        self.change(block * BLOCK + offset, buf)
-
-    def ioctl(self, op, arg):
-        if op == 4:
-            return len(self.data) // BLOCK
-        if op == 5:
-            return BLOCK
-        if op == 6:
-            self.change(arg * BLOCK, ERASED)
-        return 0
 
     def change(self, at, data):
         if self.over:
@@ -68,15 +50,10 @@ class Flash:
         if not self.gone:
             self.device.operations += 1
             if self.device.operations != self.device.cut_at:
-                self.data[at : at + len(data)] = data
-                return
-            done = int(len(data) * self.device.torn)
-            self.data[at : at + done] = memoryview(data)[:done]
+                return super().change(at, data)
+            super().change(at, memoryview(data)[: int(len(data) * self.device.torn)])
             self.gone = True
         raise Cut
-
-
-ERASED = b"\xff" * BLOCK
 
 
 class ChipMachine:

@@ -14,7 +14,7 @@ import os
 import sys
 
 import vfs
-from flash import FlashInMemory
+from flash_in_memory import FlashInMemory
 from muster import Agent
 from muster.store import FileStore
 
@@ -79,7 +79,7 @@ def main():
         image = f.read()
     flashes = {}
     for way in ("agent", "rewrite", "rename"):
-        flashes[way] = FlashInMemory(image)
+        flashes[way] = FlashInMemory(bytearray(image))
         vfs.mount(vfs.VfsLfs2(flashes[way]), "/" + way)
     clock = SetClock()
     agent = Agent(how["config"], CannedPlatform(how["secret"]), FileStore("/agent/state/credentials"), clock)

@@ -14,11 +14,11 @@ import sys
 from time import ticks_diff, ticks_us
 
 import vfs
-from flash import FlashInMemory
+from flash_in_memory import FlashInMemory
 
 path, before, after, product, token, times = json.loads(sys.stdin.readline())
 with open(path, "rb") as f:
-    flash = FlashInMemory(f.read())
+    flash = FlashInMemory(bytearray(f.read()))
 vfs.umount("/")
 vfs.mount(vfs.VfsLfs2(flash), "/")
 sys.path[:] = ["/lib", ".frozen"]
