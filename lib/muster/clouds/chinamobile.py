@@ -58,11 +58,11 @@ class ChinaMobile:
     """
 
     def __init__(self, product_id, product_key, session, base_url=PRODUCTION, llm_url=LLM, device_ip=None):
-        self._product_id = product_id
+        self.product_id = product_id
         self._product_key = product_key
         self._session = driver(session)
-        self._base_url = base_url.rstrip("/")
-        self._llm_url = llm_url.rstrip("/")
+        self.base_url = base_url.rstrip("/")
+        self.llm_url = llm_url.rstrip("/")
         self._headers = {"Content-Type": "application/json"}
         if device_ip:
             self._headers["X-AI-IP"] = device_ip
@@ -92,18 +92,14 @@ class ChinaMobile:
         """
         from .jiutian import chat
 
-        headers = dict(self._headers, Authorization="Bearer " + ai_token)
-        headers["X-AI-VID"] = self._product_id
-        headers["X-AI-UID"] = device_id
         options["model"] = model
-        secrets = (self._product_key, ai_token)
-        return self._session.stream(chat(self._llm_url, headers, messages, options, secrets))
+        return self._session.stream(chat(self, ai_token, device_id, messages, options))
 
     def _secret_info(self, device_no, device_no_type):
         answer, data = yield from self._send(
             "secret/info", {"deviceNoType": device_no_type, "deviceNo": device_no}
         )
-        found = {"deviceNo": device_no, "productId": self._product_id}
+        found = {"deviceNo": device_no, "productId": self.product_id}
         for name in found:
             self._compare(answer, name, data, found[name])
         for name in ("deviceId", "deviceSecret"):
@@ -123,9 +119,9 @@ class ChinaMobile:
 
     def _send(self, call, body, secret=""):
         """A flow: the answer, and its data, a dict. The code in the body decides, not the HTTP status."""
-        body["productId"] = self._product_id
+        body["productId"] = self.product_id
         body["productKey"] = self._product_key
-        url = self._base_url + "/v2/customer/device/" + call
+        url = self.base_url + "/v2/customer/device/" + call
         # The platform may execute either call twice.
         answer = yield Request("POST", url, _written(body), self._headers, repeatable=True)
         said = json_object(answer)

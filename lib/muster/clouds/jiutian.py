@@ -7,11 +7,11 @@ from . import json_object
 from .refusals import broken, header, refusal
 
 
-def chat(url, headers, messages, options, secrets):
+def chat(platform, ai_token, device_id, messages, options):
     """Checks the options; returns the flow of an answer, which yields its pieces as they come.
 
-    headers   who asks, with the product's token
-    options   the other fields of the body
+    platform   the ChinaMobile
+    options    the other fields of the body
     """
     if "temperature" in options and "top_p" in options:
         raise ValueError("temperature or top_p: at most one of the two may be changed")
@@ -21,7 +21,11 @@ def chat(url, headers, messages, options, secrets):
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
     body = dumps(dict(options, messages=messages, stream=True))
-    return _pieces(Request("POST", url + "/llm/v1/chat/completions", body, headers, True), secrets)
+    headers = dict(platform._headers, Authorization="Bearer " + ai_token)
+    headers["X-AI-VID"] = platform.product_id
+    headers["X-AI-UID"] = device_id
+    request = Request("POST", platform.llm_url + "/llm/v1/chat/completions", body, headers, True)
+    return _pieces(request, (platform._product_key, ai_token))
 
 
 def _pieces(request, secrets):

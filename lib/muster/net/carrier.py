@@ -139,7 +139,7 @@ class Carrier(Driver):
                     yield from exchange.start(method, head, rest, lines)
                     return exchange
                 except Closed:
-                    if not repeatable and method not in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"):
+                    if not repeatable and " %s " % method not in " GET HEAD PUT DELETE OPTIONS TRACE ":
                         raise TransportError(
                             "%s: the connection ended before the answer; "
                             "the server may have executed the request" % origin[1]

@@ -130,7 +130,7 @@ class Answer:
         # Whatever else stands there is no coding: charsets do, for one.
         for coding in headers.get("content-encoding", "").lower().split(","):
             coding = coding.strip()
-            packed = coding in ("gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd")
+            packed = " %s " % coding in " gzip x-gzip deflate compress x-compress br zstd "
             if packed and (self._chunked or self.room != 0):
                 raise TransportError("the answer is packed with %s, which was not asked for" % coding)
         self._wants = _CHUNK_SIZE if self._chunked else _NOTHING if self.room == 0 else _BODY

@@ -149,7 +149,8 @@ class Page:
         """A generator: opens the access point and serves the page. Raises what the radio raises."""
         from . import dns, web
 
-        setup, servers = self._setup, []
+        setup = self._setup
+        servers: list = []
         name = settings.ssid(setup, self._agent._device_no)
         self.networks, channel = yield from radio.heard(self._station)
         point = radio.open_point(name, setup["key"], self.address, channel)
