@@ -49,6 +49,20 @@ def test_timers_ring_where_a_program_looks_at_the_time_or_waits(tmp_path):
         board.wait_for("rang 0 1\n" * 4 + "rang True\n" * 3 + "done\n")
 
 
+def test_timers_ring_under_cpython_where_the_watchdog_is_fed(tmp_path):
+    main = """
+from machine import WDT, Timer
+rang = []
+Timer(0, period=10, callback=rang.append)
+watchdog = WDT(timeout=60000)
+while len(rang) < 3:
+    watchdog.feed()
+print("rang")
+"""
+    with Board(tmp_path, image(main), vm="cpython") as board:
+        board.wait_for("rang\n")
+
+
 def test_ctrl_c_leaves_the_heap_to_the_prompt_whatever_the_program_does(tmp_path):
     main = """
 import gc, machine
