@@ -28,6 +28,11 @@ def start(trial):
             last.success()  # what comes of a trial is no fault of the build before
         return crashes
 
+    def given():
+        from muster.portal.networks import load
+
+        return load()
+
     crashes = memory.call(count)
     clock.set_from_file("/config.json")
     try:
@@ -38,9 +43,7 @@ def start(trial):
     try:
         networks = settings.get("wifi", [])
         if "setup" in settings:
-            from muster.portal.networks import load
-
-            networks = load() + networks
+            networks = memory.call(given) + networks
         networks = networks[:2]
         radio = {name: settings[name] for name in ("pm", "txpower") if name in settings}
         log.level = log.WARNING + 1  # the agent says it all

@@ -4,7 +4,7 @@ from configurations import SECRET, minimal
 from helpers import lines_of, raises
 from muster import config
 from muster.errors import ConfigError
-from muster.portal import settings
+from muster.portal import radio
 
 KEY = "ABCDE23456"
 
@@ -120,7 +120,7 @@ def test_the_key_is_one_of_the_secrets():
 
 def test_the_access_point_is_named_by_the_end_of_the_device_number():
     def named(name, number):
-        return settings.ssid(taken(key=KEY, name=name), number)
+        return radio.ssid(taken(key=KEY, name=name), number)
 
     assert named("muster", "AI-2611-00042") == "muster--00042"
     assert named("Bear", "24DCC3A1B2C4") == "Bear-A1B2C4"

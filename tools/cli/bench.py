@@ -21,7 +21,7 @@ from tools.common.progress import steps
 # Each a module of tools.bench with measure(tell), which returns its figures.
 TOPICS = (
     *("tokens", "wire", "chat", "loop", "toy", "start"),
-    *("size", "memory", "native", "board", "update", "fleet"),
+    *("size", "memory", "native", "board", "update", "portal", "fleet"),
 )
 
 VERDICTS = {True: "[green]reached[/]", False: "[red]missed[/]", None: ""}

@@ -16,7 +16,7 @@ from typing import Any
 
 import jinja2
 import segno
-from muster.portal import settings
+from muster.portal import radio
 from rich.cells import cell_len
 
 from tools.common.rows import Row
@@ -109,7 +109,7 @@ def lines(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a label says beside the QR code: pairs of what it is, in Chinese and English, and the text."""
     setup = config["setup"]
     found = [
-        ("Wi-Fi 名称 Name", settings.ssid(setup, config["deviceNo"])),
+        ("Wi-Fi 名称 Name", radio.ssid(setup, config["deviceNo"])),
         ("Wi-Fi 密码 Key", setup["key"] or "无 none"),
         ("网址 Page", f"http://{setup['address']}/"),
     ]
@@ -141,7 +141,7 @@ def _fits(lengths: list[int], size: float, on: Sheet) -> bool:
 
 def _svg(config: Mapping[str, Any]) -> str:
     setup = config["setup"]
-    text = wifi(settings.ssid(setup, config["deviceNo"]), setup["key"])
+    text = wifi(radio.ssid(setup, config["deviceNo"]), setup["key"])
     # As bytes in UTF-8, which phones take Chinese text for.
     code = segno.make(text, micro=False, mode="byte", encoding="utf-8", eci=False, error="m")
     return code.svg_inline(border=QUIET, omitsize=True, svgclass=None, lineclass=None)

@@ -8,9 +8,9 @@ from ..board import ask, wlan
 from ..clock import ticks_add, ticks_diff, ticks_ms
 from ..errors import TransportError
 from ..heartbeat import joined
-from ..memory import unload
+from ..memory import call, unload
 from ..net.wait import TURN, WAIT, Deadline
-from . import networks, radio, settings
+from . import networks, radio
 
 _TRIES = const(20)
 _KNOWN_MS = const(60000)  # between tries of the networks that are known: a router boots slower than a toy
@@ -42,7 +42,7 @@ def _join(agent, stale):
     how, config = agent.setup, agent._config
     station = wlan()
     ask(station, "active", True)
-    mine = networks.load()
+    mine = call(networks.load)
     known = mine + config["wifi"]
     asked = how.pop("asked", False)
     if not asked:
@@ -90,7 +90,7 @@ def _worked(mine, ssid):
     """Has boot.py try the network before the others that the buyer gave."""
     for network in mine[1:]:
         if network["ssid"] == ssid:
-            networks.keep(network)
+            call(networks.keep, network)
 
 
 class Page:
@@ -151,7 +151,7 @@ class Page:
 
         setup = self._setup
         servers: list = []
-        name = settings.ssid(setup, self._agent._device_no)
+        name = radio.ssid(setup, self._agent._device_no)
         self.networks, channel = yield from radio.heard(self._station)
         point = radio.open_point(name, setup["key"], self.address, channel)
         work = self._work(point)
@@ -224,7 +224,7 @@ class Page:
         if state == "joined":
             self.joined = wanted["ssid"]
             try:
-                networks.keep(wanted)
+                call(networks.keep, wanted)
             except OSError as e:
                 log.warning("the network could not be written to flash: %s" % e)
             self.tell((yield from self._reach()))

@@ -3,7 +3,6 @@
 from .. import const
 from ..board import ask, wlan
 from ..redact import Masked
-from ..store import FileStore
 
 STATE = "/state/networks"
 _MOST = const(4)
@@ -15,7 +14,7 @@ def load():
     Dicts of ssid and key; the ssid is bytes where it is no readable UTF-8. Never raises for what flash holds.
     """
     try:
-        record = FileStore(STATE).load() or {"wifi": []}
+        record = _store().load() or {"wifi": []}
         return [Masked({"ssid": _named(bytes.fromhex(n["ssid"])), "key": n["key"]}) for n in record["wifi"]]
     except (KeyError, TypeError, ValueError):
         return []
@@ -25,15 +24,21 @@ def keep(network):
     """Puts a network before those that are kept; the fifth goes. Raises OSError."""
     kept = [network] + [other for other in load() if other["ssid"] != network["ssid"]]
     record = {"wifi": [{"ssid": raw(n).hex(), "key": n["key"]} for n in kept[:_MOST]]}
-    store = FileStore(STATE)
+    store = _store()
     store.save(record)
     store.save(record)  # into the other slot as well: nobody can be asked for it again
 
 
 def erase():
     """Erases all of them, and leaves the network that is joined. Raises OSError."""
-    FileStore(STATE).erase()
+    _store().erase()
     ask(wlan(), "disconnect")
+
+
+def _store():
+    from ..store import FileStore  # much of it, for a moment: who wants it to leave uses muster.memory.call
+
+    return FileStore(STATE)
 
 
 def raw(network):

@@ -8,6 +8,7 @@ from ..wifi import join as joining
 _TRY_MS = const(12000)
 _AGAIN_MS = const(3000)
 _SETTLE_MS = const(300)
+_SSID_BYTES = const(32)
 _LAST_CHANNEL = const(11)  # what an access point may use in every country
 
 
@@ -92,6 +93,20 @@ def _pause(ms):
     start = ticks_ms()
     while ticks_diff(ticks_ms(), start) < ms:
         yield
+
+
+def ssid(setup, device_no):
+    """Returns the access point's name: that of the product, a hyphen, and the end of the device's number.
+
+    setup      as config() returns it
+    device_no  the number itself, not "auto"
+
+    Six characters of the number, fewer where 32 bytes do not hold them.
+    """
+    end = device_no[-6:]
+    while len((setup["name"] + "-" + end).encode()) > _SSID_BYTES:
+        end = end[1:]
+    return setup["name"] + "-" + end
 
 
 def open_point(name, key, address, channel):

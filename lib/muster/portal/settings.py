@@ -1,9 +1,7 @@
-"""The configuration's "setup", and what the access point is called."""
+"""The configuration's "setup"."""
 
-from .. import const, log
+from .. import log
 from ..config import _checked, _expect, _positive, _string
-
-_SSID_BYTES = const(32)
 
 
 def config(raw):
@@ -25,20 +23,6 @@ def config(raw):
     if checked["key"] == "":
         log.warning('setup.key is "": anybody near can open the set-up page, and hear what is typed there')
     return checked
-
-
-def ssid(setup, device_no):
-    """Returns the access point's name: that of the product, a hyphen, and the end of the device's number.
-
-    setup      as config() returns it
-    device_no  the number itself, not "auto"
-
-    Six characters of the number, fewer where 32 bytes do not hold them.
-    """
-    end = device_no[-6:]
-    while len((setup["name"] + "-" + end).encode()) > _SSID_BYTES:
-        end = end[1:]
-    return setup["name"] + "-" + end
 
 
 def _is_key(value):
