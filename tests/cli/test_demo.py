@@ -22,6 +22,9 @@ ACTS = (
     ["with the platform back, the heartbeats go on"],
     ["a JWT signed on the board (RS256) buys a token", "a chat streams its answer"],
     ["and is billed to this device", "PyJWT accepts its HS256 token"],
+    ["it opens an access point of its own, with a page", "a phone that joins it is led to the page"],
+    ["which shows the networks around", "its buyer fills the form, and the page says that it is online"],
+    ["the page has closed, and its heartbeat is accepted", "after a reset it joins by itself"],
     ["it verifies the release, fetches what is new, and restarts with it"],
     ["its heartbeat tells the new version", "and the platform's page shows it"],
     ["after three crashes the build before is back, by itself"],
@@ -37,7 +40,7 @@ def test_the_whole_story_holds():
     assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr
     checks = re.findall(r"^  yes  (.*?)  ", done.stdout, re.MULTILINE)
     assert checks == [check for act in ACTS for check in act]
-    assert done.stdout.endswith("23 held, 0 failed\n")
+    assert done.stdout.endswith("29 held, 0 failed\n")
     assert "its clock says 2000" in done.stdout and "你好" in done.stdout
     assert "1.0, then 1.1" in done.stdout
 

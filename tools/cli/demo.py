@@ -14,7 +14,8 @@ from tools.common.options import vm_option
 def demo(vm: str | None) -> None:
     """Shows the main job: a board enrols with the cloud, reports, loses its power, and carries on.
 
-    Then it refuses a false server, talks to Coze, takes an update, and undoes one that crashes.
+    Then it refuses a false server, talks to Coze, is given its buyer's Wi-Fi by a page of its own, takes an
+    update, and undoes one that crashes.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The story that `demo` tells: the main job, and what may happen to a device, in six acts."""
+"""The story that `demo` tells: the main job, and what may happen to a device, in seven acts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jwt
+import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 from rich.console import Console
 
@@ -35,6 +36,10 @@ DEVICE = Device("1234567890123", secrets.token_hex(8), "SN", "AI-SPEAKER-0001")
 WIFI = [{"ssid": "muster-lab", "key": "password"}]
 # A second one is sold: it reports twice a day, as the platform wants it, and looks for releases.
 SOLD = Device(DEVICE.product_id, DEVICE.product_key, "SN", "AI-SPEAKER-0002")
+# A third one does not know its buyer's Wi-Fi.
+GIVEN = Device(DEVICE.product_id, DEVICE.product_key, "SN", "AI-SPEAKER-0003")
+SETUP = {"key": "ABCDE23456", "name": "speaker", "address": "192.168.4.1"}
+HOME = {"ssid": "我家", "key": "correct horse", "rssi": -45}
 HOUR_S = 3600
 CRASHING = b"import machine\n\nmachine.reset()  # as a crash would\n"
 # What a maker's own program on the board does with Coze, in the REPL after the agent was stopped.
@@ -65,11 +70,12 @@ def tell(vm: str | None) -> bool:
         folder = Path(name)
         releases = folder / "release"
         releases.mkdir()
-        with Cloud([DEVICE, SOLD], release=releases) as cloud:
+        with Cloud([DEVICE, SOLD, GIVEN], release=releases) as cloud:
             story = Story(cloud, Board(folder / "board", image(cloud, vm), vm=vm))
             try:
                 with story.board:
                     story.tell()
+                story.at_home(folder / "given", vm)
                 if story.board.vm == "micropython":
                     story.updates(Maker(cloud, releases), folder / "sold")
                 else:
@@ -204,6 +210,45 @@ class Story:
         token = self.board.wait_for(re.compile(r"hs256: (\S+)\n")).group(1)
         claims = jwt.decode(token, SHARED, ["HS256"])
         self.check("PyJWT accepts its HS256 token", claims == {"sub": DEVICE.device_no}, str(claims))
+
+    def at_home(self, folder: Path, vm: str | None) -> None:
+        """A board that is kept in the folder is given its buyer's Wi-Fi."""
+        config = GIVEN.config(self.cloud.url, wifi=[], setup=SETUP)
+        source = choose_vm(vm) == "cpython"
+        neighbour = {"ssid": "neighbour", "key": "their own", "rssi": -80}
+        self.say("A third board comes to its buyer's home, and knows no Wi-Fi there")
+        air = [neighbour, HOME]
+        with Board(folder, board_image(config, [self.cloud.ca_pem], source=source), vm=vm, air=air) as board:
+            page = board.wait_for_portal()
+            point = board.access_point or {}
+            self.check("it opens an access point of its own, with a page", True, f"Wi-Fi {point['ssid']}")
+            phone = requests.Session()
+            phone.headers["Host"] = "captive.apple.com"
+            probe = phone.get(page + "hotspot-detect.html", allow_redirects=False)
+            found = probe.headers["Location"]
+            self.check(
+                "a phone that joins it is led to the page", found == f"http://{SETUP['address']}/", found
+            )
+            phone.headers["Host"] = SETUP["address"]
+            shown = phone.get(page).content.decode()
+            self.check("which shows the networks around", HOME["ssid"] in shown, "the strongest first")
+            token = re.findall("name=token value=([0-9a-f]+)", shown)[0]
+            form = {"token": token, "ssid": HOME["ssid"].encode().hex(), "key": HOME["key"]}
+            started = time.monotonic()
+            phone.post(page, form, allow_redirects=False)
+            with self.console.status("waiting for the board to join"):
+                while (state := phone.get(page + "state").json()["state"]) in ("trying", "joined"):
+                    time.sleep(0.2)
+            took = f"{time.monotonic() - started:.2f} s"
+            self.check(
+                "its buyer fills the form, and the page says that it is online", state == "reached", took
+            )
+            board.pass_time(60)
+            board.wait_for("reported")
+            self.check("the page has closed, and its heartbeat is accepted", board.portal is None)
+            board.reset()
+            board.wait_for("muster: the next report is due")
+            self.check("after a reset it joins by itself", board.portal is None)
 
     def updates(self, maker: Maker, folder: Path) -> None:
         """maker: of the board that is sold, which is kept in the folder."""
