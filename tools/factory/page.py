@@ -53,7 +53,7 @@ def _small(text: str) -> str:
     text = re.sub(r"(?s:<!--.*?-->|/\*.*?\*/)|^\s*//.*$", "", text, flags=re.MULTILINE)
     text = "\n".join(filter(None, map(str.strip, text.splitlines())))
     style = _inside(text, "style")
-    return text.replace(style, re.sub(r'("[^"]*")|\s*([{};,])\s*', r"\1\2", style))
+    return text.replace(style, re.sub(r'("[^"]*")|\s*([{};,])\s*|(?<=:)\s+', r"\1\2", style))
 
 
 def _inside(text: str, tag: str) -> str:
@@ -70,7 +70,7 @@ def _check(text: str, name: str) -> None:
     for state in STATES:
         rule = re.search(rf"\[data-state={state}\]{{([^}}]*--[^}}]*)}}", text)
         for language in LANGUAGES:
-            if not rule or not re.search(rf'--{language}: "[^"]+"', rule[1]):
+            if not rule or not re.search(rf'--{language}:"[^"]+"', rule[1]):
                 raise ValueError(f"{name}: the state {state!r} has no text --{language}; write one.")
 
 
