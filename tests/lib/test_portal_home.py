@@ -458,6 +458,14 @@ def test_a_mesh_is_one_network_the_strongest_first(tmp):
     assert Network.point.settings[0]["channel"] == 1  # 13 is not allowed everywhere
 
 
+def test_twenty_networks_are_shown(tmp):
+    agent = world(tmp, *[dict(HOME, ssid="home %d" % n, rssi=-90 + n) for n in range(30)])
+    shown = []
+    Server.person = lambda page: shown.append(page.networks)
+    run(agent)
+    assert len(shown[0]) == 20 and shown[0][0][:2] == (b"home 29", -61)
+
+
 def test_joined_and_the_platform_is_not_reached(tmp):
     agent = world(tmp, HOME, reaches=False)
     seen = gives((b"home", "correct horse"))
@@ -501,6 +509,7 @@ def test_tries_are_limited(tmp):
     Server.person = person
     run(agent)
     assert answers[:20] == [None] * 20 and set(answers[20:]) == {"busy"}
+    assert agent.told[-2:] == ["busy", "closed"]  # which the page shows as well
     assert (
         len([entry for entry in Network.station.log if entry == ("connect", "home", "wrong" * 3)]) == 20 * 4
     )

@@ -13,6 +13,7 @@ from ..net.wait import TURN, WAIT, Deadline
 from . import networks, radio
 
 _TRIES = const(20)
+_SHOWN = const(20)  # networks; with more the page would be too large
 _KNOWN_MS = const(60000)  # between tries of the networks that are known: a router boots slower than a toy
 _SHOWN_MS = const(10000)  # how long the page stays once the buyer has seen how it ended
 _UNSEEN_MS = const(60000)  # and if he has not: his phone may have lost the access point
@@ -133,6 +134,7 @@ class Page:
         if self.state in ("trying", "joined"):
             return "trying"
         if not self.tries:
+            self.tell("busy")
             return "busy"
         self.tries -= 1
         self.ssid = ssid
@@ -152,7 +154,7 @@ class Page:
         setup = self._setup
         servers: list = []
         name = radio.ssid(setup, self._agent._device_no)
-        self.networks, channel = yield from radio.heard(self._station)
+        channel = yield from self._listen()
         point = radio.open_point(name, setup["key"], self.address, channel)
         work = self._work(point)
         try:
@@ -171,8 +173,16 @@ class Page:
                 server.close()
             ask(point, "active", False)
 
+    def _listen(self):
+        """Returns the channel of the strongest network."""
+        networks, channel = yield from radio.heard(self._station)
+        self.networks = networks[:_SHOWN]
+        return channel
+
     def tell(self, state):
         """Sets the state, and tells the program."""
+        if state == self.state:
+            return
         self.state = state
         try:
             getattr(self._agent, "tell", id)(state)
@@ -200,11 +210,11 @@ class Page:
             if self._wanted:
                 yield from self._try()
             elif self._scan:
-                self.networks = (yield from radio.heard(self._station))[0]
+                yield from self._listen()
                 self._scan = False
             elif ticks_diff(ticks_ms(), tried) >= _KNOWN_MS:
                 if not (point.isconnected() or ask(self._station, "isconnected")):
-                    self.networks = (yield from radio.heard(self._station))[0]
+                    yield from self._listen()
                     for network in self._known:
                         if point.isconnected():
                             break
