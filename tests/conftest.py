@@ -1,20 +1,23 @@
 """One test, two machines.
 
 Every test under tests/lib runs twice: here in CPython, and inside the real
-MicroPython VM, in a process of its own with a heap of half a megabyte. Its
-arguments are made here by ordinary fixtures and reach the VM as JSON.
+MicroPython VM, where a file's tests share a process and a heap of 768 KB.
+Its arguments are made here by ordinary fixtures and reach the VM as JSON.
 
 What a test draws, it draws from the module random, which begins anew for each
 with the same seed: MUSTER_SEED in the environment, which a failure shows. Without it the seed is 1, and with
 --full a fresh one.
 """
 
+import contextlib
 import gc
 import importlib
 import json
 import os
 import random
 import signal
+import subprocess
+import threading
 
 import pytest
 from devices import DEVICE, identity
@@ -33,7 +36,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LIBRARY_TESTS = ROOT / "tests" / "lib"
 MACHINES = (vm.CPYTHON, vm.MICROPYTHON)
-HEAP = 512 * 1024
+HEAP = 768 * 1024  # for a whole file; less than the megabyte that a test sends through little memory
+TIMEOUT_S = 100
+PASSED = "\0passed\n"  # tests/lib/run_on_vm.py ends with it what a test printed
 
 # Processes that tests start find the repository, also when it was pytest itself that was called.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "lib")])
@@ -83,22 +88,73 @@ def pytest_pyfunc_call(pyfuncitem):
     return True
 
 
+class VM:
+    """A MicroPython VM that runs tests of one module, until one fails."""
+
+    now = None  # the one that runs, in this process
+
+    def __init__(self, module):
+        self.module = module
+        self._process = subprocess.Popen(
+            vm.command(LIBRARY_TESTS / "run_on_vm.py", module, heap=HEAP),
+            env=vm.variables([LIBRARY_TESTS, *vm.LIBRARY]),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            # MicroPython makes something of half a surrogate pair that is no UTF-8.
+            errors="surrogatepass",
+        )
+
+    @classmethod
+    def of(cls, module):
+        if cls.now is None or cls.now.module != module:
+            cls.end()
+            cls.now = cls(module)
+        return cls.now
+
+    @classmethod
+    def end(cls):
+        if cls.now is not None:
+            cls.now._process.kill()
+            cls.now._process.communicate()
+            cls.now = None
+
+    def run(self, function, arguments):
+        """Runs a test. Returns None, or what it printed if it failed."""
+        late = threading.Timer(TIMEOUT_S, self._process.kill)
+        late.start()
+        said = ""
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(json.dumps([function, arguments]) + "\n")
+                self._process.stdin.flush()
+            for line in self._process.stdout:
+                if line.endswith(PASSED):
+                    return None
+                said += line
+        finally:
+            late.cancel()
+        return f"{said}it ended with status {self._process.wait()}"
+
+
 def run_on_vm(module, function, arguments):
     if vm.MICROPYTHON not in vm.machines():
         pytest.skip(
             "no MicroPython here: its PyPI package has none for this machine, and there is none on PATH"
         )
-    done = vm.run(
-        LIBRARY_TESTS / "run_on_vm.py",
-        module,
-        function,
-        stdin=json.dumps(arguments) + "\n",
-        heap=HEAP,
-        paths=[LIBRARY_TESTS, *vm.LIBRARY],
-        timeout=100,
-    )
-    if done.returncode != 0 or not done.stdout.endswith("passed\n"):
-        pytest.fail(f"in the MicroPython VM:\n{done.stdout}{done.stderr}", pytrace=False)
+    said = "it was interrupted"
+    try:
+        said = VM.of(module).run(function, arguments)
+    finally:
+        if said is not None:
+            VM.end()
+    if said is not None:
+        pytest.fail(f"in the MicroPython VM:\n{said}", pytrace=False)
+
+
+def pytest_sessionfinish():
+    VM.end()
 
 
 @pytest.fixture(params=MACHINES)

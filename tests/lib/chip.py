@@ -135,7 +135,7 @@ ORIGINALS = [(module, name, getattr(module, name)) for module, name in REPLACED]
 
 
 def teardown_function(_):
-    """pytest's: in CPython all tests share one process."""
+    """After each test of a file that has it, on both machines: they share one process."""
     for module, name, original in ORIGINALS:
         setattr(module, name, original)
     sys.modules.pop("network", None)

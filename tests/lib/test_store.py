@@ -37,6 +37,7 @@ class Flash:
 
 
 GEOMETRY = {"VfsLfs2": (16, 4096), "VfsFat": (96, 512)}
+mounts = []
 
 
 def mounted(kind):
@@ -48,6 +49,7 @@ def mounted(kind):
     flash = Flash(*GEOMETRY[kind])
     getattr(vfs, kind).mkfs(flash)
     vfs.mount(getattr(vfs, kind)(flash), "/" + kind)
+    mounts.append("/" + kind)
     return "/" + kind
 
 
@@ -471,8 +473,11 @@ def test_an_erase_cut_short_does_not_bring_back_the_record_before(tmp):
 
 
 def teardown_function(_):
-    """pytest's: in CPython all tests share one process."""
     sys.modules.pop("esp32", None)
+    while mounts:
+        import vfs
+
+        vfs.umount(mounts.pop())
 
 
 def test_nvs_keeps_a_record():

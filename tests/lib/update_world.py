@@ -39,7 +39,6 @@ SIGNING = {}
 
 
 def teardown_function(_):
-    """pytest's: in CPython all tests share one process."""
     trial.root = ""
     last.STATE = "/state/last"
     sys.modules.pop("machine", None)
