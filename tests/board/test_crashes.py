@@ -16,7 +16,9 @@ pytestmark = needs_micropython
 # The main.py that ships, with a watchdog of a second, and an agent that runs into a mistake.
 MAIN = (ROOT / "main.py").read_text().replace("WATCHDOG_S = 120", "WATCHDOG_S = 1")
 CRASHES = MAIN.replace("    agent.run()\n", "    agent.step()\n    {}['s3cret']\n")
-HANGS = MAIN.replace("    agent.run()\n", "    print('hangs')\n    while True:\n        pass\n")
+HANGS = MAIN.replace(
+    "    agent.run()\n", "    import time\n    print('hangs')\n    while True:\n        time.sleep_ms(100)\n"
+)
 SAFE = "without it for an hour"
 
 
@@ -213,8 +215,9 @@ if machine.reset_cause() == machine.HARD_RESET:
     except KeyError as e:
         last.ended(e)
     board.watchdog(1)
+    import time
     while True:
-        pass
+        time.sleep_ms(100)
 last.success()
 print("all done")
 """

@@ -201,7 +201,7 @@ def test_a_loop_that_hangs_is_ended_by_the_watchdog(folder, cloud):
     with switch_on(folder, cloud, hourly(cloud)) as board:
         board.wait_for("reported")
         stop(board)
-        board.write(b"board.watchdog(1)\rwhile True: pass\r\r")
+        board.write(b"import time; board.watchdog(1)\rwhile True: time.sleep(1)\r\r")
         board.wait_for("watchdog", timeout=10)
         board.wait_for("watchdog got triggered", timeout=10)
 

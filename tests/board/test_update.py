@@ -110,7 +110,7 @@ def test_a_release_is_taken_and_told(field):
     "changed",
     [
         {"/main.py": b"raise ValueError('broken')"},
-        {"/main.py": b"while True: pass"},
+        {"/main.py": b"import time; time.sleep(9999)"},
         {"/main.py": BROKEN},
         {"/main.py": b""},
         {"/boot.py": BROKEN},

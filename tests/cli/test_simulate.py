@@ -192,7 +192,7 @@ def drawn(tmp_path):
 
 
 def test_the_command_tells_and_draws(drawn):
-    # It takes half a second, which who only collects these tests need not wait.
+    # It takes a second, which who only collects these tests need not wait.
     from matplotlib import colors, image
 
     from tools.simulate import picture

@@ -6,10 +6,9 @@ import struct
 import numpy
 import pytest
 from click.testing import CliRunner
-from matplotlib import colors, image
 
 from tools.cli.simulate import simulate
-from tools.simulate import picture, release
+from tools.simulate import release
 
 PLAN = release.Plan(devices=100_000, days=3, period=86400, rollout=100, files=2)
 
@@ -66,6 +65,11 @@ def run(*more, status=0):
 
 
 def test_the_command_tells_and_draws(tmp_path):
+    # It takes a second, which who only collects these tests need not wait.
+    from matplotlib import colors, image
+
+    from tools.simulate import picture
+
     file = tmp_path / "release.png"
     said = run("--plot", file).stdout
     assert "2,000 devices, 2 days after a release for 100% of them." in said and "1.39 looks a minute" in said
