@@ -11,4 +11,10 @@ import termios
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a supervisor under nohup would have it ignored
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.argv[1], sys.argv[1:])
+if sys.argv[1:5] == [*sys.orig_argv[:3], "-c"]:
+    # A program for CPython as it runs here: another CPython would take as long to start as the VM in it.
+    _, *sys.argv = sys.argv[4:]
+    program, sys.argv[0] = sys.argv[0], "-c"
+    exec(program)
+else:
+    os.execv(sys.argv[1], sys.argv[1:])

@@ -16,7 +16,7 @@ from select import POLLHUP, POLLIN, POLLOUT
 from tools.board.port import SerialPort, read, wait
 
 # What a board runs ends with its supervisor, however that ends.
-HANG_UP = [sys.executable, "-S", str(Path(__file__).with_name("hang_up.py"))]
+HANG_UP = [sys.executable, "-I", "-S", str(Path(__file__).with_name("hang_up.py"))]
 
 
 class Processor:

@@ -14,6 +14,7 @@ import threading
 
 from esp32_mock_bootloader import protocol, registers, server
 
+FRAME_END = b"\xc0"
 # The end of flashing, without the flag that says to stay here.
 REBOOT = re.compile(rb"\xc0\x00\x04\x04\x00....\x00{4}\xc0", re.DOTALL)
 
@@ -26,7 +27,10 @@ class StandardStreams:
         pass
 
     def recv(self, size: int) -> bytes:
-        data = os.read(0, size)
+        # Whole frames: of what comes in pieces the server decodes all, byte by byte, with each piece.
+        data = piece = os.read(0, size)
+        while piece and not data.endswith(FRAME_END):
+            data += (piece := os.read(0, size))
         self.rebooting = REBOOT.search(data) is not None
         return data
 
