@@ -24,6 +24,22 @@ WITHOUT_CHECKSUM = 0x0002_0000
 MTIME = 1
 
 
+class Memory(UserContext):
+    """A file system in memory. The package's own tells a log of every piece, thousands of times an image."""
+
+    def read(self, cfg: Any, block: int, off: int, size: int) -> bytearray:
+        start = block * BLOCK + off
+        return self.buffer[start : start + size]
+
+    def prog(self, cfg: Any, block: int, off: int, data: bytes) -> int:
+        start = block * BLOCK + off
+        self.buffer[start : start + len(data)] = data
+        return 0
+
+    def erase(self, cfg: Any, block: int) -> int:
+        return self.prog(cfg, block, 0, b"\xff" * BLOCK)
+
+
 class Blocks(UserContext):
     """A file system to read, of which each piece is fetched when it is first looked at.
 
@@ -55,7 +71,7 @@ def build(files: Mapping[str, bytes], blocks: int, built: int) -> bytes:
     files: path -> content; directories are made. built: Unix seconds, the time that every file carries.
     The same arguments give the same bytes. Raises ValueError when the files do not fit.
     """
-    context = UserContext(buffer=bytearray(b"\xff" * blocks * BLOCK))
+    context = Memory(buffer=bytearray(b"\xff" * blocks * BLOCK))
     with _ctrl_c_held_back():
         _fill(context, files, blocks, built)
         _compact(context, blocks)

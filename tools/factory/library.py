@@ -158,18 +158,16 @@ def _talks(program: Path) -> bool:
 
 
 def _imports(path: Path, lib: Path) -> Iterator[Path]:
-    """The files of lib/ that a source file may import, at its top or later."""
+    """The files of lib/ that a source file imports, at its top or later."""
     package = path.relative_to(lib).parts[:-1] if lib in path.parents else ()
     for name in _imported(path.read_bytes(), package, str(path)):
-        for i in range(1, len(name) + 1):
-            whole = lib.joinpath(*name[:i])
-            yield whole / "__init__.py"
-            yield whole.with_suffix(".py")
+        if os.path.exists(os.path.join(lib, name)):
+            yield lib / name
 
 
 @functools.cache
-def _imported(source: bytes, package: tuple[str, ...], path: str) -> list[tuple[str, ...]]:
-    """The names that a source file in that package imports, each as its parts."""
+def _imported(source: bytes, package: tuple[str, ...], path: str) -> set[str]:
+    """The files, as seen from lib/, in which what a source file in that package imports may be."""
     try:
         with _PARSING:
             tree = ast.parse(source)
@@ -183,4 +181,5 @@ def _imported(source: bytes, package: tuple[str, ...], path: str) -> list[tuple[
             base = package[: len(package) + 1 - node.level] if node.level else ()
             base += tuple((node.module or "").split(".")) if node.module else ()
             names += [base, *((*base, alias.name) for alias in node.names)]
-    return names
+    parts = {"/".join(name[:i]) for name in names for i in range(1, len(name) + 1)}
+    return {f"{part}{end}" for part in parts for end in ("/__init__.py", ".py")}
