@@ -58,7 +58,7 @@ EDGES = {
 }
 EDGES_BY_DEFAULT = 3
 START = 1893456000  # 2030
-JUMPS, JUMPS_SHORT = 60, 24  # by each of six distances, to and fro
+JUMPS, JUMPS_SHORT = 60, 12  # by each of six distances, to and fro
 
 # Where times are made, kept and compared.
 TIMED = ("agent", "schedule", "clock", "ntp", "store", "net/wait", "net/aio", "http", "net/connection")
