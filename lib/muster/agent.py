@@ -121,7 +121,6 @@ class Agent:
         if not self._config["setup"]:
             raise Error('"setup" is not configured')
         self.setup["asked"] = True
-        self._schedule.wake = 0
 
     def forget_networks(self):
         """Erases the Wi-Fi networks that the buyer gave, and leaves the one joined. Raises OSError."""
@@ -205,7 +204,7 @@ class Agent:
         now = self._clock.now()
         if self._knows_time and not self._schedule.plausible(now):
             self._schedule.first(now)
-        if now >= self._schedule.wake:
+        if now >= self._schedule.wake or "asked" in self.setup:
             try:
                 yield from self._work("due", keep)
                 self._succeeded()

@@ -24,10 +24,12 @@ def _join(agent):
     if stale:
         agent._unreached = 0
     needed = stale or not hardware.connected()
-    if config["setup"] and (needed or "asked" in agent.setup):
+    # Once: what cannot be opened must not keep the board from reporting.
+    asked = agent.setup.pop("asked", False)
+    if config["setup"] and (needed or asked):
         from .portal import home
 
-        yield from home.join(agent, stale)
+        yield from home.join(agent, stale, asked)
     elif needed and config["wifi"]:
         yield from joined(agent, config["wifi"], stale)
     agent._has_joined = True

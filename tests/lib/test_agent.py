@@ -7,6 +7,7 @@ from helpers import lines_of, raises, replaced
 from muster import clock, log
 from muster.agent import Agent
 from muster.errors import CloudError, ConfigError, Error, TransportError
+from muster.portal import home
 from muster.store import FileStore, NvsStore
 from nvs_in_ram import Nvs
 
@@ -783,3 +784,39 @@ def test_a_time_that_only_ntp_has_told_is_no_floor_after_a_reboot(ntp):
             Agent(world.config, world.platform, world.store, hardware=world.hardware)
             assert board.now == lie  # as good a guess as any
             assert clock.sync([ntp["good"]]) == (date is None)
+
+
+def test_a_set_up_page_that_is_asked_for_in_the_midst_of_a_report_opens_after_it():
+    world, agent = started(setup={"key": "ABCDE23456"})
+    request = world.platform.request
+    asked = []
+
+    def pressed(*args, **kwargs):
+        agent.set_up()
+        return request(*args, **kwargs)
+
+    def joins(agent, stale, wanted):
+        asked.append(wanted)
+        yield
+
+    with replaced(home, join=joins):
+        with replaced(world.platform, request=pressed):
+            agent.step()
+        assert world.platform.calls == ["info", "report"] and not asked
+        for _ in range(2):
+            agent.step()
+            assert asked == [True]
+
+
+def test_a_set_up_page_that_cannot_be_loaded_keeps_no_report_back():
+    world, agent = started(setup={"key": "ABCDE23456"})
+
+    def joins(agent, stale, wanted):
+        raise MemoryError
+
+    with replaced(home, join=joins):
+        agent.set_up()
+        world.clock.time += agent.step()
+        assert not world.platform.calls
+        agent.step()
+        assert world.platform.calls == ["info", "report"]

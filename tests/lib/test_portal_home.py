@@ -255,7 +255,7 @@ def run(agent, known=(), until_s=7200):
         sys.modules["muster.portal." + part] = parts[part]
         setattr(PACKAGE, part, parts[part])
     agent._config["wifi"] = list(known)
-    generator = home.join(agent, False)
+    generator = home.join(agent, False, agent.setup.pop("asked", False))
     start = Time.now
     while Time.now - start < until_s * 1000:
         try:
@@ -339,6 +339,19 @@ def test_a_page_that_nobody_used_opens_again_only_when_asked(tmp):
     agent.setup["asked"] = True
     gives((b"home", "correct horse"))
     Network.station.air.append(HOME)
+    assert run(agent)[0] == "home" and "asked" not in agent.setup
+
+
+def test_to_ask_for_a_page_that_is_open_does_not_open_another(tmp):
+    agent = world(tmp, HOME)
+    gives((b"home", "correct horse"))
+    buyer = Server.person
+
+    def person(page):
+        agent.setup["asked"] = True
+        buyer(page)
+
+    Server.person = person
     assert run(agent)[0] == "home" and "asked" not in agent.setup
 
 

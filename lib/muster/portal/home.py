@@ -20,32 +20,32 @@ _UNSEEN_MS = const(60000)  # and if he has not: his phone may have lost the acce
 _REACH_S = const(10)
 
 
-def join(agent, stale):
+def join(agent, stale, asked):
     """Joins a network that is known, or has the buyer give one: a generator. At its end all of this leaves.
 
     stale   the connection that is there is not believed
+    asked   agent.set_up() wants the page
 
     Raises TransportError if there is none in the end. The page opens when
 
-    - agent.set_up() asked for it
+    - it is asked for
     - no network that is known is heard
     - none that is heard let the board in for as long as "after" says
 
     and after it was closed without success only when it is asked for, or after a network was joined.
     """
     try:
-        yield from _join(agent, stale)
+        yield from _join(agent, stale, asked)
     finally:
         unload(*[name for name in sys.modules if name.startswith("muster.portal.")] + ["muster.wifi"])
 
 
-def _join(agent, stale):
+def _join(agent, stale, asked):
     how, config = agent.setup, agent._config
     station = wlan()
     ask(station, "active", True)
     mine = call(networks.load)
     known = mine + config["wifi"]
-    asked = how.pop("asked", False)
     if not asked:
         # A scan stops an asyncio program, so that what worked before is tried first.
         hasty = agent._has_joined or "closed" in how
@@ -74,6 +74,7 @@ def _join(agent, stale):
     finally:
         page.tell("closed")
         how["closed"] = True
+        how.pop("asked", 0)  # while it was open
     if page.joined is not None:
         log.info("joined %s" % page.joined)
         how.pop("since", 0)
