@@ -42,7 +42,7 @@ def start(trial):
         settings = {}  # the agent says what is wrong with it
     try:
         networks = settings.get("wifi", [])
-        if "setup" in settings:
+        if settings.get("setup"):
             networks = memory.call(given) + networks
         networks = networks[:2]
         radio = {name: settings[name] for name in ("pm", "txpower") if name in settings}

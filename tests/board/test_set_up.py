@@ -195,6 +195,13 @@ def test_a_product_without_a_page_says_so(tmp_path, cloud):
 
 
 @needs_micropython
+def test_a_product_with_an_empty_set_up_joins_in_boot_py(tmp_path, cloud):
+    with Board(tmp_path, board_image(identity(cloud, setup={}), [cloud.ca_pem])) as board:
+        board.wait_for("reported")
+        assert "boot.py:" not in board.output and "muster: joined" not in board.output
+
+
+@needs_micropython
 def test_the_old_router_comes_back_while_the_page_waits(tmp_path, cloud):
     known = [{"ssid": "factory", "key": "battery staple"}]
     with sold(tmp_path, cloud, wifi=known) as board:
