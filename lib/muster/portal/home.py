@@ -48,6 +48,7 @@ def _join(agent, stale, asked):
     known = mine + config["wifi"]
     if not asked:
         # A scan stops an asyncio program, so that what worked before is tried first.
+        since = how.setdefault("since", ticks_ms())
         hasty = agent._has_joined or "closed" in how
         near = known if hasty else (yield from _near(station, known))
         if near or "closed" in how:
@@ -58,7 +59,7 @@ def _join(agent, stale, asked):
             except TransportError:
                 if hasty and "closed" not in how:
                     near = yield from _near(station, known)
-                waited = ticks_diff(ticks_ms(), how.setdefault("since", ticks_ms())) // 1000
+                waited = ticks_diff(ticks_ms(), since) // 1000
                 if "closed" in how or (near and waited < config["setup"]["after"]):
                     raise
             else:
@@ -77,10 +78,10 @@ def _join(agent, stale, asked):
         how.pop("asked", 0)  # while it was open
     if page.joined is not None:
         log.info("joined %s" % page.joined)
-        how.pop("since", 0)
-        del how["closed"]
     elif not ask(station, "isconnected"):
         raise TransportError("nobody has given the board a Wi-Fi network")
+    how.pop("since", 0)
+    del how["closed"]
 
 
 def _near(station, known):
