@@ -6,6 +6,7 @@ of their own, stands a person who calls what the web server calls.
 
 import sys
 
+from helpers import replaced
 from muster import log, wifi
 from muster.errors import TransportError
 from muster.portal import home, networks, radio
@@ -596,9 +597,67 @@ def test_the_network_that_works_is_the_first_at_the_next_start(tmp):
     assert networks.load()[0] == HOME
 
 
+def test_a_network_that_cannot_be_kept_is_used_all_the_same(tmp):
+    for fault in (OSError(28), MemoryError()):
+        agent = world(tmp, HOME)
+        networks_given(HOME, FACTORY)
+        gives((b"home", "correct horse"))
+        keep = networks.keep
+
+        def full(network, fault=fault):
+            raise fault
+
+        with replaced(networks, keep=full):
+            assert run(agent)[0] == "home"
+            assert "could not be written to flash" in lines[-1]
+            Network.station.disconnect()
+            agent.setup["asked"] = True
+            assert run(agent)[0] == "home" and agent.told[-2:] == ["reached", "closed"]
+        assert networks.keep == keep and networks.load()[0] == FACTORY
+
+
+def test_a_network_that_is_forgotten_meanwhile_is_not_joined_again(tmp):
+    agent = world(tmp, dict(HOME, off=True))
+    networks_given(HOME)
+
+    def forgets(page):
+        if Time.now > 90_000 and Network.station.air[0]["off"]:
+            Network.station.air[0]["off"] = False
+            networks.erase()
+
+    Server.person = forgets
+    assert run(agent)[0] is None and agent.told == ["open", "closed"]
+    # While it is being joined.
+    agent = world(tmp, HOME)
+    networks_given(HOME, FACTORY)
+    connect = Network.station.connect
+
+    def forgotten(ssid, key):
+        networks.erase()
+        connect(ssid, key)
+
+    Network.station.connect = forgotten
+    run(agent)
+    assert networks.load() == []
+
+
+def test_what_the_buyer_gives_while_a_network_that_is_known_is_tried_comes_next(tmp):
+    agent = world(tmp, HOME, dict(FACTORY, off=True))
+
+    def person(page):
+        Network.station.air[1]["off"] = Time.now < 30_000
+        tries = Network.station.trying == ("factory", "battery staple")
+        if page.state == "idle" and tries and Time.now > 30_000:
+            page.submit(b"home", "correct horse")
+
+    Server.person = person
+    assert run(agent, [FACTORY])[0] == "home"
+    assert agent.told == ["open", "trying", "joined", "reached", "closed"]
+
+
 def test_peers_of_other_networks_are_refused(tmp):
     agent = world(tmp)
-    page = home.Page(agent, Network.station, [])
+    page = home.Page(agent, Network.station)
     assert page.local("192.168.4.2")
     for stranger in ("192.168.1.2", "127.0.0.1", "192.168.44.1", ""):
         assert not page.local(stranger)

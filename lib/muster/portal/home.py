@@ -44,8 +44,7 @@ def _join(agent, stale, asked):
     how, config = agent.setup, agent._config
     station = wlan()
     ask(station, "active", True)
-    mine = call(networks.load)
-    known = mine + config["wifi"]
+    known = _known(config)
     if not asked:
         # A scan stops an asyncio program, so that what worked before is tried first.
         since = how.setdefault("since", ticks_ms())
@@ -65,9 +64,9 @@ def _join(agent, stale, asked):
             else:
                 how.pop("since", 0)
                 how.pop("closed", 0)
-                _worked(mine, found)
+                _worked(found)
                 return
-    page = Page(agent, station, known, asked)
+    page = Page(agent, station, asked)
     try:
         yield from page.serve()
     except Exception as e:
@@ -89,11 +88,24 @@ def _near(station, known):
     return [network for network in known if networks.raw(network) in heard]
 
 
-def _worked(mine, ssid):
+def _known(config):
+    # Asked anew each time: agent.forget_networks() may be called meanwhile.
+    return call(networks.load) + config["wifi"]
+
+
+def _worked(ssid):
     """Has boot.py try the network before the others that the buyer gave."""
-    for network in mine[1:]:
+    for network in call(networks.load)[1:]:
         if network["ssid"] == ssid:
-            call(networks.keep, network)
+            _keep(network)
+
+
+def _keep(network):
+    # A board that cannot keep it is online all the same.
+    try:
+        call(networks.keep, network)
+    except Exception as e:
+        log.warning("the network could not be written to flash: %s" % e)
 
 
 class Page:
@@ -101,11 +113,10 @@ class Page:
 
     file = "/setup.html.gz"
 
-    def __init__(self, agent, station, known, asked=False):
+    def __init__(self, agent, station, asked=False):
         self._agent = agent
         self._setup = agent._config["setup"]
         self._station = station
-        self._known = known
         self._asked = asked
         self._wanted = None  # the network that the buyer has given
         self._scan = False
@@ -217,12 +228,12 @@ class Page:
             elif ticks_diff(ticks_ms(), tried) >= _KNOWN_MS:
                 if not (point.isconnected() or ask(self._station, "isconnected")):
                     yield from self._listen()
-                    for network in self._known:
-                        if point.isconnected():
+                    for network in _known(self._agent._config):
+                        if self._wanted or point.isconnected():
                             break
                         if (yield from radio.join(self._station, self._agent._config, network)) == "joined":
                             self.joined = network["ssid"]
-                            if not self._asked:
+                            if not (self._asked or self._wanted):
                                 return
                             break
                 tried = ticks_ms()
@@ -235,10 +246,7 @@ class Page:
         self.tell(state)
         if state == "joined":
             self.joined = wanted["ssid"]
-            try:
-                call(networks.keep, wanted)
-            except OSError as e:
-                log.warning("the network could not be written to flash: %s" % e)
+            _keep(wanted)
             self.tell((yield from self._reach()))
             if self.state == "reached":
                 self._ends_in(_UNSEEN_MS)

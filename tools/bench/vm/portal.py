@@ -83,9 +83,9 @@ async def main():
     gc.collect()
     before = gc.mem_alloc()
     measures_heap = True
-    heap = await serve(home.Page(Agent(), Station(), [])) - before
+    heap = await serve(home.Page(Agent(), Station())) - before
     measures_heap, longest = False, 0
-    await serve(home.Page(Agent(), Station(), []))
+    await serve(home.Page(Agent(), Station()))
     watching.cancel()
     return {"import": imported, "heap": heap, "stall": longest}
 
