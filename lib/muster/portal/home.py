@@ -108,6 +108,13 @@ def _keep(network):
         log.warning("the network could not be written to flash: %s" % e)
 
 
+def _turned(server):
+    try:
+        return server.turn()
+    except Exception:
+        return False  # too little memory, or the driver's fault: the page stays
+
+
 class Page:
     """The set-up page while it is open; see muster.portal.web for what that asks of it."""
 
@@ -177,7 +184,7 @@ class Page:
             self.tell("open")
             self.state = "idle"
             for _ in work:
-                yield TURN if any([server.turn() for server in servers]) else WAIT
+                yield TURN if any([_turned(server) for server in servers]) else WAIT
                 if self._over():
                     break
         finally:
