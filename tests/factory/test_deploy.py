@@ -28,6 +28,7 @@ from tools.common.vm import find_micropython
 from tools.factory import deploy, ports, programs, raw_repl
 from tools.factory.keys import public_pem
 from tools.factory.product import BLOCKS, board_files, board_image
+from tools.factory.stopped import stopped
 
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
 
@@ -287,7 +288,7 @@ def test_an_update_that_is_under_way_ends_whole_before_deploy_begins(tmp_path, c
             line.run(programs.CLEAN)
             line.close()
         else:
-            with deploy.stopped(board.port, "mpremote", False) as line:
+            with stopped(board.port, reset=False) as line:
                 line.run(programs.CLEAN)
         after = board.files()
         found = {path: data for path, data in after.items() if path not in ("/main.py", "/state/last.0")}

@@ -72,7 +72,13 @@ def deploy(
     Example: python3 -m tools deploy --config config.json
     """
     from tools.factory import deploy as line
+    from tools.factory import programs
     from tools.factory.ports import the_port
+    from tools.factory.raw_repl import RawRepl
+    from tools.factory.stopped import stopped
+
+    def clean(board: RawRepl) -> None:
+        board.run(programs.CLEAN)
 
     if config is not None:
         from muster import config as configuration
@@ -83,7 +89,7 @@ def deploy(
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     try:
         with (
-            line.stopped(the_port(port), via, reset) as board,
+            stopped(the_port(port), via, reset, clean) as board,
             Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
         ):
             task = progress.add_task("")

@@ -9,7 +9,6 @@ power goes while it runs, at the next start. So a board has all of the old produ
 from __future__ import annotations
 
 import ast
-import contextlib
 import hashlib
 import os
 import re
@@ -24,7 +23,6 @@ from muster import trial
 from tools.factory import programs
 from tools.factory.keys import FOLDER as KEYS
 from tools.factory.library import OLDEST, PAGE
-from tools.factory.ports import Lost
 from tools.factory.product import board_files
 from tools.factory.programs import LIBRARY, ROOTS
 from tools.factory.raw_repl import RawRepl
@@ -93,28 +91,6 @@ def deploy(
         _commit(board)
     configured = "/config.json" in {**files, **there}
     return Changes({path: len(files[path]) for path in sent}, gone, configured, home)
-
-
-@contextlib.contextmanager
-def stopped(port: str, via: str, reset: bool) -> Iterator[RawRepl]:
-    """A board whose program is stopped. In the end it starts again, if reset, whatever happened here."""
-    with contextlib.ExitStack() as connected:
-        try:
-            board = RawRepl(port, via)
-            connected.callback(board.close)
-            yield board
-        except Lost:
-            raise
-        except BaseException:
-            # Nobody knows where in a line or in a program it was stopped: begin anew.
-            connected.close()
-            with contextlib.suppress(RuntimeError):
-                again = RawRepl(port)
-                again.run(programs.CLEAN)
-                again.close(reset)
-            raise
-        connected.pop_all()
-        board.close(reset)
 
 
 def _said(output: str) -> list[Any]:

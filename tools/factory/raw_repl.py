@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import json
 import struct
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from ampy.pyboard import Pyboard, PyboardError
 from mpremote.transport import TransportError, TransportExecError
@@ -24,7 +27,7 @@ RESET = "import machine; machine.reset()"
 
 STOPPED = (
     "the board stopped answering: was it unplugged, or reset? It has all of its files as they were, or all "
-    "of the new ones. Run deploy again."
+    "of the new ones. Run the command again."
 )
 
 
@@ -57,6 +60,19 @@ class RawRepl:
         """What code prints. Raises RuntimeError for what it raises there, and Lost."""
         with _answered():
             return self._run(code).decode()
+
+    def ask(self, program: Path, request: object = None) -> Any:
+        """Gives a program the request, as its global of that name. Returns what it prints last, JSON.
+
+        request: what JSON holds. Raises RuntimeError for what the program raises there, and Lost.
+        """
+        self.run(f"request = {request!r}")
+        lines = self.run(program.read_text(encoding="utf-8")).splitlines()
+        try:
+            return json.loads(lines[-1])
+        except (IndexError, ValueError):
+            said = printable(lines[-1]) if lines else "nothing"
+            raise RuntimeError(f"the board's answer is damaged, perhaps by the chip's log: {said}") from None
 
     def close(self, reset: bool = False) -> None:
         """Leaves the board at its friendly prompt, or resets it."""
