@@ -20,7 +20,7 @@ from .feishu import record, token
 from .misbehave import Misbehaviour, Switch
 from .refusals import Refused, refusals_for, sentence
 from .state import State
-from .traffic import FILES, Traffic
+from .traffic import FILES, OnRequest, Traffic
 
 OWN = frozenset({"/", "/state", "/misbehave", "/favicon.ico"})
 HOW = TypeAdapter(Misbehaviour | None)
@@ -35,6 +35,7 @@ def make_app(
     switch: Switch,
     names: list[str],
     on_call: Callable[[dict[str, Any]], None],
+    on_request: OnRequest,
     release: Path | None = None,
 ) -> FastAPI:
     """The box as an ASGI application; its own paths answer only where it is called by one of `names`.
@@ -48,7 +49,7 @@ def make_app(
         app.router.routes += router.routes
     if release is not None:
         app.mount(FILES.rstrip("/"), StaticFiles(directory=release))
-    app.add_middleware(Traffic, state=state, switch=switch, own=OWN, on_call=on_call)
+    app.add_middleware(Traffic, state=state, switch=switch, own=OWN, on_call=on_call, on_request=on_request)
 
     @app.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> Response:

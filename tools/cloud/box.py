@@ -23,6 +23,7 @@ from .misbehave import Misbehaviour, Switch
 from .serving import listening, serving
 from .state import State
 from .tls import Kind, server_contexts
+from .traffic import OnRequest
 
 
 class Cloud:
@@ -38,6 +39,8 @@ class Cloud:
         on_call: is handed each call's row when the call is over, in the server's thread.
         now: tells the clouds the Unix time.
         release: a folder of `python3 -m tools release`, offered at /release/.
+        on_request: is handed each call's method, path, header and body before it is answered, in the
+            server's thread. They hold secrets.
 
     Attributes:
         url: such as `https://localhost:34567`.
@@ -63,11 +66,12 @@ class Cloud:
         on_call: Callable[[dict[str, Any]], None] = lambda row: None,
         now: Callable[[], float] = time.time,
         release: Path | None = None,
+        on_request: OnRequest = lambda *request: None,
     ) -> None:
         self._devices = [device if isinstance(device, Device) else Device(**device) for device in devices]
         self._data, self._port, self._host = data, port, host
         self._issued_days_ago, self._on_call, self._now = issued_days_ago, on_call, now
-        self._release = release
+        self._release, self._on_request = release, on_request
         self._switch = Switch()
 
     def __enter__(self) -> "Cloud":
@@ -87,7 +91,7 @@ class Cloud:
             port = sockets[0].getsockname()[1]
             self.url = f"https://[{name}]:{port}" if ":" in name else f"https://{name}:{port}"
 
-            app = make_app(self._state, self._switch, names, self._on_call, self._release)
+            app = make_app(self._state, self._switch, names, self._on_call, self._on_request, self._release)
             stack.enter_context(serving(app, sockets, tls))
             self._stack = stack.pop_all()
         return self

@@ -68,6 +68,7 @@ def serving(app: ASGIApp, sockets: list[socket.socket], tls: ssl.SSLContext) -> 
         log_config=None,
         log_level="error",
         server_header=False,
+        date_header=False,  # the box has a clock of its own: see Traffic
         proxy_headers=False,
         ssl_context_factory=lambda config, default: tls,
         timeout_graceful_shutdown=1,

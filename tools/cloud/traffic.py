@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -19,6 +20,7 @@ BODY_BYTES = 1 << 20
 # Ten megabytes of sound with a form around it, and all devices of a maker in one call.
 LARGE_BODY_BYTES = 12 << 20
 FILES = "/release/"  # below it lies no call of a vendor, only files
+OnRequest = Callable[[str, str, Headers, bytes], None]
 LARGE = re.compile("/v1/audio/transcriptions|/v1/connectors/[^/]+/user_configs")
 
 
@@ -28,6 +30,7 @@ class Traffic:
     Args:
         own: the box's own paths, which are neither logged nor broken.
         on_call: is handed each call's row when the call is over.
+        on_request: is handed each call's method, path, header and body, secrets and all, before the answer.
     """
 
     def __init__(
@@ -37,11 +40,15 @@ class Traffic:
         switch: Switch,
         own: frozenset[str],
         on_call: Callable[[dict[str, Any]], None],
+        on_request: OnRequest,
     ) -> None:
         self.app, self.state, self.switch, self.own = app, state, switch, own
-        self.on_call = on_call
+        self.on_call, self.on_request = on_call, on_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._answer(scope, receive, _dated(send, self.state.now))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         refusals = refusals_for(path)
         if path in self.own:
@@ -50,6 +57,7 @@ class Traffic:
             return await own(scope, _replayed(body, receive), send)
         call = self.state.call_arrived(_printable(path))
         body, lack = await _body(scope, receive)
+        self.on_request(scope["method"], path, Headers(scope=scope), body)
 
         # Always before the caller can know that it is over, so that it finds the call in the log.
         def end(**outcome: Any) -> None:
@@ -92,6 +100,18 @@ class Traffic:
             hang_up(transport, reset=fault.connection == "reset")
         await _gone(receive)
         return None
+
+
+def _dated(send: Send, now: Callable[[], float]) -> Send:
+    """Answers tell the time that it is in the box."""
+
+    async def dated(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            date = ("date", formatdate(now(), usegmt=True))
+            message["headers"] = [*message["headers"], tuple(part.encode() for part in date)]
+        await send(message)
+
+    return dated
 
 
 async def _pass_on(
