@@ -15,7 +15,8 @@ LOWER = {
     "fleet": {"common"},
     "simulate": {"common", "board", "cloud", "factory", "fleet"},
     "bench": {"common", "board", "cloud", "factory", "fleet"},
-    "cli": {"common", "board", "cloud", "factory", "fleet", "simulate", "bench"},
+    "admit": {"common", "board", "cloud", "factory"},
+    "cli": {"common", "board", "cloud", "factory", "fleet", "simulate", "bench", "admit"},
 }
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

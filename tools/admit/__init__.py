@@ -1,0 +1,1 @@
+"""The admission check: a product beside China Mobile's document, point by point."""

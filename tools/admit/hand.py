@@ -1,0 +1,90 @@
+"""A board in hand: what it has on flash, one report made now to its own platform, and a reboot."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from muster.errors import ConfigError
+
+from tools.admit.facts import HIDDEN, REBOOT, Call, Facts, Kept, Start, refusals
+from tools.factory import ports
+from tools.factory.ports import Lost
+from tools.factory.raw_repl import BAUD
+from tools.factory.stopped import ONBOARD, stopped
+
+PROGRAM = ONBOARD / "admit.py"
+SETTLES_S = 40  # of a board that was reset: it joins a network, and looks at its schedule
+DUE = re.compile(rb"the next report is due in|next try in|not set up")
+
+
+def looked_at(port: str, told: Callable[[str], None] = lambda act: None) -> Facts:
+    """What a board in hand shows. Raises Lost, ConfigError, and RuntimeError for what fails on it."""
+    told("The board reports now")
+    with stopped(port) as board:
+        first = board.ask(PROGRAM, True)
+    if "config" not in first:
+        raise ConfigError(f"the board at {port}: {first['problem']}")
+    config, refused = refusals(first["config"])
+    if "before" not in first:
+        if not refused:
+            raise ConfigError(f"the board at {port}: {first['problem']}")
+        why = f"the board does not start with this configuration: {first['problem']}"
+        return Facts(f"the board at {port}", True, config, str(config["deviceNo"]), refused, unseen=why)
+    told("The board was reset, and looks at its schedule")
+    settle(port)
+    with stopped(port) as board:
+        second = board.ask(PROGRAM, False)
+    before, after, later = first["before"], first["after"], second["before"]
+    events: list[Start | Call | Kept] = [*_kept(before)]
+    events += _calls(first)
+    if after["last"] != before["last"]:
+        events += _kept(after)
+    events += [Start(time.time(), REBOOT), *_kept(later)]
+    return Facts(
+        f"the board at {port}, and the platform at {config['baseUrl']}",
+        True,
+        config,
+        after["deviceNo"],
+        refused,
+        identity={"deviceId": str(after["deviceId"]), "deviceSecret": HIDDEN},
+        events=tuple(events),
+        until=max([event.at for event in events if isinstance(event, Call)], default=0),
+        secret_kept=after["secret"] is not None and later["secret"] == after["secret"],
+    )
+
+
+def settle(port: str) -> None:
+    """Waits until a board that was reset has looked at its schedule, as far as it says so."""
+    until = time.monotonic() + SETTLES_S
+    heard = b""
+    while time.monotonic() < until and not DUE.search(heard):
+        # A port that the chip's own USB makes goes away with a reset, and comes back.
+        with contextlib.suppress(Lost, OSError), ports.opened(port, BAUD) as line:
+            line.timeout = 0.2
+            while time.monotonic() < until and not DUE.search(heard):
+                heard += line.read(256)
+            return
+        time.sleep(0.1)
+
+
+def _kept(stored: Mapping[str, Any]) -> list[Kept]:
+    return [Kept(stored["last"], stored["last"], stored["next"])] if stored["last"] else []
+
+
+def _calls(told: Mapping[str, Any]) -> list[Call]:
+    """The requests that the board made. All but the last were answered well; what became of that is told."""
+    calls = []
+    for at, method, url, headers, body in told["calls"]:
+        header = {name.lower(): value for name, value in headers.items()}
+        kind, ip = header.get("content-type", ""), header.get("x-ai-ip")
+        calls.append(Call(at, method, urlsplit(url).path, kind, ip, body, "200"))
+    if calls:
+        code = None if told["code"] is None else str(told["code"])
+        calls[-1] = replace(calls[-1], code=code, reason=told["reason"])
+    return calls
