@@ -571,6 +571,7 @@ def test_a_production_system_reads_what_became_of_each_board(tmp_path, platform)
         "board": "ESP32_GENERIC",
         "mac": "24:0a:c4:00:00:50",
         "identity": IDENTITIES[7],
+        "check": "",
         "outcome": "enrolled",
         "said": "enrolled",
     }

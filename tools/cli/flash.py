@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PORT_WIDTH = 24
 # Seconds that enrolling may take.
 ENROL_S = 60
+# Seconds that a check may take.
+CHECK_S = 60
 
 
 @click.command()
@@ -69,6 +71,19 @@ ENROL_S = 60
     show_default=True,
     help="Seconds that enrolling may take.",
 )
+@click.option(
+    "--check",
+    type=options.FILE,
+    help="A MicroPython program that each board must pass before it enrols: its last line is PASS, or FAIL "
+    "and a reason.",
+)
+@click.option(
+    "--check-s",
+    type=click.IntRange(1),
+    default=CHECK_S,
+    show_default=True,
+    help="Seconds that the check may take.",
+)
 @options.as_json
 def flash(
     board: boards.BoardType | None,
@@ -85,6 +100,8 @@ def flash(
     baud: int,
     wait: bool,
     timeout: int,
+    check: Path | None,
+    check_s: int,
     as_json: bool,
 ) -> None:
     """Writes firmware and product onto one board or many at once, and waits until they have enrolled.
@@ -93,14 +110,19 @@ def flash(
 
     The secret that a device keeps on flash outlives this, unless --erase says otherwise. Flashed again, it
     reports at once, which shows whether the platform takes its new configuration. With --json it prints a
-    list of the boards: port, board, MAC, identity, outcome (enrolled, flashed, failed, stopped), what was
-    said of it, and its times in Unix seconds.
+    list of the boards: port, board, MAC, identity, what the check said, outcome (enrolled, flashed, failed,
+    stopped), what was said of it, and its times in Unix seconds.
+
+    The program of --check tries what the board has: lights, microphone, loudspeaker. It runs when all is
+    written and nothing of the product has run. A board that does not pass does not enrol and does not start
+    the product, also later; flashed again, it gets the same identity. firmware/examples/check.py is one.
 
     Example: python3 -m tools flash --all --erase --firmware FILE --config config.json --identities batch.csv
     """
     try:
         from tools.factory.keys import key_files
         from tools.factory.ledger import Ledger
+        from tools.factory.linetest import Check
         from tools.factory.ports import the_port, usb_ports
         from tools.factory.rack import Rack, Settings, read_config
         from tools.factory.release import product
@@ -126,6 +148,7 @@ def flash(
             source=not mpy,
             keys=keys,
             release=taken,
+            check=None if check is None else Check(check.read_bytes(), check_s),
         )
         console = Console(stderr=as_json, highlight=False, soft_wrap=True)
         with contextlib.ExitStack() as stack:
@@ -205,7 +228,7 @@ def table(results: Sequence[BoardResult]) -> Text:
     for row, one in zip(rows, [None, *results], strict=True):
         for cell, width in zip(row, widths, strict=True):
             shown.append(set_cell_size(cell, width) + "  ")
-        said = printable(one.said) if one else "result"
+        said = printable(f"{one.check}; {one.said}" if one.check else one.said) if one else "result"
         shown.append(said, "bold" if one is None else "green" if one.done else "red")
         shown.append("\n")
     shown.right_crop()

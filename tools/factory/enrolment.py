@@ -32,7 +32,7 @@ def wait_for_enrolment(
             # As far as it came in time; what follows belongs to the same line.
             heard = heard[:LONGEST] + line.readline()
         except (serial.SerialException, OSError):
-            _reopen(line)
+            reopen(line)
             heard = b"?"  # it may go on in the midst of a line
             continue
         if not heard.endswith(b"\n"):
@@ -49,7 +49,7 @@ def wait_for_enrolment(
     raise ValueError(f"it is written, and did not enrol within {seconds} s. {what}")
 
 
-def _reopen(line: serial.Serial) -> None:
+def reopen(line: serial.Serial) -> None:
     """A port that the chip's own USB makes is gone for a moment in a reset."""
     line.close()
     for _ in range(REOPEN_S * 10):

@@ -105,10 +105,13 @@ class Ledger:
                 self._row_of[mac] = row
             return dict(self._row_of[mac])
 
-    def note(self, mac: str, outcome: str) -> None:
-        """Writes down what became of the board, for people; no secret may stand in it."""
+    def note(self, mac: str, outcome: str, check: str = "") -> None:
+        """Writes down what became of the board, for people; no secret may stand in it.
+
+        check: what a check said of it.
+        """
         with self._alone:
-            self._append(_board(mac), outcome=outcome)
+            self._append(_board(mac), outcome=outcome, **({"check": check} if check else {}))
 
     def close(self) -> None:
         """Lets others open it."""

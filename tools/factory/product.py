@@ -29,14 +29,18 @@ def board_image(
     source: bool = False,
     keys: Keys = (),
     release: Mapping[str, bytes] | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> bytes:
     """An image of the whole product, as board_files() collects it and as old as its newest source.
 
     before: the files that were on flash, of which the device's own records are kept. more: further files.
+    renamed: path -> the path at which it lies instead.
     """
     kept = {path: data for path, data in (before or {}).items() if path.startswith(STATE)}
-    files = board_files(config, roots, source=source, keys=keys, release=release)
-    return littlefs.build({**kept, **files, **(more or {})}, blocks, built())
+    files = board_files(config, roots, source=source, keys=keys, release=release) | dict(more or {})
+    names = renamed or {}
+    files = {names.get(path, path): data for path, data in files.items()}
+    return littlefs.build({**kept, **files}, blocks, built())
 
 
 def board_files(

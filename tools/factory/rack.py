@@ -10,16 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import serial
 from esptool import FatalError
 from muster import config as configuration
 from muster.errors import ConfigError, Error
 
 from tools.common import boards, littlefs
-from tools.factory import batch, ports, setaside
+from tools.factory import batch, linetest, ports, setaside
 from tools.factory.chip import ROM_BAUD, Chip, chip_name
 from tools.factory.enrolment import wait_for_enrolment
 from tools.factory.ledger import Ledger
 from tools.factory.product import STATE, board_files, board_image
+from tools.factory.raw_repl import LOOK_S, RawRepl
 
 SCHEDULE = STATE + "schedule."
 # How long Ctrl-C waits for chips to be let go of.
@@ -33,7 +35,7 @@ class Settings:
     config: the configuration's file. board: what the boards are, or None to ask each chip. firmware: the
     content of a firmware file, or None to keep what is there. wait: seconds for a device to enrol, 0 for not
     waiting. source: .py in place of .mpy. keys: public ones, by which the boards know releases. release: the
-    files of one, in place of new ones.
+    files of one, in place of new ones. check: what a board must pass before it enrols.
     """
 
     config: Path
@@ -46,6 +48,7 @@ class Settings:
     source: bool = False
     keys: Sequence[Path] = ()
     release: Mapping[str, bytes] | None = None
+    check: linetest.Check | None = None
 
     @property
     def product(self) -> dict[str, Any]:
@@ -57,13 +60,15 @@ class Settings:
 class BoardResult:
     """What became of one board. outcome: enrolled, flashed, failed or stopped; said: a sentence.
 
-    identity: what it is known by. started, written, ended: Unix seconds, None for what was not reached.
+    identity: what it is known by. check: PASS or FAIL, with what the check said of it, or "" where it has not
+    ended. started, written, ended: Unix seconds, None for what was not reached.
     """
 
     port: str
     board: str = ""
     mac: str = ""
     identity: dict[str, str] = field(default_factory=dict)
+    check: str = ""
     outcome: str = "stopped"
     said: str = "stopped: flash it again"
     started: int | None = None
@@ -163,7 +168,7 @@ class Place(threading.Thread):
             self.result.seconds = time.monotonic() - self._begun
             try:
                 if self.rack.ledger is not None and self.result.mac:
-                    self.rack.ledger.note(self.result.mac, self.result.said)
+                    self.rack.ledger.note(self.result.mac, self.result.said, self.result.check)
             except (OSError, ValueError) as e:
                 self.result.said += f" (which the journal does not say: {e})"
         self._show(self.result.said, 1, 1)
@@ -172,26 +177,48 @@ class Place(threading.Thread):
         settings = self.rack.settings
         self._show("looking for the chip")
         with ports.opened(self.result.port, ROM_BAUD) as line:
-            chip = Chip(line)
-            board = self._board(chip)
-            chip.speed_up(settings.baud)
-            size = chip.flash_size()
-            records = {} if settings.erase else chip.records(size) or setaside.records(chip.mac)
-            region = self._region(chip, board, size)
-            image = self._image(region, records, chip.mac)
-            firmware = (
-                [] if settings.firmware is None else boards.firmware_parts(settings.firmware, board.offset)
-            )
-            with setaside.kept(chip.mac, records):
-                chip.write(firmware, region.offset, image, settings.erase, self._writing)
-            chip.start()
-            self.result.written = int(time.time())
+            self._write(line)
+            if settings.check is not None:
+                self._run_check(settings.check, line)
             self.result.outcome, self.result.said = "flashed", "flashed"
             if not settings.wait:
                 return "flashed", "flashed"
             self._show("waiting for it to enrol", 1, 1)
             wait_for_enrolment(line, settings.wait, self._heard, self._check_stopped)
             return "enrolled", "enrolled"
+
+    def _write(self, line: serial.Serial) -> None:
+        """Writes all that the board gets, and starts it."""
+        settings = self.rack.settings
+        chip = Chip(line)
+        board = self._board(chip)
+        chip.speed_up(settings.baud)
+        size = chip.flash_size()
+        records = {} if settings.erase else chip.records(size) or setaside.records(chip.mac)
+        region = self._region(chip, board, size)
+        image = self._image(region, records, chip.mac)
+        firmware = [] if settings.firmware is None else boards.firmware_parts(settings.firmware, board.offset)
+        with setaside.kept(chip.mac, records):
+            chip.write(firmware, region.offset, image, settings.erase, self._writing)
+        chip.start()
+        self.result.written = int(time.time())
+
+    def _run_check(self, check: linetest.Check, line: serial.Serial) -> None:
+        """Starts the product of a board that passes. Raises ValueError for one that does not."""
+        self._show("waiting for its prompt", 1, 1)
+        linetest.wait_for_prompt(line, self._check_stopped)
+        with contextlib.ExitStack() as failed:
+            board = RawRepl(line)
+            failed.callback(board.close)
+            self._show("being checked", 1, 1)
+            self.result.check = linetest.verdict(board, check, self._heard, self._check_stopped)
+            if not linetest.passed(self.result.check):
+                raise ValueError(
+                    "it has not enrolled, and keeps its identity: put it right, and flash it again."
+                )
+            linetest.start(board)
+            failed.pop_all()
+        line.timeout = LOOK_S
 
     def _board(self, chip: Chip) -> boards.BoardType:
         settings = self.rack.settings
@@ -226,7 +253,8 @@ class Place(threading.Thread):
             configuration.check(config)
             # What no row has changed goes as it stands in its file, as `image` and `deploy` send it.
             given = config if config != rack.config else rack.settings.config
-            return board_image(given, before=kept, blocks=blocks, **rack.settings.product)
+            held = linetest.HELD if rack.settings.check is not None else None
+            return board_image(given, before=kept, blocks=blocks, renamed=held, **rack.settings.product)
         except OSError as e:
             raise ValueError(str(e)) from None  # of a file, and not of the chip
 
