@@ -146,6 +146,19 @@ def test_mpremote_keeps_folders(board, tmp_path):
     assert re.search(r"VfsLfs2.* \d+ /\n", listed)
 
 
+def test_every_tool_takes_the_name_in_the_folder_which_stays(tmp_path):
+    link = str(tmp_path / "a board" / "port")
+    with Board(tmp_path / "a board", image()) as board:
+        board.wait_for("main\n")
+        assert call(tool("mpremote"), "connect", link, "eval", "6 * 7") == "42\n"
+        assert "main.py" in call(tool("ampy"), "--port", link, "ls")
+        assert "ESP32" in call(tool("esptool"), "--port", link, "chip-id")
+    assert not os.path.lexists(link), "it would lead to somebody else's terminal"
+    os.symlink("/dev/null", link)  # a board that was killed has left its own
+    with Board(tmp_path / "a board") as board:
+        assert str(board.port_link) == link and os.readlink(link) == board.port
+
+
 @pytest.fixture
 def laptop(tmp_path):
     """A folder to mount, with a program that reads and writes what no terminal would leave as it is."""

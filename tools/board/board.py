@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 CHIP, VM = HERE / "chip", HERE / "vm"
 
 AIR: tuple[dict, ...] = ({"ssid": "muster-lab", "key": "password", "join_s": 0.05},)
+PORT = "port"
 COLD = 946684800  # 2000-01-01, where an ESP32's clock begins
 
 # How esptool greets the ROM. A real chip's reset lines have put it there before; here the greeting does.
@@ -52,6 +53,8 @@ class Board:
     cut_at: the power goes during this flash operation, counted from 1 at start(); torn: the part of it that
         is still done, 0 to 1.
     vm: "micropython" or "cpython"; None for MicroPython when there is one.
+
+    Attributes: port, such as /dev/pts/5, and port_link, directory/port, which leads there at every start.
     """
 
     def __init__(
@@ -111,6 +114,8 @@ class Board:
         self._seen = 0
         self._serial = SerialPort()
         self.port = self._serial.name
+        # The terminal has another number at each start, this name stays.
+        self.port_link = self._folder.link(PORT, self.port)
         self._console = Console(self._print, self.vm == "micropython", interrupt)
         self._processor: Processor | None = None
         self._supervisor: threading.Thread | None = None
@@ -193,6 +198,7 @@ class Board:
         """Switches the board off for good and gives its serial port back."""
         self.cut_power()
         self._serial.close()
+        self._folder.forget(PORT)
         self._folder.release()
 
     @property

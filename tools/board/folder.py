@@ -34,6 +34,13 @@ class BoardFolder:
     def write(self, name: str, data: str | bytes) -> None:
         put(self.path / name, data.encode() if isinstance(data, str) else data)
 
+    def link(self, name: str, target: str) -> Path:
+        """Makes name lead to target, whatever it led to before."""
+        path = self.path / name
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+        return path
+
     def forget(self, *names: str) -> None:
         for name in names:
             (self.path / name).unlink(missing_ok=True)

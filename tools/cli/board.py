@@ -168,7 +168,8 @@ def serve(board: Board, more: str = "") -> None:
 
     with board, Relay(board) as page:
         print(
-            f"{board.what}\nserial port: {board.port}   (.venv/bin/mpremote connect {board.port})\n"
+            f"{board.what}\nserial port: {board.port_link}   (.venv/bin/mpremote connect {board.port_link})\n"
+            f"which is {board.port} until it stops\n"
             "Ctrl-C stops the board" + (more and "\n" + more),
             flush=True,
         )

@@ -9,6 +9,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jwt
 import requests
@@ -39,7 +40,7 @@ SOLD = Device(DEVICE.product_id, DEVICE.product_key, "SN", "AI-SPEAKER-0002")
 # A third one does not know its buyer's Wi-Fi.
 GIVEN = Device(DEVICE.product_id, DEVICE.product_key, "SN", "AI-SPEAKER-0003")
 SETUP = {"key": "ABCDE23456", "name": "speaker", "address": "192.168.4.1"}
-HOME = {"ssid": "我家", "key": "correct horse", "rssi": -45}
+HOME: dict[str, Any] = {"ssid": "我家", "key": "correct horse", "rssi": -45}
 HOUR_S = 3600
 CRASHING = b"import machine\n\nmachine.reset()  # as a crash would\n"
 # What a maker's own program on the board does with Coze, in the REPL after the agent was stopped.
