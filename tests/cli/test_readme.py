@@ -1,4 +1,4 @@
-"""The README promises names, files and what is printed; these are they."""
+"""The README and docs/ promise names, files and what is printed; these are they."""
 
 import json
 import re
@@ -23,6 +23,7 @@ from tools.factory.product import BLOCKS, board_files
 from tools.fleet import profile
 
 README = (ROOT / "README.md").read_text()
+BOARD, REPL = ((ROOT / "docs" / name).read_text() for name in ("board.md", "repl.md"))
 
 
 def names_in_table(header):
@@ -40,7 +41,7 @@ def test_every_key_of_the_configuration_is_in_the_readme():
 
 def test_the_example_number_is_the_one_that_is_made():
     made = cmei.make("11123456", 1)
-    assert f"'{made}'" in README
+    assert f"'{made}'" in REPL
     cmei.check(made)
 
 
@@ -55,7 +56,7 @@ def test_what_it_says_of_mpremote_puts_the_whole_product_onto_a_board(tmp_path):
     (tree / "lib/muster/__pycache__").mkdir(exist_ok=True)
 
     clean, copy = re.findall(
-        r"^    (find lib .*)\n    \.venv/bin/mpremote connect \S+ (fs cp .*)$", README, re.MULTILINE
+        r"^    (find lib .*)\n    \.venv/bin/mpremote connect \S+ (fs cp .*)$", BOARD, re.MULTILINE
     )[0]
     subprocess.run(clean, shell=True, cwd=tree, check=True)
     with Board(tmp_path / "board", build({}, BLOCKS, 0)) as board:
@@ -83,13 +84,13 @@ def by_hand(folder):
     return known, read_devices(file)
 
 
-def test_the_files_of_both_by_hand_fit_each_other_and_the_virtual_board(tmp_path):
+def test_the_files_of_without_a_board_fit_each_other_and_the_virtual_board(tmp_path):
     known, devices = by_hand(tmp_path)
     config.check(known)
     assert known["wifi"] == [{key: AIR[0][key] for key in ("ssid", "key")}]
     assert {device.product_id for device in devices} == {known["productId"]}
     assert {device.product_key for device in devices} == {known["productKey"]}
-    section = README[README.index("### Both by hand") :].split("\n## ")[0]
+    section = README[README.index("### Without a board") :].split("\n### ")[0]
     assert [device.device_no for device in devices] == re.findall("AI-000[12]", section)[1:3]
     assert known["deviceNo"] == devices[0].device_no and f"`{devices[1].device_no}`" in section
 
@@ -97,8 +98,7 @@ def test_the_files_of_both_by_hand_fit_each_other_and_the_virtual_board(tmp_path
 def typed_at_the_repl():
     """What the section types, whether by paste mode, and the lines that it says come of it."""
     typed = []
-    section = README[README.index("## At a REPL") :].split("\n## ")[0]
-    for block in re.findall("^    (?:>>>|===) (?:.|\n    )*", section, re.MULTILINE):
+    for block in re.findall("^    (?:>>>|===) (?:.|\n    )*", REPL, re.MULTILINE):
         for line in dedent(block).splitlines():
             mark, _, rest = line.partition(" ")
             if mark in (">>>", "==="):
@@ -113,7 +113,7 @@ def test_what_it_types_at_the_repl_does_what_it_says(tmp_path):
     known, devices = by_hand(tmp_path)
     with Cloud(devices, data=tmp_path / "cloud") as cloud:
         maker, tokens = keep_accounts(cloud)
-        command = re.search("^    (printf .*)$", README, re.MULTILINE)[1]
+        command = re.search("^    (printf .*)$", REPL, re.MULTILINE)[1]
         command = command.replace("/tmp/cloud/maker.toml", str(maker))
         subprocess.run(command, shell=True, cwd=tmp_path, check=True)
         files = board_files({**known, "baseUrl": cloud.url, "ntp": []}, [cloud.ca_pem])
