@@ -6,7 +6,7 @@ of their own, stands a person who calls what the web server calls.
 
 import sys
 
-from helpers import replaced
+from helpers import raises, replaced
 from muster import log, wifi
 from muster.errors import TransportError
 from muster.portal import home, networks, radio
@@ -588,6 +588,35 @@ def test_an_access_point_that_fails_is_off_again_and_nothing_listens(tmp):
     assert run(agent)[0] is None
     assert "does not open: OSError Wifi Invalid Password" in lines[-1]
     assert agent.told == ["closed"]
+
+
+def test_a_ctrl_c_leaves_no_open_network(tmp):
+    agent = world(tmp, HOME)
+
+    def stopped(**settings):
+        assert Network.point.on
+        raise KeyboardInterrupt
+
+    Network.point.config = stopped
+    raises(KeyboardInterrupt, run, agent)
+    assert not Network.point.on
+
+
+def test_a_radio_that_does_not_start_again_is_no_network(tmp):
+    agent = world(tmp, HOME)
+    seen = gives((b"home", "correct horse"))
+    person = Server.person
+    active = Network.station.active
+
+    def fails(on=None):
+        raise OSError("WiFi Out of Memory")
+
+    def breaks(page):
+        Network.station.active = fails if page.state in ("idle", "trying") else active
+        person(page)
+
+    Server.person = breaks
+    assert run(agent)[0] is None and seen[-1] == "failed"
 
 
 def test_a_server_that_cannot_listen_leaves_nothing_open(tmp):

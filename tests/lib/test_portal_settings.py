@@ -96,6 +96,7 @@ def test_times():
         for bad in (0, -1, True, 60.0, "60", None):
             refused({"key": KEY, name: bad}, '"setup.%s"' % name, "whole seconds")
     refused({"key": KEY, "limit": 3601}, '"setup.limit"', "1 to 3600")
+    refused({"key": KEY, "after": 86401}, '"setup.after"', "1 to 86400")  # an ESP32 counts six days
     refused({"key": KEY, "idle": 61, "limit": 60}, '"setup.idle" holds 61', "at most limit, 60")
 
 

@@ -67,6 +67,7 @@ def _try(station, config, candidate):
     ask(station, "disconnect")
     yield from _pause(_SETTLE_MS)
     _retry(station, 0)  # with tries left it tells no failure
+    why = 0
     run = joining([candidate], config["hostname"], _TRY_MS, True, config["pm"], config["txpower"])
     try:
         while True:
@@ -120,7 +121,7 @@ def open_point(name, key, address, channel):
         security = network.WLAN.SEC_WPA2 if key else network.WLAN.SEC_OPEN
         point.config(ssid=name, key=key, security=security, channel=channel)
         point.ifconfig((address, "255.255.255.0", address, address))
-    except Exception:
+    except BaseException:  # a Ctrl-C as well
         ask(point, "active", False)
         raise
     return point

@@ -13,7 +13,7 @@ def config(raw):
         ("key", None, _is_key, '8 to 63 printable ASCII characters, or "" for an open access point'),
         ("name", "muster", _is_name, "a string of 1 to 24 bytes"),
         ("address", "192.168.4.1", _is_address, "an IPv4 address, its last number from 1 to 254"),
-        ("after", 120, _positive, "whole seconds, 1 or more"),
+        ("after", 120, lambda v: _positive(v) and v <= 86400, "whole seconds from 1 to 86400"),
         ("idle", 300, _positive, "whole seconds, 1 or more"),
         ("limit", 1800, lambda v: _positive(v) and v <= 3600, "whole seconds from 1 to 3600"),
     )
