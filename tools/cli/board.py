@@ -16,7 +16,7 @@ import click
 from muster import config as configuration
 
 from tools.common import boards
-from tools.common.options import keys, vm_option
+from tools.common.options import SECRET_FILE, keys, vm_option
 from tools.common.printable import printable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ LOOK_S = 0.05
 )
 @click.option(
     "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=SECRET_FILE,
     help="Flashes the product first, with this configuration.",
 )
 @click.option(

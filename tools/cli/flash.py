@@ -50,7 +50,7 @@ CHECK_S = 60
 )
 @click.option(
     "--identities",
-    type=options.FILE,
+    type=options.SECRET_FILE,
     help="CSV of identities; each board gets the next free row, and keeps it.",
 )
 @click.option("--erase", is_flag=True, help="Erases the whole chip first, the device's secret with it.")

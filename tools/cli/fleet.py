@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tools.common.options import CommandGroup, NumberRange
+from tools.common.options import CommandGroup, NumberRange, SecretPath
 from tools.fleet import output
 from tools.fleet import profile as profiles
 from tools.fleet.journal import DONE, FAILED, NOT_SENT, SENT, UNCONFIRMED, UNDONE
@@ -100,12 +100,16 @@ def fleet() -> None:
 
 _path = click.Path(dir_okay=False, path_type=Path)
 _everywhere = (
-    click.option("--profile", type=_path, help="TOML file with the keys, mode 600."),
+    click.option(
+        "--profile",
+        type=SecretPath(dir_okay=False, path_type=Path),
+        help="TOML file with the keys, mode 600.",
+    ),
     click.option("--json", "form", flag_value="json", help="Prints the devices as JSON on stdout."),
     click.option("--csv", "form", flag_value="csv", help="Prints the devices as CSV on stdout."),
 )
 _on_batches = (
-    click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)),
+    click.argument("file", type=SecretPath(exists=True, dir_okay=False, allow_dash=True, path_type=Path)),
     *_everywhere,
     click.option("--journal", type=_path, help="Remembers what was done to whom. [default: the account's]"),
     click.option(

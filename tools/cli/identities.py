@@ -43,12 +43,12 @@ def _first(name: str, what: str) -> options.Decorator:
 )
 @click.option(
     "--earlier",
-    type=options.FILE,
+    type=options.SECRET_FILE,
     multiple=True,
     help="CSV of an earlier batch, whose numbers are taken; as often as needed.",
 )
 @click.option("--append", is_flag=True, help="Adds to the output, when it is there already.")
-@click.option("-o", "--output", type=options.OUTPUT, required=True, help="CSV to write.")
+@click.option("-o", "--output", type=options.SECRET_OUTPUT, required=True, help="CSV to write.")
 @options.as_json
 def identities(
     count: int,

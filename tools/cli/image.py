@@ -30,7 +30,7 @@ from tools.factory.roots import ends_soon
     type=options.FILE,
     help="MicroPython's firmware for the board; its partition table says where the file system begins.",
 )
-@click.option("-o", "--output", type=options.OUTPUT, default="muster.img", show_default=True)
+@click.option("-o", "--output", type=options.SECRET_OUTPUT, default="muster.img", show_default=True)
 @options.as_json
 def image(
     config: Path,

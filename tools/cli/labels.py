@@ -31,14 +31,14 @@ class Size(click.ParamType):
 
 
 @click.command()
-@click.argument("batch", type=options.FILE, metavar="BATCH.csv")
+@click.argument("batch", type=options.SECRET_FILE, metavar="BATCH.csv")
 @options.config()
 @click.option(
     "--size",
     type=Size(),
     help="Of a label, in mm, one on a page, for a label printer. Without it A4 pages of 21, each 63.5x38.1.",
 )
-@click.option("-o", "--output", type=options.OUTPUT, required=True, help="HTML to write.")
+@click.option("-o", "--output", type=options.SECRET_OUTPUT, required=True, help="HTML to write.")
 @options.as_json
 def labels(batch: Path, config: Path, size: tuple[float, float] | None, output: Path, as_json: bool) -> None:
     """Makes a page of labels, for a browser to print: how a phone reaches a board's set-up page.

@@ -18,7 +18,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.group(cls=options.CommandGroup, invoke_without_command=True)
-@click.option("--key", type=options.FILE, help="The private key that signs, as `release key` made it.")
+@click.option("--key", type=options.SECRET_FILE, help="The private key that signs, as `release key` made it.")
 @options.config("")
 @options.roots()
 @options.keys("By default the public part of --key alone; before another key signs, give both.")
@@ -93,7 +93,9 @@ def release(
 
 
 @release.command()
-@click.option("-o", "--output", type=options.OUTPUT, required=True, help="The private key's file, in PEM.")
+@click.option(
+    "-o", "--output", type=options.SECRET_OUTPUT, required=True, help="The private key's file, in PEM."
+)
 @options.as_json
 def key(output: Path, as_json: bool) -> None:
     """Makes the pair of keys that sign releases and verify them.
@@ -145,7 +147,7 @@ def check(folder: Path, config: Path, keys: tuple[Path, ...], as_json: bool) -> 
 @click.argument("folder", type=FOLDER, metavar="DIR")
 @click.argument("percent", type=click.IntRange(0, 100))
 @click.option(
-    "--key", "private", type=options.FILE, required=True, help="The private key that has signed it."
+    "--key", "private", type=options.SECRET_FILE, required=True, help="The private key that has signed it."
 )
 @click.option("--days", type=DAYS, help="How long it is taken; by default without end.")
 @options.as_json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -48,6 +49,25 @@ def read_secret(path: Path) -> bytes:
                 f"Close it, then give the command again:\n  chmod 600 {path}"
             )
         return file.read()
+
+
+def is_tracked(path: Path) -> bool:
+    """Whether git has the file, so that whoever gets the repository gets it. False where there is no git."""
+    real = path.resolve()
+    git = [
+        "git",
+        "--literal-pathspecs",
+        "-C",
+        str(real.parent),
+        "ls-files",
+        "--error-unmatch",
+        "--",
+        real.name,
+    ]
+    try:
+        return subprocess.run(git, capture_output=True).returncode == 0
+    except OSError:
+        return False
 
 
 def sync_folder(path: Path) -> None:

@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from tools.common import files
 from tools.common.paths import ROOT
 
 if TYPE_CHECKING:
@@ -22,8 +23,25 @@ if TYPE_CHECKING:
 
 Decorator = Callable[[Any], Any]  # of a command
 
+
+class SecretPath(click.Path):
+    """click's, for a file that holds keys: warns if git has it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if not (ctx and ctx.resilient_parsing) and files.is_tracked(path):
+            click.echo(
+                f"Warning: git tracks {path}, which holds keys or identities: whoever has the repository has "
+                f"them. Take it out: git rm --cached {path}. Change the keys if it was pushed.",
+                err=True,
+            )
+        return path
+
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
+SECRET_FILE = SecretPath(exists=True, dir_okay=False, path_type=Path)
+SECRET_OUTPUT = SecretPath(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -85,7 +103,7 @@ def first_sentence(text: str) -> str:
 def config(without: str | None = None) -> Decorator:
     """--config FILE: required, unless `without` says what happens otherwise. Path | None."""
     text = f"The device's configuration, which becomes its /config.json. {without or ''}"
-    return click.option("--config", type=FILE, required=without is None, help=text)
+    return click.option("--config", type=SECRET_FILE, required=without is None, help=text)
 
 
 def roots(without: str | None = None) -> Decorator:
