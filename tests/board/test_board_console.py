@@ -110,10 +110,12 @@ def test_a_board_prepared_again_keeps_what_the_device_has_written(tmp_path):
     files = board.files()
     board.stop()
     assert networks.items() <= files.items() and "/setup.html.gz" in files and "/old.py" not in files
-    board = prepare(tmp_path / "board", tmp_path / "config.json", erase=True)
+    (tmp_path / "toy.py").write_text("import muster")
+    board = prepare(tmp_path / "board", tmp_path / "config.json", erase=True, main=tmp_path / "toy.py")
     files = board.files()
     board.stop()
     assert "/setup.html.gz" in files and not [path for path in files if path.startswith("/state/")]
+    assert files["/main.py"] == b"import muster"
 
 
 @needs_micropython

@@ -321,6 +321,13 @@ def test_a_file_of_ones_own_goes_along(running, root):
     runs(running)
 
 
+def test_another_program_takes_the_place_of_main_py_with_what_it_imports(running, tmp_path):
+    (tmp_path / "toy.py").write_text("from muster.clouds import feishu\n")
+    said = run(running, "--dry-run", "--main", tmp_path / "toy.py")
+    assert "       33  /main.py" in said and "/lib/muster/clouds/feishu.mpy" in said and "toy.py" not in said
+    runs(running)
+
+
 def test_ampy_carries_it_as_well(make, root, monkeypatch):
     board = make()
     monkeypatch.delattr(raw_repl.SerialTransport, "exec_raw_no_follow")

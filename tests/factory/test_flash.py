@@ -144,20 +144,28 @@ def test_from_a_bare_chip_to_a_device_that_has_enrolled(tmp_path, platform, firm
 def test_the_flash_then_holds_what_the_image_has_byte_for_byte(tmp_path, platform, firmware_file):
     _, folder = platform
     kind, image = "ESP32_GENERIC_S3", tmp_path / "out.img"
+    program = tmp_path / "program.py"
+    program.write_text("from muster.clouds import feishu\n")
     given = ["--config", str(folder / "config.json"), "--roots", str(folder / "ca.pem")]
+    main = ["--main", str(program)]
     status, said = run(
-        "image", *given, "--board", kind, "--firmware", str(firmware_file(kind)), "-o", str(image)
+        "image", *given, *main, "--board", kind, "--firmware", str(firmware_file(kind)), "-o", str(image)
     )
     assert status == 0 and "ESP32_GENERIC_S3 with 8 MB of flash" in said, said
     assert "/lib/muster/agent.mpy" in said and "KB left" in said
     with chip(tmp_path / "board", kind) as board:
         status, said = run(
-            *arguments(platform, kind, board.port, firmware=firmware_file(kind)), "--erase", "--no-wait"
+            *arguments(platform, kind, board.port, firmware=firmware_file(kind)),
+            *main,
+            "--erase",
+            "--no-wait",
         )
         assert status == 0 and "flashed" in said, said
         board.cut_power()
+        files = board.files()
         wrote = dict(littlefs.used(image.read_bytes()))
         flash = (tmp_path / "board/flash.bin").read_bytes()
+    assert files["/main.py"] == program.read_bytes() and "/lib/muster/clouds/feishu.mpy" in files
     for offset, content in wrote.items():
         # The board has booted since, and has its records in blocks of its own.
         at = 0x200000 + offset

@@ -88,6 +88,18 @@ def test_a_cloud_that_main_py_imports_is_used(tree):
     assert names(library([], tree), tree) == AGENT | {"muster/clouds/baidu.py"}
 
 
+def test_another_program_in_place_of_main_py_takes_along_what_it_imports(tree, tmp_path_factory):
+    program = tmp_path_factory.mktemp("elsewhere") / "toy.py"
+    program.write_text("from muster.clouds import baidu")
+    assert names(library([], tree, program), tree) == AGENT | {"muster/clouds/baidu.py"}
+    files = board_files({}, root=tree, main=program)
+    assert files["/main.py"] == program.read_bytes() and "/toy.py" not in files
+    assert "/lib/muster/clouds/baidu.mpy" in files
+    program.write_text("from muster import (")
+    with pytest.raises(ValueError, match="toy\\.py does not compile: line 1"):
+        board_files({}, root=tree, main=program)
+
+
 def test_what_updates_need_goes_along_only_with_them(tree):
     (tree / "main.py").write_text("import muster\nimport own\nfrom muster import update")
     assert names(library(CLOUDS, tree), tree).isdisjoint({"muster/update.py", "muster/trial.py"})

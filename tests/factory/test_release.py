@@ -602,6 +602,7 @@ def test_an_image_begins_with_a_release(place, tmp_path):
     assert "give --keys" in image(status=1)
     assert "--roots says nothing beside --release" in image("--keys", public, "--roots", public, status=2)
     assert "--mpy says nothing beside --release" in image("--keys", public, "--source", status=2)
+    assert "--main says nothing beside --release" in image("--keys", public, "--main", public, status=2)
     (tmp_path / "plain.json").write_text(json.dumps({**CONFIG, "updates": {}}))
     assert 'no "updates"' in image("--keys", public, "--config", tmp_path / "plain.json", status=1)
     (tmp_path / "out" / hashlib.sha256(files["/main.py"]).hexdigest()).unlink()

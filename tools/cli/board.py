@@ -16,7 +16,7 @@ import click
 from muster import config as configuration
 
 from tools.common import boards
-from tools.common.options import SECRET_FILE, keys, vm_option
+from tools.common.options import SECRET_FILE, keys, main, vm_option
 from tools.common.printable import printable
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ LOOK_S = 0.05
     help="CA certificates that the device shall trust: a file, PEM or DER, or a folder; as often as needed.",
 )
 @keys()
+@main
 @click.option("--erase", is_flag=True, help="Starts from an erased file system, without the stored secret.")
 @click.option(
     "--setup",
@@ -62,6 +63,7 @@ def board(
     config: Path | None,
     roots: tuple[Path, ...],
     keys: tuple[Path, ...],
+    main: Path | None,
     erase: bool,
     setup: bool,
     bare: bool,
@@ -76,7 +78,9 @@ def board(
       python3 -m tools board --data /tmp/board --config config.json --roots /tmp/cloud/ca.pem
       python3 -m tools board --setup
     """
-    how = (bare, kind, heap and heap * 1024, vm, keys)
+    if main is not None and config is None and not setup:
+        raise click.UsageError("--main is flashed with the product: give --config as well.")
+    how = (bare, kind, heap and heap * 1024, vm, keys, main)
     if setup:
         serve_set_up(directory, config, roots, erase, *how)
     elif directory is None:
@@ -95,6 +99,7 @@ def prepare(
     heap: int | None = None,
     vm: str | None = None,
     keys: Sequence[Path] = (),
+    main: Path | None = None,
 ) -> Board:
     """The board in directory, with the product on its flash where there is a config. The rest is Board's.
 
@@ -118,7 +123,8 @@ def prepare(
         blocks = board.flash.region.size // littlefs.BLOCK
         before = {} if erase else _files(board)
         source = board.vm == "cpython"
-        board.flash.write(board_image(config, roots, before, blocks=blocks, source=source, keys=keys))
+        product = board_image(config, roots, before, blocks=blocks, source=source, keys=keys, main=main)
+        board.flash.write(product)
     elif erase:
         board.flash.write(b"")
     return board

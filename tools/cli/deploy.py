@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @options.config("By default its own is left as it is.")
 @options.roots("By default its own stay.")
 @options.keys("By default its own stay.")
+@options.main
 @click.option(
     "--mpy/--source",
     default=None,
@@ -56,6 +57,7 @@ def deploy(
     config: Path | None,
     roots: tuple[Path, ...],
     keys: tuple[Path, ...],
+    main: Path | None,
     mpy: bool | None,
     via: str,
     prune: bool,
@@ -97,7 +99,7 @@ def deploy(
             def told(path: str, count: int, total: int) -> None:
                 progress.update(task, description=path, advance=count, total=total)
 
-            changes = line.deploy(board, told, config, roots, mpy, prune, dry_run, keys)
+            changes = line.deploy(board, told, config, roots, mpy, prune, dry_run, keys, main)
     except KeyboardInterrupt:
         click.echo("Stopped: the board has all of its files as they were, or all of the new ones.", err=True)
         sys.exit(130)

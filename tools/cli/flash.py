@@ -45,6 +45,7 @@ CHECK_S = 60
 @options.roots()
 @options.keys()
 @options.release
+@options.main
 @click.option(
     "--mpy/--source", default=True, show_default=True, help="The library as compiled files (.mpy), or as .py."
 )
@@ -94,6 +95,7 @@ def flash(
     roots: tuple[Path, ...],
     keys: tuple[Path, ...],
     release: Path | None,
+    main: Path | None,
     mpy: bool,
     identities: Path | None,
     erase: bool,
@@ -135,7 +137,7 @@ def flash(
         configuration, _ = read_config(config, identities, len(places))
         taken = None
         if release is not None:
-            options.refuse_beside("--release", "roots", "mpy")
+            options.refuse_beside("--release", "roots", "main", "mpy")
             taken = product(release, key_files(keys), configuration)
         settings = Settings(
             config,
@@ -149,6 +151,7 @@ def flash(
             keys=keys,
             release=taken,
             check=None if check is None else Check(check.read_bytes(), check_s),
+            main=main,
         )
         console = Console(stderr=as_json, highlight=False, soft_wrap=True)
         with contextlib.ExitStack() as stack:

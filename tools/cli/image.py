@@ -20,6 +20,7 @@ from tools.factory.roots import ends_soon
 @options.roots()
 @options.keys()
 @options.release
+@options.main
 @click.option(
     "--mpy/--source", default=True, show_default=True, help="The library as compiled files (.mpy), or as .py."
 )
@@ -37,6 +38,7 @@ def image(
     roots: tuple[Path, ...],
     keys: tuple[Path, ...],
     release: Path | None,
+    main: Path | None,
     mpy: bool,
     board: boards.BoardType | None,
     flash_size: int | None,
@@ -55,14 +57,14 @@ def image(
     settings = configuration.load(str(config))
     taken = None
     if release is not None:
-        options.refuse_beside("--release", "roots", "mpy")
+        options.refuse_beside("--release", "roots", "main", "mpy")
         taken = product(release, key_files(keys), settings)
     if board is None and (flash_size or firmware):
         raise click.UsageError("--flash-size and --firmware are of a board: give --board as well.")
     megabytes = flash_size or (board.flash[0] // boards.MB if board else 4)
     partitions = boards.read_firmware(firmware, board)[1] if board and firmware else boards.STOCK
     region = boards.filesystem(partitions, megabytes * boards.MB)
-    contents = board_files(config, roots, source=not mpy, keys=keys, release=taken)
+    contents = board_files(config, roots, source=not mpy, keys=keys, release=taken, main=main)
     made = littlefs.build(contents, region.size // littlefs.BLOCK, built())
     # Before anything is told: whoever listens may hang up.
     files.write(output, made)

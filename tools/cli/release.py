@@ -22,6 +22,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @options.config("")
 @options.roots()
 @options.keys("By default the public part of --key alone; before another key signs, give both.")
+@options.main
 @click.option("--version", help="Of the product, for people and as firmwareVersion for the platform.")
 @click.option("--build", type=click.IntRange(1), help="By default one more than that in the folder, or 1.")
 @click.option(
@@ -44,6 +45,7 @@ def release(
     config: Path | None,
     roots: tuple[Path, ...],
     keys: tuple[Path, ...],
+    main: Path | None,
     version: str | None,
     build: int | None,
     rollout: int,
@@ -83,7 +85,7 @@ def release(
     settings = _settings(config)
     private = pairs.read_private(key)
     public = keys or {"key": pairs.public_pem(private.public_key())}
-    product = board_files(config, roots, source=not mpy, keys=public)
+    product = board_files(config, roots, source=not mpy, keys=public, main=main)
     made = releases.make(folder, private, product, settings, version, build, rollout, days)
     if as_json:
         more = {"changed": made.changed, "deflated": made.deflated}

@@ -151,6 +151,13 @@ def data(kept: str, required: bool = False) -> Decorator:
     return click.option("--data", type=FOLDER, required=required, help=kept)
 
 
+# Path | None
+main = click.option(
+    "--main",
+    type=FILE,
+    help="The program that becomes main.py, such as one in firmware/examples; the library follows what it "
+    "imports. By default the main.py of this folder.",
+)
 # str | None: the only board that is plugged in, if it is left out.
 port = click.option("--port", help="The board's serial port. Without it, the only board that is plugged in.")
 # Path | None

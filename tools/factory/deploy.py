@@ -62,10 +62,12 @@ def deploy(
     prune: bool = False,
     dry_run: bool = False,
     keys: Sequence[Path] = (),
+    main: Path | None = None,
 ) -> Changes:
     """Puts the files that have changed onto a board, of which the program is stopped; see stopped().
 
     config, roots, keys: its own stay where none are given. mpy: .mpy or .py; None as the board has it.
+    main: the program that becomes main.py; None for ours.
     prune: removes what is in /lib/muster, with roots in /roots, with keys in /keys, and should not be there;
     and the set-up page.
     Raises ValueError for a board that cannot take them, RuntimeError for what fails there, and Lost.
@@ -77,7 +79,8 @@ def deploy(
     if mpy is None:
         mpy = any(path.startswith(LIBRARY) and path.endswith(".mpy") for path in there)
     has_keys = any(path.startswith(KEYS) for path in there)
-    files = board_files(config or parts, roots, source=not mpy, keys=None if has_keys and not keys else keys)
+    public = None if has_keys and not keys else keys
+    files = board_files(config or parts, roots, source=not mpy, keys=public, main=main)
     if config is None:
         del files["/config.json"]
     _check_bytecode(files, version)

@@ -46,14 +46,15 @@ RELEASED = re.compile(rb"^RELEASED = (\d+)", re.MULTILINE)
 _PARSING = threading.Lock()
 
 
-def library(parts: Collection[str] = PARTS, root: Path = ROOT) -> list[Path]:
-    """The sources in lib/ that a board needs: what boot.py, main.py, the agent and these of PARTS import.
+def library(parts: Collection[str] = PARTS, root: Path = ROOT, main: Path | None = None) -> list[Path]:
+    """The sources in lib/ that a board needs: what boot.py, main, the agent and these of PARTS import.
 
-    Whatever else lies in lib/ is somebody's own, and goes along with what it imports.
+    Whatever else lies in lib/ is somebody's own, and goes along with what it imports. main: the program that
+    becomes main.py; the root's by default.
     """
     lib = root / "lib"
     muster = lib / "muster"
-    programs = [root / "boot.py", root / "main.py"]
+    programs = [root / "boot.py", main or root / "main.py"]
     programs += [path for path in lib.rglob("*.py") if muster not in path.parents and not _hidden(path, lib)]
     clouds = [muster / "clouds" / f"{cloud}.py" for cloud in CLOUDS if cloud in parts]
     optional = {part: {lib / name for name in names} for part, names in OPTIONAL.items()}

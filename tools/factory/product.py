@@ -30,6 +30,7 @@ def board_image(
     keys: Keys = (),
     release: Mapping[str, bytes] | None = None,
     renamed: Mapping[str, str] | None = None,
+    main: Path | None = None,
 ) -> bytes:
     """An image of the whole product, as board_files() collects it and as old as its newest source.
 
@@ -37,9 +38,9 @@ def board_image(
     renamed: path -> the path at which it lies instead.
     """
     kept = {path: data for path, data in (before or {}).items() if path.startswith(STATE)}
-    files = board_files(config, roots, source=source, keys=keys, release=release) | dict(more or {})
+    files = board_files(config, roots, source=source, keys=keys, release=release, main=main)
     names = renamed or {}
-    files = {names.get(path, path): data for path, data in files.items()}
+    files = {names.get(path, path): data for path, data in {**files, **(more or {})}.items()}
     return littlefs.build({**kept, **files}, blocks, built())
 
 
@@ -50,20 +51,23 @@ def board_files(
     source: bool = False,
     keys: Keys | None = (),
     release: Mapping[str, bytes] | None = None,
+    main: Path | None = None,
 ) -> dict[str, bytes]:
     """The files of a board: path -> content.
 
     config: the configuration, or the path of its JSON file. roots: see root_files(). source: .py in place of
     .mpy. keys: see key_files(); None if the board has its own. release: the files of one; they are taken as
-    they are, and only the configuration counts besides. Names that begin with "." stay out. Raises ValueError
-    for a root, a key or a set-up page that cannot be used, and for what does not compile.
+    they are, and only the configuration counts besides. main: the program that becomes main.py; the root's by
+    default. Names that begin with "." stay out. Raises ValueError for a root, a key or a set-up page that
+    cannot be used, and for what does not compile.
     """
     content = _json(config) if isinstance(config, Mapping) else config.read_bytes()
     if release is not None:
         return {**release, "/config.json": content}
-    files = _read(root, [root / "boot.py", root / "main.py", *data_files(root)])
+    files = _read(root, [root / "boot.py", *data_files(root)])
+    files["/main.py"] = (main or root / "main.py").read_bytes()
     parts = _parts(content)
-    sources = _read(root, library(parts, root))
+    sources = _read(root, library(parts, root, main))
     if CLOCK in sources:
         sources[CLOCK] = released(sources[CLOCK], root)
     if source:

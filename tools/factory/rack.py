@@ -35,7 +35,8 @@ class Settings:
     config: the configuration's file. board: what the boards are, or None to ask each chip. firmware: the
     content of a firmware file, or None to keep what is there. wait: seconds for a device to enrol, 0 for not
     waiting. source: .py in place of .mpy. keys: public ones, by which the boards know releases. release: the
-    files of one, in place of new ones. check: what a board must pass before it enrols.
+    files of one, in place of new ones. check: what a board must pass before it enrols. main: the program that
+    becomes main.py, or None for ours.
     """
 
     config: Path
@@ -49,11 +50,18 @@ class Settings:
     keys: Sequence[Path] = ()
     release: Mapping[str, bytes] | None = None
     check: linetest.Check | None = None
+    main: Path | None = None
 
     @property
     def product(self) -> dict[str, Any]:
         """What board_files() takes besides the configuration."""
-        return {"roots": self.roots, "source": self.source, "keys": self.keys, "release": self.release}
+        return {
+            "roots": self.roots,
+            "source": self.source,
+            "keys": self.keys,
+            "release": self.release,
+            "main": self.main,
+        }
 
 
 @dataclass
