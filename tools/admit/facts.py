@@ -71,6 +71,10 @@ class Call:
     def accepted(self) -> bool:
         return self.code == "200"
 
+    @property
+    def answer(self) -> str:
+        return f"the platform answered code {self.code}: {self.reason}" if self.code else f"{self.reason}"
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -96,6 +100,7 @@ class Facts:
     identity     deviceId and deviceSecret as the platform has given them; HIDDEN as above
     events       in order: starts, calls, and what was on flash after each heartbeat
     until        when it was looked at last
+    had_secret   whether a board in hand had its secret before it reported
     secret_kept  whether a board in hand had the same secret after its reboot
     unseen       why there are no events, or not all
     differences  in what the board differed from one that ships
@@ -111,6 +116,7 @@ class Facts:
     identity: Mapping[str, str] = field(default_factory=dict)
     events: tuple[Start | Call | Kept, ...] = ()
     until: float = 0
+    had_secret: bool = False
     secret_kept: bool = False
     unseen: str = ""
     differences: tuple[str, ...] = ()
@@ -126,12 +132,14 @@ class Facts:
     @property
     def enrolments(self) -> list[Call]:
         """Raises Unseen where none was seen."""
-        return self._seen(SECRET_INFO, "the board had its secret before, so that no fetch could be seen")
+        if self.had_secret:
+            raise Unseen("the board had its secret before, so that no fetch could be seen")
+        return self._seen(SECRET_INFO)
 
     @property
     def heartbeats(self) -> list[Call]:
         """Raises Unseen where none was seen."""
-        return self._seen(REPORT, "the board sent no heartbeat")
+        return self._seen(REPORT)
 
     @property
     def kept(self) -> list[Kept]:
@@ -144,30 +152,30 @@ class Facts:
     def after(self, how: str) -> list[Start | Call | Kept]:
         """The events from the device's start in that way to its next start. Raises Unseen without one."""
         starts = [at for at, event in enumerate(self.events) if isinstance(event, Start)]
-        for at, following in zip(starts, [*starts[1:], None], strict=True):
+        for at, following in zip(starts, [*starts[1:], None], strict=False):
             start = self.events[at]
             if isinstance(start, Start) and start.how == how:
                 return list(self.events[at + 1 : following])
-        why = f"nobody could make a {how} from here: check it on a virtual board, with --config"
-        raise Unseen(self.unseen or why)
+        if self.hand:
+            raise Unseen(f"a {how} cannot be made from here: check it on a virtual board, with --config")
+        raise Unseen(self.unseen)
 
     def hide(self, text: str) -> str:
         """The text without any secret of the device's."""
         secrets = [*configuration.secrets(self.config), str(self.config.get("productKey") or "")]
         return redact(text, [*secrets, self.identity.get("deviceSecret", "")])
 
-    def _seen(self, path: str, otherwise: str) -> list[Call]:
+    def _seen(self, path: str) -> list[Call]:
         found = [call for call in self.calls if call.path == path]
         if not found:
-            raise Unseen(self.unseen or otherwise)
+            raise Unseen(self.unseen)
         return found
 
 
 def read_product(path: Path, identities: Path | None) -> tuple[dict[str, Any], list[csv_rows.Row] | None]:
     """The configuration of a product's first board, as the files have it, and the rows of the batch.
 
-    Rows are taken as they are where a rule of the document judges what is wrong with them. Raises ConfigError
-    and ValueError.
+    Raises ConfigError and ValueError.
     """
     raw, problem = configuration.read(str(path))
     if not problem and not isinstance(raw, dict):
@@ -176,7 +184,7 @@ def read_product(path: Path, identities: Path | None) -> tuple[dict[str, Any], l
         raise ConfigError(problem)
     if identities is None:
         return raw, None
-    rows = _rows(identities)
+    rows = read_rows(identities)
     for name in batch.NUMBERS:
         if name not in rows[0] and raw.get(name, "") not in ("", "auto"):
             raise ConfigError(
@@ -186,7 +194,11 @@ def read_product(path: Path, identities: Path | None) -> tuple[dict[str, Any], l
     return batch.completed(raw, rows[0]), rows
 
 
-def _rows(path: Path) -> list[csv_rows.Row]:
+def read_rows(path: Path) -> list[csv_rows.Row]:
+    """The rows of a batch, as they are where a rule of the document judges what is wrong with them.
+
+    Raises ValueError.
+    """
     try:
         return batch.read(path)
     except ValueError as e:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from tools.admit.facts import FIRST, REPORT, SECRET_INFO, Call, Facts
+from tools.admit.facts import FIRST, REPORT, SECRET_INFO, Call, Facts, Unseen
 from tools.admit.verdict import Verdict, failed, passed
 
 TYPES = ("SN", "IMEI", "CMEI")
@@ -15,7 +15,7 @@ KEEP = "have the secret on flash before anything else is done, and read it there
 def comes_first(facts: Facts) -> Verdict:
     first = facts.enrolments[0]
     if not first.accepted:
-        return failed(f"it was refused with code {first.code}: {first.reason}", "correct what it says")
+        raise Unseen(first.answer)
     if any(call.path == REPORT for call in facts.calls[: facts.calls.index(first)]):
         return failed("a heartbeat came before the fetch", "fetch the secret first")
     return passed(f"device id {facts.identity['deviceId']}, and a secret that is not shown")
@@ -36,10 +36,14 @@ def right_call(calls: list[Call]) -> Verdict:
 
 def happens_once(facts: Facts) -> Verdict:
     """In the first life of the device; the rules of not_after() are about the others."""
-    there = facts.enrolments
-    fetched = len(there) if facts.hand else _fetched(facts.after(FIRST))
-    if fetched != 1:
+    if facts.hand:
+        if facts.had_secret and _fetched(facts.calls):
+            return failed("the report that was made now fetched the secret anew", KEEP)
+        return passed("the board had its secret" if facts.had_secret else "it was fetched once")
+    fetched = _fetched(facts.after(FIRST))
+    if fetched > 1:
         return failed(f"it was fetched {fetched} times before the device was first restarted", KEEP)
+    facts.enrolments  # noqa: B018 - raises where there was none
     return passed("it was fetched once")
 
 
@@ -59,13 +63,13 @@ def not_after(how: str) -> Callable[[Facts], Verdict]:
     return judge
 
 
-def _fetched(events: list) -> int:
+def _fetched(events: Sequence[object]) -> int:
     return sum(isinstance(event, Call) and event.path == SECRET_INFO for event in events)
 
 
 def has_type(facts: Facts) -> Verdict:
     found = facts.config["deviceNoType"]
-    sent = {call.body.get("deviceNoType") for call in facts.calls if call.path == SECRET_INFO}
+    sent = [call.body.get("deviceNoType") for call in facts.calls if call.path == SECRET_INFO]
     for kind in (found, *sent):
         if kind not in TYPES:
             return failed(f"deviceNoType is {kind!r}", f"take one of {', '.join(TYPES)}")

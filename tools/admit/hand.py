@@ -7,12 +7,13 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from muster.errors import ConfigError
 
-from tools.admit.facts import HIDDEN, REBOOT, Call, Facts, Kept, Start, refusals
+from tools.admit.facts import HIDDEN, REBOOT, Call, Facts, Kept, Start, read_rows, refusals
 from tools.factory import ports
 from tools.factory.ports import Lost
 from tools.factory.raw_repl import BAUD
@@ -23,8 +24,14 @@ SETTLES_S = 40  # of a board that was reset: it joins a network, and looks at it
 DUE = re.compile(rb"the next report is due in|next try in|not set up")
 
 
-def looked_at(port: str, told: Callable[[str], None] = lambda act: None) -> Facts:
-    """What a board in hand shows. Raises Lost, ConfigError, and RuntimeError for what fails on it."""
+def looked_at(
+    port: str, identities: Path | None = None, told: Callable[[str], None] = lambda act: None
+) -> Facts:
+    """What a board in hand shows. identities: the batch that it is of.
+
+    Raises Lost, ConfigError, ValueError for a CSV that is no batch, and RuntimeError for what fails there.
+    """
+    rows = None if identities is None else read_rows(identities)
     told("The board reports now")
     with stopped(port) as board:
         first = board.ask(PROGRAM, True)
@@ -35,7 +42,7 @@ def looked_at(port: str, told: Callable[[str], None] = lambda act: None) -> Fact
         if not refused:
             raise ConfigError(f"the board at {port}: {first['problem']}")
         why = f"the board does not start with this configuration: {first['problem']}"
-        return Facts(f"the board at {port}", True, config, str(config["deviceNo"]), refused, unseen=why)
+        return Facts(f"the board at {port}", True, config, str(config["deviceNo"]), refused, rows, unseen=why)
     told("The board was reset, and looks at its schedule")
     settle(port)
     with stopped(port) as board:
@@ -52,9 +59,12 @@ def looked_at(port: str, told: Callable[[str], None] = lambda act: None) -> Fact
         config,
         after["deviceNo"],
         refused,
+        rows,
         identity={"deviceId": str(after["deviceId"]), "deviceSecret": HIDDEN},
         events=tuple(events),
         until=max([event.at for event in events if isinstance(event, Call)], default=0),
+        unseen="" if first["code"] == "200" else f"its report failed: {first['reason']}",
+        had_secret=before["secret"] is not None,
         secret_kept=after["secret"] is not None and later["secret"] == after["secret"],
     )
 

@@ -102,11 +102,12 @@ def has_mac(facts: Facts) -> Verdict:
 
 
 def is_accepted(facts: Facts) -> Verdict:
+    if facts.hand and not facts.refused and not facts.calls:
+        return failed(facts.unseen, "correct what it says, and try again")
     calls = facts.heartbeats
     for call in calls:
         if not call.accepted:
-            answer = f"code {call.code}: {call.reason}" if call.code else f"no answer: {call.reason}"
-            return failed(answer, "correct what it says, and try again")
+            return failed(call.answer, "correct what it says, and try again")
     return passed(f"{len(calls)} of {len(calls)} answered with code 200")
 
 

@@ -256,7 +256,7 @@ RULES = (
     Rule(
         PARAMS,
         "cmei  设备 CMEI（15位）  非蜂窝类产品必传",
-        "A product that is not cellular sends 15 digits, another the empty text.",
+        "The CMEI has 15 digits; the empty text is for cellular products.",
         heartbeat.has_cmei,
     ),
     Rule(

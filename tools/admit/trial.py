@@ -245,17 +245,21 @@ class Trial:
     def wait_for_answer(self, board: Board, count: int) -> None:
         """Waits until so many heartbeats were answered, and the device has the last on flash."""
         until = time.monotonic() + WAIT_S
-        while len(found := self.heartbeats()) < count or not found[-1].accepted:
-            if found and found[-1].code not in (None, "200"):
-                raise BoardError(f"the platform refused a heartbeat: {found[-1].reason}")
+        while sum(call.accepted for call in self.heartbeats()) < count:
+            for call in self.calls():
+                if call.code not in (None, "200"):
+                    raise BoardError(f"the platform refused the device: {call.reason}")
             if time.monotonic() > until or not board.running:
                 raise BoardError("the device sent no heartbeat. It printed: " + last_words(board))
             time.sleep(0.05)
         self.settled(board)
         self.events.append(self.kept(board))
 
+    def calls(self) -> list[Call]:
+        return [event for event in self.events if isinstance(event, Call)]
+
     def heartbeats(self) -> list[Call]:
-        return [event for event in self.events if isinstance(event, Call) and event.path == REPORT]
+        return [call for call in self.calls() if call.path == REPORT]
 
     def kept(self, board: Board) -> Kept:
         record = stored(board, "schedule")

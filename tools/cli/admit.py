@@ -22,7 +22,11 @@ COLOURS = {"passed": "green", "failed": "red", "not checked": "yellow"}
 
 @click.command()
 @options.config("Or give --port.")
-@click.option("--identities", type=options.FILE, help="The batch's CSV; its first row completes --config.")
+@click.option(
+    "--identities",
+    type=options.FILE,
+    help="The batch's CSV. Its first row completes --config; a board in hand has one of its rows.",
+)
 @options.roots()
 @options.keys()
 @click.option("--port", help="The serial port of a board in hand, in place of --config.")
@@ -64,8 +68,8 @@ def admit(
         if port is not None:
             from tools.admit import hand
 
-            options.refuse_beside("--port", "identities", "roots", "keys")
-            facts = hand.looked_at(port, told)
+            options.refuse_beside("--port", "roots", "keys")
+            facts = hand.looked_at(port, identities, told)
         else:
             from tools.admit import trial
 

@@ -66,7 +66,6 @@ def looked_at():
         told["problem"] = str(e)
         return told
     told["before"] = stored(agent)
-    told["enrolled"] = agent.status()["enrolled"]
     if request:  # noqa: F821
         told["code"] = told["reason"] = None
         try:
