@@ -2,7 +2,8 @@
 
 Every test under tests/lib runs twice: here in CPython, and inside the real
 MicroPython VM, where a file's tests share a process and a heap of 768 KB.
-Its arguments are made here by ordinary fixtures and reach the VM as JSON.
+Its arguments are made here by ordinary fixtures and reach the VM as JSON. With --port
+it runs once, on a board: see on_board.py.
 
 What a test draws, it draws from the module random, which begins anew for each
 with the same seed: MUSTER_SEED in the environment, which a failure shows. Without it the seed is 1, and with
@@ -20,6 +21,7 @@ import subprocess
 import threading
 
 import pytest
+from address import here
 from devices import DEVICE, identity
 
 from tools.cloud import Cloud
@@ -42,9 +44,15 @@ MACHINES = (vm.CPYTHON, vm.MICROPYTHON)
 HEAP = 768 * 1024  # for a whole file; less than the megabyte that a test sends through little memory
 TIMEOUT_S = 100
 PASSED = "\0passed\n"  # tests/lib/run_on_vm.py ends with it what a test printed
+BOARD = "board"  # pytest's plugin, with --port
 
 # Processes that tests start find the repository, also when it was pytest itself that was called.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "lib")])
+
+
+def pytest_addoption(parser):
+    parser.addoption("--port", help="runs the tests of tests/lib on the board at this serial port")
+    parser.addoption("--host", help="with --port: this computer's address, as the board reaches it")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -57,6 +65,10 @@ def pytest_configure(config):
 
         config.option.hypothesis_profile = "full"
         config.option.hypothesis_seed = os.environ["MUSTER_SEED"]
+    if config.getoption("port"):
+        from on_board import OnBoard  # what talks to boards takes a moment
+
+        config.pluginmanager.register(OnBoard(config), BOARD)
 
 
 def pytest_report_header():
@@ -79,7 +91,8 @@ def pytest_generate_tests(metafunc):
     if LIBRARY_TESTS in metafunc.definition.path.parents:
         if "machine" not in metafunc.fixturenames:
             metafunc.fixturenames.append("machine")
-        metafunc.parametrize("machine", MACHINES)
+        on_board = metafunc.config.pluginmanager.has_plugin(BOARD)
+        metafunc.parametrize("machine", (vm.MICROPYTHON,) if on_board else MACHINES)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -88,7 +101,9 @@ def pytest_pyfunc_call(pyfuncitem):
     if not hasattr(pyfuncitem, "callspec") or pyfuncitem.callspec.params.get("machine") != vm.MICROPYTHON:
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    run_on_vm(pyfuncitem.path.stem, pyfuncitem.originalname, arguments)
+    board = pyfuncitem.config.pluginmanager.get_plugin(BOARD)
+    run = board.run if board else run_on_vm
+    run(pyfuncitem.path.stem, pyfuncitem.originalname, arguments)
     return True
 
 
@@ -190,9 +205,26 @@ def tmp(tmp_path):
 
 
 @pytest.fixture
+def laptop(request):
+    """For a test of what the library does where there is neither a chip nor a board's files."""
+    not_on_a_board(request, "it is about a computer that has neither a chip's modules nor a board's files")
+
+
+@pytest.fixture
+def disk(request):
+    """For a test that writes megabytes."""
+    not_on_a_board(request, "its files take megabytes of memory")
+
+
+def not_on_a_board(request, why):
+    if request.config.pluginmanager.has_plugin(BOARD):
+        pytest.skip(why)
+
+
+@pytest.fixture
 def cloud():
     """China Mobile in a box, with DEVICE imported, for tests on the laptop's side."""
-    with Cloud([DEVICE], issued_days_ago=30) as box:
+    with Cloud([DEVICE], host=here(), issued_days_ago=30) as box:
         yield box
 
 

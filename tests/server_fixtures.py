@@ -14,6 +14,7 @@ import struct
 import threading
 
 import pytest
+from address import here, only_here
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -54,7 +55,7 @@ class SeenServer(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), SeenHandler)
+        super().__init__((here(), 0), SeenHandler)
         self.scripted = {}
 
 
@@ -78,21 +79,21 @@ def seen_server():
 def repository():
     """The address at which the repository's files are served."""
     handler = functools.partial(FilesHandler, directory=ROOT)
-    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
-        yield f"http://127.0.0.1:{server.server_port}"
+    with serving(http.server.ThreadingHTTPServer((here(), 0), handler)) as server:
+        yield f"http://{here()}:{server.server_port}"
 
 
 @contextlib.contextmanager
 def running(seen_server, context=None, family=socket.AF_INET, contexts=(), **more):
     """Where a scripted server is, and where it tells what it saw."""
     scheme = "https" if context else "http"
-    host = "[::1]" if family == socket.AF_INET6 else "127.0.0.1"
+    host = "[::1]" if family == socket.AF_INET6 else here()
     with ScriptedServer(context, family, contexts) as server:
         path = f"/{server.port}"
         seen_server.scripted[path] = server
         yield {
             "url": f"{scheme}://{host}:{server.port}",
-            "seen": f"http://127.0.0.1:{seen_server.server_port}{path}",
+            "seen": f"http://{here()}:{seen_server.server_port}{path}",
             **more,
         }
         del seen_server.scripted[path]
@@ -114,6 +115,7 @@ def other_server(seen_server):
 
 @pytest.fixture
 def ipv6_server(seen_server):
+    only_here()
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
@@ -125,23 +127,23 @@ def ipv6_server(seen_server):
 @pytest.fixture
 def dead_url():
     """The URL of a port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as s:
+    with socket.create_server((here(), 0)) as s:
         port = s.getsockname()[1]
-    return f"http://127.0.0.1:{port}"
+    return f"http://{here()}:{port}"
 
 
 @pytest.fixture
 def deaf_url():
     """The URL of a port on which connections are made, and nothing is ever read."""
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        yield f"http://127.0.0.1:{s.getsockname()[1]}"
+    with socket.create_server((here(), 0)) as s:
+        yield f"http://{here()}:{s.getsockname()[1]}"
 
 
 @pytest.fixture
 def full_url():
     """The URL of a port that answers no more attempts to connect: its queue is full."""
     with full_port() as port:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://{here()}:{port}"
 
 
 @pytest.fixture(scope="session")
@@ -161,7 +163,7 @@ def running_tls(seen_server, authorities, kind):
 
 @pytest.fixture
 def tls(seen_server, authorities):
-    """An HTTPS server with a good certificate for 127.0.0.1, and the path of its root."""
+    """An HTTPS server with a good certificate for its address, and the path of its root."""
     with running_tls(seen_server, authorities, "good") as address:
         yield address
 
@@ -169,8 +171,9 @@ def tls(seen_server, authorities):
 @pytest.fixture
 def named_tls(seen_server, authorities):
     """An HTTPS server whose certificate is for localhost, called by that name."""
+    only_here()
     with running_tls(seen_server, authorities, "named") as address:
-        yield dict(address, url=address["url"].replace("127.0.0.1", "localhost"))
+        yield dict(address, url=address["url"].replace(here(), "localhost"))
 
 
 @pytest.fixture
@@ -199,7 +202,7 @@ def dripping_tls(tls):
     """A good HTTPS server behind a line of ten bytes a second."""
     port = int(tls["url"].rpartition(":")[2])
     with DrippingProxy(port, 0.1) as proxy:
-        yield dict(tls, url=f"https://127.0.0.1:{proxy.port}")
+        yield dict(tls, url=f"https://{here()}:{proxy.port}")
 
 
 @pytest.fixture
@@ -320,14 +323,14 @@ def ntp():
     threads = []
     for name, answer in answers.items():
         s = sockets[name] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        s.bind(("127.0.0.1", 0))
+        s.bind((here(), 0))
         s.settimeout(0.05)
         if answer is not None:
             threads.append(threading.Thread(target=_tell_time, args=(s, stop, {"time": time_told, **answer})))
             threads[-1].start()
     yield {
         "time": time_told,
-        **{name: f"127.0.0.1:{s.getsockname()[1]}" for name, s in sockets.items()},
+        **{name: f"{here()}:{s.getsockname()[1]}" for name, s in sockets.items()},
     }
     stop.set()
     for thread in threads:

@@ -5,13 +5,13 @@ import ssl
 import warnings
 from pathlib import Path
 
+from address import here
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from tools.common.certificates import DAY, Certificate, make_ca, make_server, usage, utc_now
 
-HOST = "127.0.0.1"
 CLIENT = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH])
 MAIL = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.EMAIL_PROTECTION])
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
@@ -43,16 +43,16 @@ class Authorities:
         past, future = (now - 100 * DAY, now - DAY), (now + 30 * DAY, now + 395 * DAY)
         self.starts, self.ends = (int(date.timestamp()) for date in dates)
         leaves = {
-            "good": self.issue(HOST),
+            "good": self.issue(here()),
             "named": self.issue("localhost"),
-            "expired": self.issue(HOST, dates=past),
-            "future": self.issue(HOST, dates=future),
-            "foreign": self.issue(HOST, signer=foreign),
+            "expired": self.issue(here(), dates=past),
+            "future": self.issue(here(), dates=future),
+            "foreign": self.issue(here(), signer=foreign),
             "misnamed": self.issue("other.example"),
-            "foreign future": self.issue(HOST, signer=foreign, dates=future),
+            "foreign future": self.issue(here(), signer=foreign, dates=future),
             "misnamed future": self.issue("other.example", dates=future),
-            "self-signed": make_server(HOST, dates=dates),
-            "client's future": self.issue(HOST, dates=future, extensions=[(CLIENT, True)]),
+            "self-signed": make_server(here(), dates=dates),
+            "client's future": self.issue(here(), dates=future, extensions=[(CLIENT, True)]),
         }
         self.contexts = {kind: leaf.context() for kind, leaf in leaves.items()}
 
@@ -63,46 +63,48 @@ class Authorities:
     def wrong(self) -> dict[str, ssl.SSLContext]:
         """More certificates that must be refused: weak, for another use, or of a chain that is none."""
         leaves = {
-            "a client's": self.issue(HOST, extensions=[(CLIENT, True)]),
-            "for mail": self.issue(HOST, extensions=[(MAIL, True)]),
-            "for signing certificates only": self.issue(HOST, extensions=[(usage("key_cert_sign"), True)]),
-            "RSA of 1024 bits": self.issue(HOST, key=rsa.generate_private_key(65537, 1024)),
-            "SHA-1": _signed_with_sha1(self.issue(HOST), self._root.key),
-            "a curve of 192 bits": self.issue(HOST, key=ec.generate_private_key(ec.SECP192R1())),
-            "under a leaf": self.issue(HOST, signer=self.issue("a leaf")),
+            "a client's": self.issue(here(), extensions=[(CLIENT, True)]),
+            "for mail": self.issue(here(), extensions=[(MAIL, True)]),
+            "for signing certificates only": self.issue(here(), extensions=[(usage("key_cert_sign"), True)]),
+            "RSA of 1024 bits": self.issue(here(), key=rsa.generate_private_key(65537, 1024)),
+            "SHA-1": _signed_with_sha1(self.issue(here()), self._root.key),
+            "a curve of 192 bits": self.issue(here(), key=ec.generate_private_key(ec.SECP192R1())),
+            "under a leaf": self.issue(here(), signer=self.issue("a leaf")),
             # The root's path length is 0: an authority under it is one too many.
-            "under an authority too many": self.issue(HOST, signer=self._authority("one", self._root)),
-            "with an unknown critical extension": self.issue(HOST, extensions=[(UNKNOWN, True)]),
+            "under an authority too many": self.issue(here(), signer=self._authority("one", self._root)),
+            "with an unknown critical extension": self.issue(here(), extensions=[(UNKNOWN, True)]),
             "for the name as a prefix": self.issue("127.0.0.1.example"),
             "for every name": self.issue("*"),
             "for the name before a NUL": self.issue("127.0.0.1\0.example"),
             "without a name": self.issue(),
-            "with another's signature": self.issue(HOST, signing_key=ec.generate_private_key(ec.SECP256R1())),
+            "with another's signature": self.issue(
+                here(), signing_key=ec.generate_private_key(ec.SECP256R1())
+            ),
         }
         contexts = {kind: leaf.context(weak=True) for kind, leaf in leaves.items()}
-        return {**contexts, "good, but with TLS 1.1": _of_tls_1_1(self.issue(HOST))}
+        return {**contexts, "good, but with TLS 1.1": _of_tls_1_1(self.issue(here()))}
 
     def odd(self) -> dict[str, ssl.SSLContext]:
         """What other clients may take, and mbedTLS does not; the root is in odd.pem."""
         root = self._authority("an odd root", None, key=rsa.generate_private_key(65537, 2048))
         (self.folder / "odd.pem").write_bytes(root.pem)
         one = self._authority("one", root)
-        whole = self.issue(HOST, signer=self._authority("two", one))
+        whole = self.issue(here(), signer=self._authority("two", one))
         leaf, two, *above = whole.chain
         leaves = {
-            "good": self.issue(HOST, signer=one),
-            "a client's": self.issue(HOST, signer=root, extensions=[(CLIENT, True)]),
-            "RSA-PSS": self.issue(HOST, signer=root, rsa_padding=PSS),
+            "good": self.issue(here(), signer=one),
+            "a client's": self.issue(here(), signer=root, extensions=[(CLIENT, True)]),
+            "RSA-PSS": self.issue(here(), signer=root, rsa_padding=PSS),
             "out of order": dataclasses.replace(whole, chain=(leaf, above[0], two, *above[1:])),
-            "TLS 1.3 only": self.issue(HOST, signer=root),
-            "asks": self.issue(HOST, signer=root),
-            "asks in TLS 1.2": self.issue(HOST, signer=root),
+            "TLS 1.3 only": self.issue(here(), signer=root),
+            "asks": self.issue(here(), signer=root),
+            "asks in TLS 1.2": self.issue(here(), signer=root),
         }
         contexts = {kind: leaf.context(weak=True) for kind, leaf in leaves.items()}
         contexts["TLS 1.3 only"].minimum_version = ssl.TLSVersion.TLSv1_3
         contexts["asks"].verify_mode = contexts["asks in TLS 1.2"].verify_mode = ssl.CERT_REQUIRED
         contexts["asks in TLS 1.2"].maximum_version = ssl.TLSVersion.TLSv1_2
-        return {**contexts, "TLS 1.1 only": _of_tls_1_1(self.issue(HOST, signer=root))}
+        return {**contexts, "TLS 1.1 only": _of_tls_1_1(self.issue(here(), signer=root))}
 
     def _authority(self, name: str, signer: Certificate | None, **more) -> Certificate:
         return make_ca(name, signer, self._dates, path_length=None, **more)
@@ -158,7 +160,7 @@ class ManyRoots:
         return make_ca(name, signer, path_length=None, **more)
 
     def _leaf(self, signer: Certificate, dates=None) -> Certificate:
-        return make_server(HOST, signer=signer, dates=dates or self._dates)
+        return make_server(here(), signer=signer, dates=dates or self._dates)
 
     def _under(self, root: Certificate, dates=None) -> Certificate:
         return self._leaf(self._authority("an authority", root), dates)

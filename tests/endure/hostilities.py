@@ -14,7 +14,8 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
-from endure.authorities import HOST, Authorities
+from address import here
+from endure.authorities import Authorities
 from endure.servers import BadLine, RudeServer, ScriptedServer, full_port
 from endure.vm.hostile import DEVICE_SECRET, PRODUCT_KEY, SECRETS, TOKEN
 
@@ -127,7 +128,7 @@ class Stage:
         good = self.authorities.contexts["good"]
         self.plain, self.tls = self._open(PreparedServer()), self._open(PreparedServer(good))
         self.other, self.other_tls = self._open(PreparedServer()), self._open(PreparedServer(good))
-        self.weak = self._open(PreparedServer(self.authorities.issue(HOST).context(weak=True)))
+        self.weak = self._open(PreparedServer(self.authorities.issue(here()).context(weak=True)))
         self.rude = self._open(RudeServer())
         self.line = self.stack.enter_context(BadLine(self.tls.port, self.dice))
         self.bad: dict[str, PreparedServer] = {}

@@ -36,6 +36,8 @@ import struct
 import threading
 from collections.abc import Iterator
 
+from address import here
+
 
 class Listener:
     """A port of its own, and a thread that serves it while in `with`.
@@ -44,7 +46,7 @@ class Listener:
     """
 
     def __init__(self, serve, family=socket.AF_INET):
-        host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+        host = "::1" if family == socket.AF_INET6 else here()
         self._listener = socket.create_server((host, 0), family=family)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=serve, daemon=True)
@@ -243,7 +245,7 @@ class RudeServer(ScriptedServer):
     def then(self, *steps: object) -> str:
         """The URL at which these come next; ["hello"] waits for what the client says first."""
         self._steps.append(list(steps))
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{here()}:{self.port}"
 
     def _request(self, stream, seen):
         return "", ""
@@ -269,7 +271,7 @@ class DrippingProxy(Listener):
     def _run(self):
         with contextlib.suppress(OSError):
             client, _ = self._listener.accept()
-            with client, socket.create_connection(("127.0.0.1", self._port)) as server:
+            with client, socket.create_connection((here(), self._port)) as server:
                 client.setblocking(False)
                 server.setblocking(False)
                 while not self._stop.wait(self._pause):
@@ -298,7 +300,7 @@ class BadLine(Listener):
 
     def then(self, what: str, where: int) -> str:
         self._troubles.append((what, where))
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{here()}:{self.port}"
 
     def _run(self) -> None:
         for what, where in self._next():
@@ -307,7 +309,7 @@ class BadLine(Listener):
             except OSError:
                 return
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with client, socket.create_connection(("127.0.0.1", self._upstream)) as server:
+            with client, socket.create_connection((here(), self._upstream)) as server:
                 self._pass(client, server, what, where)
                 if what == "RST":
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -372,7 +374,7 @@ def full_port() -> Iterator[int]:
     """A port that answers no more attempts to connect: its queue is full."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((here(), 0))
         listener.listen(0)
         while True:
             waiting = stack.enter_context(socket.socket())

@@ -29,6 +29,11 @@ def say_in_turn(server, *answers):
     return server["url"] + "/" + binascii.hexlify(script).decode()
 
 
+def host_of(url):
+    """The host of a URL with a port."""
+    return url.split("/")[2].rpartition(":")[0]
+
+
 def answer(body="", *headers, status="200 OK"):
     """The text of an answer with a Content-Length."""
     head = "HTTP/1.1 %s\r\nContent-Length: %d\r\n" % (status, len(body))

@@ -9,7 +9,7 @@ from muster.clock import ticks_diff, ticks_ms
 from muster.errors import TransportError
 from muster.flow import LINE, Request
 from muster.net import aio, wait
-from scripts import LONG, OK, answer, go, requests, say, seen, until_left, until_said
+from scripts import LONG, OK, answer, go, host_of, requests, say, seen, until_left, until_said
 
 EVENTS = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = "0\r\n\r\n"
@@ -213,7 +213,7 @@ def test_a_session_lets_go_of_its_roots(tls):
 
 
 def test_a_cancellation_is_heard_though_the_data_comes_with_it(server):
-    address = socket.getaddrinfo("127.0.0.1", int(server["url"].rpartition(":")[2]))[0][-1]
+    address = socket.getaddrinfo(host_of(server["url"]), int(server["url"].rpartition(":")[2]))[0][-1]
 
     async def main():
         for turns in range(10):

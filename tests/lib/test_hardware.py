@@ -27,7 +27,7 @@ def test_mac_without_wifi_comes_from_the_chip():
     assert board.mac() == "" and board.serial_number() == ""
 
 
-def test_a_laptop_knows_nothing_and_is_connected():
+def test_a_laptop_knows_nothing_and_is_connected(laptop):
     no_board()
     assert board.mac() == "" and board.serial_number() == ""
     assert board.addresses() == [] and board.net_type() == ""

@@ -160,18 +160,17 @@ def test_a_server_that_is_not_there(dead_url):
 class Addresses:
     """While in `with`, a name has the addresses of these URLs and then its own; None stands for itself."""
 
-    socket, SOCK_STREAM = socket.socket, socket.SOCK_STREAM
-
     def __init__(self, *urls, own=True):
+        self.socket, self.SOCK_STREAM = socket.socket, socket.SOCK_STREAM
         self._urls = urls
         self._own = own
 
     def getaddrinfo(self, host, port, *more):
-        own = socket.getaddrinfo("127.0.0.1", port, *more)
+        own = socket.getaddrinfo(host, port, *more)
         found = []
         for url in self._urls:
             if url:
-                found += socket.getaddrinfo("127.0.0.1", int(url.rpartition(":")[2]), *more)
+                found += socket.getaddrinfo(host, int(url.rpartition(":")[2]), *more)
             else:
                 found.append(own[0][:-1] + (url,))
         return found + own if self._own else found

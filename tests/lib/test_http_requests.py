@@ -4,13 +4,14 @@ from array import array
 
 from helpers import raises
 from muster import http
-from scripts import requests, seen, until_left
+from scripts import host_of, requests, seen, until_left
 
 
 def test_every_method(server):
     for method in ("get", "post", "put", "delete", "patch"):
         echo = getattr(http, method)(server["url"] + "/p?q=1").json()
-        assert echo["head"].startswith("%s /p?q=1 HTTP/1.1\r\nHost: 127.0.0.1:" % method.upper()), echo
+        start = "%s /p?q=1 HTTP/1.1\r\nHost: %s:" % (method.upper(), host_of(server["url"]))
+        assert echo["head"].startswith(start), echo
         assert ("Content-Length: 0" in echo["head"]) == (method in ("post", "put", "patch"))
         with http.Session() as session:
             assert getattr(session, method)(server["url"] + "/p?q=1").json() == echo
@@ -154,15 +155,16 @@ def test_a_small_request_is_one_write(server):
 
 
 def test_urls(server):
-    port = server["url"].rpartition(":")[2]
+    place, _, port = server["url"][7:].rpartition(":")
     for url, line in (
-        ("http://127.0.0.1:%s" % port, "GET / HTTP/1.1"),
-        ("HTTP://127.0.0.1:%s?a=b/c" % port, "GET /?a=b/c HTTP/1.1"),
-        ("http://127.0.0.1:%s/a?b#c" % port, "GET /a?b HTTP/1.1"),
-        ("http://127.0.0.1:%s#c" % port, "GET / HTTP/1.1"),
-        ("http://127.0.0.1:%s/a@b:c" % port, "GET /a@b:c HTTP/1.1"),
-        ("http://127.0.0.1:000%s/" % port, "GET / HTTP/1.1"),
+        ("http://%s:%s", "GET / HTTP/1.1"),
+        ("HTTP://%s:%s?a=b/c", "GET /?a=b/c HTTP/1.1"),
+        ("http://%s:%s/a?b#c", "GET /a?b HTTP/1.1"),
+        ("http://%s:%s#c", "GET / HTTP/1.1"),
+        ("http://%s:%s/a@b:c", "GET /a@b:c HTTP/1.1"),
+        ("http://%s:000%s/", "GET / HTTP/1.1"),
     ):
+        url %= place, port
         assert http.get(url).json()["head"].startswith(line + "\r\n"), url
 
 
@@ -172,18 +174,18 @@ def test_ipv6_literal(ipv6_server):
 
 def test_what_cannot_be_sent_is_refused_before_a_connection_is_made(server):
     url = server["url"]
-    host = url[7:]
+    place = url[7:]
     for bad in (
         "",
-        host,
-        "//" + host,
-        "ftp://" + host,
-        "http:/" + host,
+        place,
+        "//" + place,
+        "ftp://" + place,
+        "http:/" + place,
         "http://",
         "http:///path",
         "http://:80/",
-        "http://me@" + host,
-        "http://me:secret@" + host,
+        "http://me@" + place,
+        "http://me:secret@" + place,
         "http://127.0.0.1:0/",
         "http://127.0.0.1:65536/",
         "http://127.0.0.1:-1/",

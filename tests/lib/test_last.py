@@ -167,7 +167,7 @@ def test_a_flash_that_takes_nothing_stops_nothing(tmp):
     assert machine.resets == 1
 
 
-def test_without_a_board_it_does_nothing(tmp):
+def test_without_a_board_it_does_nothing(tmp, laptop):
     switched_on(tmp)
     del sys.modules["machine"]
     if not HAS_TRACEBACKS:

@@ -526,7 +526,7 @@ def test_a_head_of_a_megabyte_is_refused_at_its_beginning(tmp):
         assert visits.get().status == 200
 
 
-def test_one_who_does_not_read_holds_nobody_up_and_has_15_seconds(tmp):
+def test_one_who_does_not_read_holds_nobody_up_and_has_15_seconds(tmp, disk):
     with Visits(tmp) as visits:
         # More than the buffers of both sockets hold.
         with open(visits.page.file, "ab") as file:

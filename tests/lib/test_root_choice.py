@@ -7,7 +7,7 @@ from helpers import logged, raises
 from muster import clock, http, log
 from muster.errors import ConfigError
 from muster.net.tls import MICROPYTHON
-from scripts import OK, answer, refused, requests, say, seen, show, until_left
+from scripts import OK, answer, host_of, refused, requests, say, seen, show, until_left
 
 # (what the server shows, the files of ManyRoots by which a board verifies it)
 GOOD = (
@@ -48,7 +48,7 @@ def loaded(session):
 
 
 def noted(server, session):
-    return session.roots["https", "127.0.0.1", int(server["url"].rpartition(":")[2])]
+    return session.roots["https", host_of(server["url"]), int(server["url"].rpartition(":")[2])]
 
 
 def copy(names, server, folder):

@@ -280,7 +280,7 @@ def test_an_empty_directory_makes_way_for_a_record(tmp):
             assert s.load() == record
 
 
-def test_a_huge_file_is_not_read(tmp):
+def test_a_huge_file_is_not_read(tmp, disk):
     s = FileStore(tmp + "/r")
     with open(tmp + "/r.0", "wb") as f:
         for _ in range(256):

@@ -22,23 +22,45 @@ BOARD = ("lib/muster", "boot.py", "main.py")
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--full", is_flag=True, help="Tries all that a device must outlive, with a fresh seed.")
+@click.option("--port", help="Runs the library's tests on the board at this serial port, from its memory.")
+@click.option(
+    "--host", help="With --port: this computer's address, as the board reaches it, if none is found."
+)
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED)
-def test(full: bool, pytest_arguments: tuple[str, ...]) -> None:
+def test(full: bool, port: str | None, host: str | None, pytest_arguments: tuple[str, ...]) -> None:
     """Runs the formatter, the linter, the type checks and every test.
 
     With arguments, which go to pytest, it runs only what they choose.
+
+    With --port it runs the library's tests on a board, with the library that is there. Nothing is written to
+    its flash; in the end its own program starts again.
 
     \b
     Examples:
       python3 -m tools test
       python3 -m tools test --full
       python3 -m tools test tests/lib/test_jwt.py -k rs256
+      python3 -m tools test --port /dev/ttyUSB0 -k jwt
     """
+    if host and not port:
+        raise click.UsageError("--host says nothing without --port: the board's.")
     need("test")
     os.chdir(ROOT)
+    if port:
+        sys.exit(run_pytest(*_on_board(port, host), *pytest_arguments, *_where(pytest_arguments)))
     passed = bool(pytest_arguments) or checks_pass()
     status = run_pytest(*(pytest_arguments or ALL), *(["--full"] if full else []))
     sys.exit(status or int(not passed))
+
+
+def _on_board(port: str, host: str | None) -> list[str]:
+    return ["--port", port, *(["--host", host] if host else [])]
+
+
+def _where(pytest_arguments: tuple[str, ...]) -> list[str]:
+    """The library's tests, unless the arguments name some."""
+    named = any(Path(argument.split("::")[0]).exists() for argument in pytest_arguments)
+    return [] if named else ["tests/lib"]
 
 
 def checks_pass() -> bool:

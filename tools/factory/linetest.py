@@ -97,7 +97,7 @@ def start(board: RawRepl) -> None:
     """Starts the product of a board that has passed. Raises ValueError."""
     try:
         board.run(LET_GO)
-        board.restart()
+        board.reset()
     except Lost:
         raise ValueError(
             "it passed, and stopped answering before the product could start: flash it again."

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import re
 import struct
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import serial
 from ampy import pyboard
 from ampy.pyboard import Pyboard, PyboardError
 from mpremote import transport_serial
-from mpremote.transport import TransportError, TransportExecError
+from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
 
 from tools.common.printable import printable
@@ -32,10 +34,35 @@ INTERRUPT = b"\r\3"
 # How long a program may pause before the one who reads its output has a turn.
 LOOK_S = 0.2
 
-STOPPED = (
-    "the board stopped answering: was it unplugged, or reset? It has all of its files as they were, or all "
-    "of the new ones. Run the command again."
-)
+WHOLE = "It has all of its files as they were, or all of the new ones. Run the command again."
+STOPPED = f"the board stopped answering: was it unplugged, or reset? {WHOLE}"
+# What the chip's ROM says first after a reset, and within how many bytes.
+RESTARTED = re.compile(rb"rst:0x\w+ \(\w+\)")
+LATEST = 400
+
+# What ends a literal or the raw REPL takes for itself, and an octal digit behind it. Any other byte stands in
+# MicroPython's source as it is (py/lexer.c: "so that we remain 8-bit clean").
+NOT_LITERAL = re.compile(rb'([\0-\4\r\n"\\])(?=([0-7]?))')
+
+
+def literal(data: bytes) -> bytes:
+    """The bytes as a program for the raw REPL has them."""
+    return b'b"%b"' % NOT_LITERAL.sub(lambda found: (b"\\%03o" if found[2] else b"\\%o") % found[1][0], data)
+
+
+class Raised(RuntimeError):
+    """What a program raised on the board. traceback: all of it.  printed: what the program had printed."""
+
+    def __init__(self, traceback: str, printed: str = "") -> None:
+        self.traceback = traceback.replace("\r\n", "\n").strip()
+        self.printed = printed
+        last = self.traceback.rpartition("\n")[2]
+        super().__init__(
+            "the board's flash is full: remove files of your own there. Nothing was changed."
+            if "ENOSPC" in traceback
+            else f"the board could not do it: {printable(last)}"
+        )
+
 
 # Both print what a board said when it is not at its raw REPL: not on a terminal that shows other boards too.
 for _module in (transport_serial, pyboard):
@@ -62,24 +89,63 @@ class RawRepl:
                 transport.enter_raw_repl(timeout_overall=ANSWER_S)
             given_up.pop_all()
         self._board: SerialTransport | Pyboard = transport
-        self._run = transport.exec
         if via == "ampy":
             self.close()  # it answers; ampy itself would wait for ever for a board that does not
             self._board = _by_ampy(transport.device_name)
-            self._run = self._board.exec_
 
-    def run(self, code: str | bytes) -> str:
-        """What code prints. Raises RuntimeError for what it raises there, and Lost."""
+    def run(self, code: str | bytes, patience: float = ANSWER_S) -> str:
+        """What code prints. Raises Raised for what it raises there, and Lost.
+
+        patience: seconds without a byte after which the board is lost; ampy has its own.
+        """
         with _answered():
-            return self._run(code).decode()
+            if isinstance(self._board, Pyboard):
+                return self._board.exec_(code).decode()
+            said = bytearray()
 
-    def ask(self, program: Path, request: object = None) -> Any:
+            def hear(byte: bytes) -> None:
+                said.extend(byte)
+                if byte == b")" and RESTARTED.search(said[-LATEST:]):
+                    raise Lost(f"the board was reset. {WHOLE}")
+
+            _, error = self._board.exec_raw(code, patience, hear)
+            printed = said[:-1].decode(errors="replace")
+            if error:
+                raise Raised(error.decode(errors="replace"), printed)
+            return printed
+
+    def restart(self) -> None:
+        """A soft reset: nothing of what was run is left. Raises Lost."""
+        with _answered():
+            self._board.enter_raw_repl()
+
+    def start_and_hear(
+        self, until: re.Pattern[bytes], seconds: float
+    ) -> tuple[re.Match[bytes], float] | None:
+        """Resets the board, and hears what it says. Returns the match and the seconds it took, or None.
+
+        Raises Lost, also where the port is the chip's own and goes away with it.
+        """
+        assert not isinstance(self._board, Pyboard)
+        said = bytearray()
+        with _answered():
+            self._board.exec_raw_no_follow(RESET)
+            began = time.monotonic()
+            while time.monotonic() - began < seconds:
+                said += self._board.read_until(1, b"\n", timeout_overall=1)
+                found = until.search(said)
+                if found:
+                    return found, time.monotonic() - began
+        return None
+
+    def ask(self, program: Path, request: object = None, patience: float = ANSWER_S) -> Any:
         """Gives a program the request, as its global of that name. Returns what it prints last, JSON.
 
-        request: what JSON holds. Raises RuntimeError for what the program raises there, and Lost.
+        request: what JSON holds.  patience: see run(). Raises RuntimeError for what the program raises there,
+        and Lost.
         """
         self.run(f"request = {request!r}")
-        lines = self.run(program.read_text(encoding="utf-8")).splitlines()
+        lines = self.run(program.read_text(encoding="utf-8"), patience).splitlines()
         try:
             return json.loads(lines[-1])
         except (IndexError, ValueError):
@@ -92,7 +158,7 @@ class RawRepl:
         A piece is empty when nothing came for a while. A program that has not ended is interrupted when the
         iterator is closed. Raises Lost.
         """
-        line, ends = self._board.serial, 0
+        line, ends = self.line, 0
         with _answered():
             self._board.exec_raw_no_follow(program)
         line.timeout = LOOK_S
@@ -108,7 +174,12 @@ class RawRepl:
                 if ends < 2:
                     line.write(INTERRUPT)
 
-    def restart(self) -> None:
+    @property
+    def line(self) -> serial.Serial:
+        """The open port."""
+        return self._board.serial
+
+    def reset(self) -> None:
         """Resets the board, and keeps the port open. Raises Lost."""
         with _answered():
             self._board.exec_raw_no_follow(RESET)
@@ -117,7 +188,7 @@ class RawRepl:
         """Leaves the board at its friendly prompt, or resets it."""
         with contextlib.suppress(Lost), _answered():
             if reset:
-                self.restart()
+                self.reset()
             else:
                 self._board.exit_raw_repl()
         with contextlib.suppress(OSError):
@@ -157,17 +228,9 @@ def _answered(otherwise: str = STOPPED) -> Iterator[None]:
     """Both libraries' errors, those of the board's files among them, as sentences and nothing else."""
     try:
         yield
-    except TransportExecError as e:
-        raise _raised(e.error_output) from None
     except PyboardError as e:
-        raise (_raised(e.args[2].decode()) if len(e.args) == 3 else Lost(otherwise)) from None
+        raise (Raised(e.args[2].decode()) if len(e.args) == 3 else Lost(otherwise)) from None
     except OSError as e:
-        raise (_raised("ENOSPC") if e.errno == errno.ENOSPC else Lost(otherwise)) from None
+        raise (Raised("ENOSPC") if e.errno == errno.ENOSPC else Lost(otherwise)) from None
     except (TransportError, struct.error):
         raise Lost(otherwise) from None
-
-
-def _raised(traceback: str) -> RuntimeError:
-    if "ENOSPC" in traceback:
-        return RuntimeError("the board's flash is full: remove files of your own there. Nothing was changed.")
-    return RuntimeError(f"the board could not do it: {printable(traceback.strip().splitlines()[-1])}")

@@ -50,6 +50,11 @@ def _stop(port: str, via: str = "mpremote") -> RawRepl:
     board = RawRepl(port, via)
     with contextlib.ExitStack() as given_up:
         given_up.callback(board.close)
-        board.run((ONBOARD / "watchdog.py").read_text())
+        be_patient(board)
         given_up.pop_all()
     return board
+
+
+def be_patient(board: RawRepl) -> None:
+    """Gives the board's watchdog hours from now on."""
+    board.run((ONBOARD / "watchdog.py").read_text())

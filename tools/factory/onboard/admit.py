@@ -66,7 +66,7 @@ def looked_at():
         told["problem"] = str(e)
         return told
     told["before"] = stored(agent)
-    if request:  # noqa: F821
+    if request:
         told["code"] = told["reason"] = None
         try:
             agent.report()
