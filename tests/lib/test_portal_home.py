@@ -213,6 +213,7 @@ class Module:
 
 PACKAGE = sys.modules["muster.portal"]
 lines = []
+failures = []
 parts = {}
 
 
@@ -250,7 +251,7 @@ def teardown_function(_):
         if hasattr(PACKAGE, part):
             delattr(PACKAGE, part)
     sys.modules.pop("network", None)
-    del lines[:]
+    del lines[:], failures[:]
 
 
 def run(agent, known=(), until_s=7200):
@@ -265,7 +266,8 @@ def run(agent, known=(), until_s=7200):
     while Time.now - start < until_s * 1000:
         try:
             next(generator)
-        except (StopIteration, TransportError):
+        except (StopIteration, TransportError) as e:
+            failures.append(e)
             if Server.wrong:
                 raise Server.wrong
             assert Server.opened == 0 and not Network.point.on
@@ -344,10 +346,28 @@ def test_a_page_that_nobody_used_opens_again_only_when_asked(tmp):
     assert joined is None and SETUP["idle"] <= took < SETUP["idle"] + 10
     assert agent.told == ["open", "closed"]
     assert run(agent)[1] < 10 and agent.told == ["open", "closed"]
+    assert str(failures[-1]) == "nobody has given the board a Wi-Fi network"
     agent.setup["asked"] = True
     gives((b"home", "correct horse"))
     Network.station.air.append(HOME)
     assert run(agent)[0] == "home" and "asked" not in agent.setup
+
+
+def test_a_page_that_was_stopped_opens_again(tmp):
+    agent = world(tmp)
+
+    class Stop(BaseException):  # a Ctrl-C, or a task that is cancelled
+        pass
+
+    def stops(page):
+        raise Stop
+
+    Server.person = stops
+    raises(Stop, run, agent)
+    assert Server.opened == 0 and not Network.point.on
+    Server.person = None
+    run(agent)
+    assert agent.told == ["open", "closed"] * 2
 
 
 def test_to_ask_for_a_page_that_is_open_does_not_open_another(tmp):

@@ -18,6 +18,7 @@ _KNOWN_MS = const(60000)  # between tries of the networks that are known: a rout
 _SHOWN_MS = const(10000)  # how long the page stays once the buyer has seen how it ended
 _UNSEEN_MS = const(60000)  # and if he has not: his phone may have lost the access point
 _REACH_S = const(10)
+_NONE = "nobody has given the board a Wi-Fi network"
 
 
 def join(agent, stale, asked):
@@ -45,6 +46,8 @@ def _join(agent, stale, asked):
     station = wlan()
     ask(station, "active", True)
     known = _known(config)
+    if "closed" in how and not (known or asked):
+        raise TransportError(_NONE)
     if not asked:
         # A scan stops an asyncio program, so that what worked before is tried first.
         since = how.setdefault("since", ticks_ms())
@@ -73,12 +76,13 @@ def _join(agent, stale, asked):
         log.warning("the set-up page does not open: %s %s" % (type(e).__name__, e))
     finally:
         page.tell("closed")
-        how["closed"] = True
-        how.pop("asked", 0)  # while it was open
+    # Not after a Ctrl-C, nor for a task that was cancelled: what begins anew may open it anew.
+    how["closed"] = True
+    how.pop("asked", 0)  # while it was open
     if page.joined is not None:
         log.info("joined %s" % page.joined)
     elif not ask(station, "isconnected"):
-        raise TransportError("nobody has given the board a Wi-Fi network")
+        raise TransportError(_NONE)
     how.pop("since", 0)
     del how["closed"]
 
