@@ -159,6 +159,8 @@ class Time:
 class Agent:
     """What home wants of the agent."""
 
+    wired = False
+
     def __init__(self):
         self._config = {
             "setup": SETUP,
@@ -174,6 +176,9 @@ class Agent:
         self.setup = {}
         self.told = []
         self.tell = self.told.append
+
+    def connected(self):
+        return self.wired or Network.station.isconnected()
 
     def join(self, *args, **radio):
         return wifi.join(*args, **radio)
@@ -351,6 +356,21 @@ def test_a_page_that_nobody_used_opens_again_only_when_asked(tmp):
     gives((b"home", "correct horse"))
     Network.station.air.append(HOME)
     assert run(agent)[0] == "home" and "asked" not in agent.setup
+
+
+def test_a_page_on_a_board_that_has_ethernet_as_well_fails_nobody(tmp):
+    agent = world(tmp)
+    agent.wired = agent.setup["asked"] = True
+    run(agent)
+    assert isinstance(failures[-1], StopIteration)
+
+
+def test_a_board_that_knows_no_network_opens_the_page_after_one_scan(tmp):
+    agent = world(tmp)
+    scans = []
+    Server.person = lambda page: scans.append(Network.station.log.count("scan"))
+    run(agent)
+    assert scans[0] == 2  # since the first heard nothing
 
 
 def test_a_page_that_was_stopped_opens_again(tmp):

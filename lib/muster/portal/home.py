@@ -52,7 +52,7 @@ def _join(agent, stale, asked):
         # A scan stops an asyncio program, so that what worked before is tried first.
         since = how.setdefault("since", ticks_ms())
         hasty = agent._has_joined or "closed" in how
-        near = known if hasty else (yield from _near(station, known))
+        near = known if hasty or not known else (yield from _near(station, known))
         if near or "closed" in how:
             try:
                 found = yield from joined(
@@ -81,7 +81,7 @@ def _join(agent, stale, asked):
     how.pop("asked", 0)  # while it was open
     if page.joined is not None:
         log.info("joined %s" % page.joined)
-    elif not ask(station, "isconnected"):
+    elif not agent._hardware.connected():
         raise TransportError(_NONE)
     how.pop("since", 0)
     del how["closed"]
