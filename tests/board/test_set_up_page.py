@@ -36,6 +36,15 @@ LISTEN = """() => {
     const output = document.querySelector('output')
     new MutationObserver(() => window.heard.push(output.textContent)).observe(output, {childList: true})
 }"""
+# Tries a network that is not there until nothing more is tried. Returns the tries left.
+USE_UP = """async () => {
+    for (;;) {
+        const body = JSON.stringify({ ssid: '61', key: '' }), headers = { 'Content-Type': 'application/json' }
+        const answer = await fetch('/', { method: 'POST', headers, body })
+        if (answer.status == 429) return (await answer.json()).tries
+        await new Promise(done => setTimeout(done, 200))
+    }
+}"""
 GBK = "咖啡馆".encode("gbk")
 SCRIPT = "<script>alert(1)</script>"
 KEY = "correct horse"
@@ -236,6 +245,19 @@ def test_the_form_works_without_javascript(home):
             seen.get_by_role("link", name="刷新 Reload").click()
         shown = says(seen).aria_snapshot()
         assert "多半是密码不对" in shown and "probably a wrong password" in shown
+
+
+def test_when_no_tries_are_left_each_one_more_is_told_so(playwright, tmp_path):
+    with (
+        Cloud([DEVICE], issued_days_ago=30) as box,
+        visited(playwright, tmp_path, box) as (_, page),
+        page() as seen,
+    ):
+        assert seen.evaluate(USE_UP) == 0
+        for _ in range(2):
+            give(seen, "ChinaNet-Xq7d", KEY)
+            expect(says(seen)).to_contain_text("No tries left. Restart the device")
+            expect(says(seen)).to_have_attribute("data-state", "busy")
 
 
 def test_it_reads_well_in_both_languages_by_day_and_night_on_both_screens(home, tmp_path):
