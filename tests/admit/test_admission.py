@@ -312,7 +312,7 @@ def test_a_configuration_that_a_board_refuses_fails_by_its_sentences_and_makes_n
         "Every CMEI begins with 11.",
     ]
     assert '"productKey" is missing' in found["The configuration has the product's id and key."]
-    assert "does not start with this configuration" in said["unseen"]
+    assert "a board refuses this configuration" in said["unseen"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--config", "config.json", "--port", "/dev/null"]])

@@ -20,6 +20,8 @@ SECRET_INFO = "/v2/customer/device/secret/info"
 REPORT = "/v2/customer/device/report"
 HIDDEN = "*" * 8  # as long as a secret must be at least
 
+NOT_SO_FAR = "it did not come so far; why stands above"
+
 # How a device is started.
 FIRST, REBOOT, CUT, TORN = "first start", "reboot", "power cut", "power cut during a write"
 
@@ -102,7 +104,7 @@ class Facts:
     until        when it was looked at last
     had_secret   whether a board in hand had its secret before it reported
     secret_kept  whether a board in hand had the same secret after its reboot
-    unseen       why there are no events, or not all
+    unseen       why there are no events, or not all: a sentence
     differences  in what the board differed from one that ships
     """
 
@@ -146,7 +148,7 @@ class Facts:
         """Raises Unseen where nothing was."""
         found = [event for event in self.events if isinstance(event, Kept)]
         if not found:
-            raise Unseen(self.unseen or "the board has no time of a report on its flash")
+            raise Unseen(NOT_SO_FAR if self.unseen else "the board has no time of a report on its flash")
         return found
 
     def after(self, how: str) -> list[Start | Call | Kept]:
@@ -158,7 +160,7 @@ class Facts:
                 return list(self.events[at + 1 : following])
         if self.hand:
             raise Unseen(f"a {how} cannot be made from here: check it on a virtual board, with --config")
-        raise Unseen(self.unseen)
+        raise Unseen(NOT_SO_FAR)
 
     def hide(self, text: str) -> str:
         """The text without any secret of the device's."""
@@ -168,7 +170,7 @@ class Facts:
     def _seen(self, path: str) -> list[Call]:
         found = [call for call in self.calls if call.path == path]
         if not found:
-            raise Unseen(self.unseen)
+            raise Unseen(NOT_SO_FAR)
         return found
 
 

@@ -57,7 +57,7 @@ def not_after(how: str) -> Callable[[Facts], Verdict]:
         if _fetched(events):
             return failed(f"after a {how} the device fetched its secret again", KEEP)
         if not any(isinstance(event, Call) and event.path == REPORT and event.accepted for event in events):
-            return failed(f"after a {how} no heartbeat came: {facts.unseen}", "see what the board prints")
+            return failed(f"after a {how} no heartbeat came; why stands above", "see what the board prints")
         return passed(f"after a {how} it reported, and fetched nothing")
 
     return judge

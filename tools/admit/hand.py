@@ -41,7 +41,7 @@ def looked_at(
     if "before" not in first:
         if not refused:
             raise ConfigError(f"the board at {port}: {first['problem']}")
-        why = f"the board does not start with this configuration: {first['problem']}"
+        why = f"The board does not start with its configuration: {first['problem']}."
         return Facts(f"the board at {port}", True, config, str(config["deviceNo"]), refused, rows, unseen=why)
     told("The board was reset, and looks at its schedule")
     settle(port)
@@ -63,7 +63,7 @@ def looked_at(
         identity={"deviceId": str(after["deviceId"]), "deviceSecret": HIDDEN},
         events=tuple(events),
         until=max([event.at for event in events if isinstance(event, Call)], default=0),
-        unseen="" if first["code"] == "200" else f"its report failed: {first['reason']}",
+        unseen="" if first["code"] == "200" else f"Its report failed: {first['reason']}.",
         had_secret=before["secret"] is not None,
         secret_kept=after["secret"] is not None and later["secret"] == after["secret"],
     )

@@ -103,7 +103,7 @@ def has_mac(facts: Facts) -> Verdict:
 
 def is_accepted(facts: Facts) -> Verdict:
     if facts.hand and not facts.refused and not facts.calls:
-        return failed(facts.unseen, "correct what it says, and try again")
+        return failed("the board sent none; why stands above", "correct what it says, and try again")
     calls = facts.heartbeats
     for call in calls:
         if not call.accepted:

@@ -41,8 +41,12 @@ class Report:
     at: datetime.datetime
 
     @property
+    def failed_points(self) -> list[Point]:
+        return [point for point in self.points if point.verdict.mark == FAILED]
+
+    @property
     def failed(self) -> bool:
-        return self.counts[FAILED] > 0
+        return bool(self.failed_points)
 
     @property
     def counts(self) -> Counter[str]:

@@ -76,7 +76,7 @@ def gathered(
     facts = Facts(subject, False, settings, number(settings), refused, rows, count)
     if refused:
         why = next(iter(refused.values()))
-        return replace(facts, unseen=f"a board does not start with this configuration: {why}")
+        return replace(facts, unseen=f"There was no trial: a board refuses this configuration: {why}.")
     if impossible():
         return replace(facts, unseen=impossible())
     return tried(facts, shipped, told)
@@ -86,8 +86,8 @@ def impossible() -> str:
     """Why no trial can be made on this computer, "" if one can."""
     if find_micropython() is None or find_faketime() is None:
         return (
-            "a virtual board with a clock of its own needs MicroPython and libfaketime, which PyPI has for "
-            "Linux on x86-64 (WSL on Windows)"
+            "There was no trial: a virtual board with a clock of its own needs MicroPython and libfaketime, "
+            "which PyPI has for Linux on x86-64; on Windows run it in WSL."
         )
     return ""
 
@@ -106,7 +106,8 @@ def tried(facts: Facts, shipped: Mapping[str, bytes], told: Told = lambda act: N
             config["productId"], config["productKey"], config["deviceNoType"], facts.device_no, facts.cellular
         )
         with Cloud([device], now=trial.now, on_call=trial.answered, on_request=trial.asked) as cloud:
-            here, differences = placed(config, cloud.url, "{}:{}".format(*ntp.address))
+            settings = {"wifi": [], **json.loads(shipped["/config.json"])}
+            here, differences = placed(settings, cloud.url, "{}:{}".format(*ntp.address))
             files = {path: data for path, data in shipped.items() if not path.startswith("/roots/")}
             files |= {"/config.json": json.dumps(here).encode(), **root_files([cloud.ca_pem])}
             air = [{**AIR[0], **network} for network in here["wifi"]]
@@ -114,7 +115,7 @@ def tried(facts: Facts, shipped: Mapping[str, bytes], told: Told = lambda act: N
             try:
                 trial.run(board, told)
             except BoardError as e:
-                trial.ended = str(e).partition("\n")[0]
+                trial.ended = "The trial ended early: " + str(e).partition("\n")[0]
             finally:
                 board.stop()
             known = cloud.device(device.product_id, device.device_no) or {}
@@ -130,16 +131,15 @@ def tried(facts: Facts, shipped: Mapping[str, bytes], told: Told = lambda act: N
 
 def placed(config: Mapping[str, Any], url: str, ntp: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The configuration with which a product talks to the box alone, and what differs from the one given."""
-    here = {name: value for name, value in config.items() if value not in ({}, "", 0)}
-    here |= {"baseUrl": url, "roots": "/roots", "wifi": [dict(network) for network in config["wifi"]]}
+    here = {**config, "baseUrl": url, "roots": "/roots"}
     differences = ["its address, and the CA root: the platform in a box on this computer answered"]
-    if config["ntp"]:
+    if config.get("ntp") != []:
         here["ntp"] = [ntp]
         differences.append("the time servers: one on this computer told the virtual time")
     if not config["wifi"]:
         here["wifi"] = [{name: AIR[0][name] for name in ("ssid", "key")}]
         differences.append("a Wi-Fi network, since the configuration has none")
-    if config["updates"]:
+    if config.get("updates"):
         here["updates"] = {**config["updates"], "url": f"{url}/release/manifest.jwt"}
         differences.append("the address of releases, at which there was none")
     return here, tuple(differences)

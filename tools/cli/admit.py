@@ -96,6 +96,8 @@ def _tell(made: Report, console: Console) -> None:
     console.print(escape(printable(", ".join(f"{name} {value}" for name, value in made.product.items()))))
     for difference in made.facts.differences:
         console.print(escape(f"Not as it ships: {difference}"))
+    if made.facts.unseen:
+        console.print(f"[bold]{escape(printable(made.facts.hide(made.facts.unseen)))}[/]")
     section = None
     for point in made.points:
         if point.rule.section != section:
@@ -103,6 +105,8 @@ def _tell(made: Report, console: Console) -> None:
             console.print(f"\n[bold]{escape(section)}[/]")
         _tell_point(point, console)
     console.print(f"\n{SILENT}")
+    for point in made.failed_points:
+        console.print(f"[{COLOURS['failed']}]{point.number:>3}  {escape(point.rule.asks)}[/]")
     console.print(f"[bold {COLOURS['failed' if made.failed else 'passed']}]{made.result}[/]")
 
 
