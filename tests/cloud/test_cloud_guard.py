@@ -3,7 +3,9 @@
 import json
 
 import pytest
-from wire import connect
+from wire import connect, trusting
+
+from tools.cloud import Cloud
 
 HEARTBEAT = "/v2/customer/device/report"
 SECRET = "/v2/customer/device/secret/info"
@@ -61,6 +63,38 @@ def test_the_box_s_own_page_may_and_so_may_a_person(cloud, send):
         cloud.behave()
         assert misbehave(send, host=host)[0] == 200, name
         cloud.behave()
+
+
+def test_where_others_reach_it_only_the_token_makes_it_misbehave():
+    how = b'{"status": 503}'
+    with Cloud(host="0.0.0.0") as cloud, trusting(cloud) as session:
+        assert len(cloud.token) == 32
+        for given in ("", "Bearer", "Bearer " + cloud.token[:-1], cloud.token, "Bearer é"):
+            header = {"Authorization": given.encode()}
+            answer = session.post(cloud.url + "/misbehave", data=how, headers=header, timeout=10)
+            assert answer.status_code == 401 and cloud.state()["misbehaviour"] == {}, given
+        right = {"Authorization": "Bearer " + cloud.token}
+        assert session.post(cloud.url + "/misbehave", data=how, headers=right, timeout=10).status_code == 200
+        for url in cloud.urls:
+            assert session.get(url + "/state", timeout=10).json()["misbehaviour"] == {"status": 503}, url
+            assert cloud.token not in session.get(url + "/", timeout=10).text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_a_box_of_this_computer_alone_has_no_token(host):
+    with Cloud(host=host) as cloud, trusting(cloud) as session:
+        assert cloud.token is None and cloud.urls == [cloud.url] and "localhost" in cloud.url
+        assert session.get(cloud.url + "/state", timeout=10).status_code == 200
+
+
+def test_it_names_the_address_that_it_is_given(monkeypatch):
+    # 127.0.0.2 plays an address of a network.
+    monkeypatch.setattr("tools.cloud.box.is_loopback", lambda host: host in ("localhost", "127.0.0.1"))
+    with Cloud(host="127.0.0.2") as cloud, trusting(cloud) as session:
+        here, there = cloud.urls
+        assert there.startswith("https://127.0.0.2:") and cloud.token
+        for url in (here, there):
+            assert session.get(url + "/state", timeout=10).status_code == 200
 
 
 REFUSALS = [

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import json
+import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -16,21 +17,36 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tools.common import files
+from tools.common import files, options
+from tools.common.options import SECRET_FILE
 
 if TYPE_CHECKING:
-    from tools.cloud import Cloud
+    from tools.cloud import Cloud, Device
 
 EXAMPLE_PRODUCT = "1234567890123"
 EXAMPLE_NO = "MUSTER-0001"
 EXAMPLE_CHANNEL = "1"
+OTHERS = (
+    "Whoever is in the network can call the clouds and read the page; only /misbehave wants the token.\n"
+    "If a board or a phone does not get through, open the port in this computer's firewall.\n"
+)
+NO_ADDRESS = "This computer's address was not found: give it with --host, so that the certificate names it.\n"
 
 
 @click.command()
 @click.option(
     "--devices",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV of the devices that are imported: productId,productKey,deviceNoType,deviceNo[,cellular].",
+    type=SECRET_FILE,
+    help="CSV of the devices that are imported: a batch, with its product's --config; or with the columns "
+    "productId,productKey,deviceNoType,deviceNo[,cellular].",
+)
+@options.config("It has the product of the batch in --devices; without these, its own device is imported.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where others reach it too, boards and phones: 0.0.0.0 is every network that this computer is in; "
+    "or one address of it.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port; by default a free one.")
 @click.option(
@@ -43,17 +59,29 @@ EXAMPLE_CHANNEL = "1"
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder that `release` makes, offered at /release/ for trying updates.",
 )
-def cloud(devices: Path | None, port: int, data: Path | None, release: Path | None) -> None:
+def cloud(
+    devices: Path | None,
+    config: Path | None,
+    host: str,
+    port: int,
+    data: Path | None,
+    release: Path | None,
+) -> None:
     """Runs the clouds in a box until Ctrl-C. Its page shows the devices and their heartbeats.
 
+    With --host other computers reach it: whoever is in these networks can call the clouds and read the page,
+    which shows no secrets. Only who has the token that it prints can tell it to misbehave.
+
     \b
-    Example:
+    Examples:
       python3 -m tools cloud --data /tmp/cloud --port 8443
+      python3 -m tools cloud --data /tmp/cloud --port 8443 --devices batch.csv --config config.json
+      python3 -m tools cloud --data /tmp/cloud --port 8443 --host 0.0.0.0
     """
     from rich.console import Console
     from rich.markup import escape
 
-    from tools.cloud import Cloud, read_devices
+    from tools.cloud import Cloud
 
     console = Console(highlight=False)
 
@@ -70,30 +98,68 @@ def cloud(devices: Path | None, port: int, data: Path | None, release: Path | No
         called = f"{row['device'] or '-':<16}  {row['path']}"
         say(f"[dim]{clock}[/]  {escape(called)}  [{colour}]{escape(verdict)}[/]")
 
-    imported = read_devices(devices) if devices else []
+    imported = read_imported(devices, config)
     # A shell that starts it in the background makes it ignore SIGINT.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     with (
         contextlib.suppress(KeyboardInterrupt),
-        Cloud(imported, data, port, on_call=say_call, release=release) as box,
+        Cloud(imported, data, port, host, on_call=say_call, release=release) as box,
     ):
-        if devices is None:
+        if not imported:
             key = add_example(box)
-            say("No --devices file, so here is an example device for a configuration:")
+            say("No --devices and no --config, so here is an example device for a configuration:")
             say(f"  productId {EXAMPLE_PRODUCT}   productKey {key}   deviceNoType SN   deviceNo {EXAMPLE_NO}")
         count = len(box.state()["devices"])
         say(f"The clouds in a box, {count} device{'s' * (count != 1)}. Ctrl-C ends it.")
         say(f"  platform  [bold]{box.url}[/]")
+        for url in box.urls[1:]:
+            say(f"  network   [bold]{url}[/]  (the same, for boards and phones)")
         say(f"  page      [bold]{box.url}/[/]")
         if release is not None:
             say(f"  updates   [bold]{box.url}/release/manifest.jwt[/]  (the configuration's updates.url)")
         maker, tokens = (escape(str(path)) for path in keep_accounts(box))
         say(f"  fleet     [bold]{maker}[/]  (--profile; bind with --connector-id {EXAMPLE_CHANNEL})")
         say(f"  AI tokens [bold]{tokens}[/]  (productId, token)")
-        say(f"  CA        [bold]{escape(str(box.ca_pem))}[/]  (ca.der beside it, for the board)\n")
+        say(f"  CA        [bold]{escape(str(box.ca_pem))}[/]  (ca.der beside it, for the board)")
+        say(f"  misbehave [bold]{escape(misbehave_command(box))}[/]  (-d null ends it)\n")
+        if box.token:
+            say(OTHERS if len(box.urls) > 1 else NO_ADDRESS)
         while True:
             time.sleep(1)  # short, because a longer one would hold up Ctrl-C on Windows
+
+
+def read_imported(devices: Path | None, config: Path | None) -> list[Device]:
+    """What is imported: the rows of a CSV, of a batch with its product's configuration, or its one device.
+
+    Raises ValueError or ConfigError, as `flash` does for the same two files.
+    """
+    from tools.cloud import Device, read_devices
+
+    if config is None:
+        return read_devices(devices) if devices else []
+    from tools.factory import batch
+    from tools.factory.rack import read_config
+
+    _, first = read_config(config, devices, 1)
+    boards = [batch.completed(first, row) for row in batch.read(devices)] if devices else [first]
+    if boards[0]["deviceNo"] == "auto":
+        raise ValueError(
+            f'{config} has "deviceNo": "auto", which a board makes from its MAC: the clouds cannot know it. '
+            "Give them --devices with the column deviceNo."
+        )
+    return [
+        Device(*(board[name] for name in ("productId", "productKey", "deviceNoType", "deviceNo", "cellular")))
+        for board in boards
+    ]
+
+
+def misbehave_command(box: Cloud) -> str:
+    """What a person types to see devices under a bad server."""
+    token = f"-H 'Authorization: Bearer {box.token}' " if box.token else ""
+    return (
+        f"""curl --cacert {shlex.quote(str(box.ca_pem))} {box.misbehave_url} {token}-d '{{"status": 500}}'"""
+    )
 
 
 def add_example(box: Cloud) -> str:

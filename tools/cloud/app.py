@@ -1,6 +1,7 @@
 """The application: the clouds' calls, and the box's own page, state and misbehaviour."""
 
 import re
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,16 @@ def make_app(
     on_call: Callable[[dict[str, Any]], None],
     on_request: OnRequest,
     release: Path | None = None,
+    token: str | None = None,
 ) -> FastAPI:
     """The box as an ASGI application; its own paths answer only where it is called by one of `names`.
 
     release: a folder that it offers at /release/, as a maker's static web server would.
+    token: what /misbehave wants; None for a box that only this computer reaches.
     """
     app = FastAPI(title="muster: the clouds in a box", openapi_url=None, redirect_slashes=False)
     app.state.remembered = state
-    for router in (*ROUTERS, _own(state, switch, names)):
+    for router in (*ROUTERS, _own(state, switch, names, token)):
         # Not include_router(), which would take each call apart a second time.
         app.router.routes += router.routes
     if release is not None:
@@ -70,7 +73,7 @@ def make_app(
     return app
 
 
-def _own(state: State, switch: Switch, names: list[str]) -> APIRouter:
+def _own(state: State, switch: Switch, names: list[str], token: str | None) -> APIRouter:
     hosts = {f"[{name}]" if ":" in name else name.lower() for name in names}
 
     async def called_by_name(request: Request) -> None:
@@ -89,6 +92,9 @@ def _own(state: State, switch: Switch, names: list[str]) -> APIRouter:
 
     @own.post("/misbehave")
     async def misbehave(request: Request) -> dict[str, Any]:
+        given = request.headers.get("Authorization", "")
+        if token and not secrets.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            raise HTTPException(401, 'it wants "Authorization: Bearer …" with the token that the box printed')
         # JSON whatever its Content-Type is: curl -d says that it is a form.
         try:
             how = HOW.validate_json(await request.body() or b"null")

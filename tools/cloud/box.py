@@ -1,6 +1,7 @@
 """The clouds in a box, in a thread beside the tests or the command that wants them."""
 
 import contextlib
+import secrets
 import sqlite3
 import ssl
 import tempfile
@@ -20,10 +21,14 @@ from .codes import FEISHU_SCOPE
 from .coze import oauth
 from .devices import Device
 from .misbehave import Misbehaviour, Switch
-from .serving import listening, serving
+from .serving import is_loopback, listening, own_addresses, serving
 from .state import State
 from .tls import Kind, server_contexts
 from .traffic import OnRequest
+
+# Every name below localhost is this computer. This one shows the good certificate whatever the box was told,
+# so that it can be told otherwise: curl and browsers find it without being told where it is.
+STEADY = "box.localhost"
 
 
 class Cloud:
@@ -34,7 +39,8 @@ class Cloud:
         data: a folder that keeps the CA and the state from one start to the next; without it
             the state is in memory and the CA in a temporary folder.
         port: TCP port; 0 takes a free one.
-        host: the address to listen on, which the certificate names as well.
+        host: the address to listen on beside localhost; 0.0.0.0 are all of this computer. The certificate
+            names them.
         issued_days_ago: the age of the server's certificate, in days.
         on_call: is handed each call's row when the call is over, in the server's thread.
         now: tells the clouds the Unix time.
@@ -44,6 +50,9 @@ class Cloud:
 
     Attributes:
         url: such as `https://localhost:34567`.
+        urls: that, and those at which other computers and boards reach it.
+        misbehave_url: of /misbehave, with the good certificate whatever the others are shown.
+        token: what /misbehave wants, as `Authorization: Bearer TOKEN`, where others reach it; else None.
         ca_pem: the path of the CA's certificate.
         ca_der: the CA's certificate as DER, for the board.
 
@@ -53,6 +62,9 @@ class Cloud:
     """
 
     url: str
+    urls: list[str]
+    misbehave_url: str
+    token: str | None
     ca_pem: Path
     ca_der: bytes
 
@@ -82,16 +94,21 @@ class Cloud:
             self._state = stack.enter_context(_state(folder if self._data else None, self._now))
             self._state.products.add(self._devices)
 
-            names = list(dict.fromkeys(["localhost", "127.0.0.1", "::1", self._host]))
+            reached = own_addresses() if self._host == "0.0.0.0" else [self._host]
+            names = list(dict.fromkeys(["localhost", "127.0.0.1", "::1", STEADY, *reached]))
             root = keep_root(folder, "muster cloud in a box")
             self.ca_pem, self.ca_der = folder / "ca.pem", root.der
             tls = self._tls(server_contexts(root, names, self._issued_days_ago))
 
-            name = "localhost" if self._host == "127.0.0.1" else self._host
             port = sockets[0].getsockname()[1]
-            self.url = f"https://[{name}]:{port}" if ":" in name else f"https://{name}:{port}"
+            others = [name for name in reached if not is_loopback(name)]
+            self.urls = [_url(name, port) for name in ("localhost", *others)]
+            self.url = self.urls[0]
+            self.misbehave_url = _url(STEADY, port) + "/misbehave"
+            self.token = None if is_loopback(self._host) else secrets.token_hex(16)
 
-            app = make_app(self._state, self._switch, names, self._on_call, self._on_request, self._release)
+            told = self._on_call, self._on_request
+            app = make_app(self._state, self._switch, names, *told, self._release, self.token)
             stack.enter_context(serving(app, sockets, tls))
             self._stack = stack.pop_all()
         return self
@@ -104,7 +121,7 @@ class Cloud:
     def _tls(self, context_of: Callable[[Kind], ssl.SSLContext]) -> ssl.SSLContext:
         # OpenSSL asks it in every handshake, with no name when the caller gave none.
         def choose(connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-            connection.context = context_of(self._switch.for_handshake())
+            connection.context = context_of("good" if name == STEADY else self._switch.for_handshake())
 
         context = context_of("good")
         context.sni_callback = choose
@@ -224,6 +241,10 @@ class Cloud:
 
     def behave(self) -> None:
         self._switch.set(None)
+
+
+def _url(name: str, port: int) -> str:
+    return f"https://[{name}]:{port}" if ":" in name else f"https://{name}:{port}"
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import ipaddress
 import socket
 import ssl
 import threading
@@ -28,9 +29,38 @@ class Reachable(H11Protocol):
         self.transport.abort()
 
 
+def is_loopback(host: str) -> bool:
+    """Whether this computer alone reaches what listens there."""
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def own_addresses() -> list[str]:
+    """This computer's IPv4 addresses in the networks that it is in, that of its way to the Internet first.
+
+    One that nobody can ask for here, of a network without a way on, may be missing: name it as the host then.
+    """
+    found = []
+    # Nothing is sent: only the way is looked up.
+    for far in ("192.0.2.1", "192.168.255.254", "172.31.255.254", "10.255.255.254"):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+            way.connect((far, 9))
+            found.append(way.getsockname()[0])
+    with contextlib.suppress(OSError):
+        found += socket.gethostbyname_ex(socket.gethostname())[2]
+    return [address for address in dict.fromkeys(found) if not is_loopback(address)]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def listening(host: str, port: int) -> Iterator[list[socket.socket]]:
-    """Listening sockets: for 127.0.0.1 on ::1 too, since localhost may mean either.
+    """Listening sockets, on localhost too, which may mean either of two addresses.
 
     Raises:
         OSError: the port is taken, or the address is not this machine's.
@@ -44,12 +74,11 @@ def listening(host: str, port: int) -> Iterator[list[socket.socket]]:
                 what = "is in use; end what uses it, or choose another with --port."
                 raise OSError(f"port {port} of {host} {what}") from None
             raise OSError(f"cannot listen on {host}, port {port}: {error.strerror}.") from None
-        if host == "127.0.0.1":
-            # Without IPv6 the one socket is all there is to listen on.
+        same = sockets[0].getsockname()[1]
+        for here, kind in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
+            # It is among them already, or there is no IPv6.
             with contextlib.suppress(OSError):
-                same = sockets[0].getsockname()[1]
-                other = socket.create_server(("::1", same), family=socket.AF_INET6)
-                sockets.append(stack.enter_context(other))
+                sockets.append(stack.enter_context(socket.create_server((here, same), family=kind)))
         for listener in sockets:
             # asyncio does it only for sockets that name TCP, which create_server()'s do not;
             # every answer would wait 40 ms for an acknowledgement.

@@ -6,7 +6,6 @@ An option that a command may be called without says in the command's own words w
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -29,7 +28,7 @@ class SecretPath(click.Path):
     """click's, for a file that holds keys: warns if git has it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        path: Any = super().convert(value, param, ctx)
         if not (ctx and ctx.resilient_parsing) and files.is_tracked(path):
             click.echo(
                 f"Warning: git tracks {path}, which holds keys or identities: whoever has the repository has "

@@ -194,4 +194,4 @@ def test_certificates_have_realistic_dates():
     assert 2000 < root.not_valid_before_utc.year < time.gmtime().tm_year
     assert time.gmtime().tm_year + 5 < root.not_valid_after_utc.year < time.gmtime().tm_year + 20
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert [str(name.value) for name in names] == ["localhost", "127.0.0.1", "::1"]
+    assert [str(name.value) for name in names] == ["localhost", "127.0.0.1", "::1", "box.localhost"]

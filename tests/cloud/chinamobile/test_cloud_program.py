@@ -1,8 +1,11 @@
 """The box as a program, and the CSV file of its devices."""
 
 import contextlib
+import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,10 +14,14 @@ import threading
 
 import pytest
 import requests
+from click.testing import CliRunner
+from muster.errors import ConfigError
 from toys import IMEI, KEY, PHONE, PRODUCT, SECRET_INFO, TOY
 from wire import address, connect
 
-from tools.cloud import Cloud, read_devices
+from tools.cli.cloud import read_imported
+from tools.cli.main import main
+from tools.cloud import Cloud, Device, read_devices
 from tools.common.paths import ROOT
 
 # As a program
@@ -49,10 +56,10 @@ def test_a_folder_is_one_box_at_a_time(tmp_path):
 
 
 @contextlib.contextmanager
-def serving(data, **environment):
+def serving(data, *options, **environment):
     """The box in the foreground of another process, and what it has printed."""
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "tools.cli", "cloud", "--data", str(data)],
+        [sys.executable, "-u", "-m", "tools.cli", "cloud", "--data", str(data), *map(str, options)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -61,7 +68,7 @@ def serving(data, **environment):
     )
     try:
         printed = ""
-        while "CA " not in printed:
+        while "misbehave " not in printed:
             line = process.stdout.readline()
             assert line, printed
             printed += line
@@ -110,6 +117,24 @@ def test_calls_are_answered_where_the_terminal_has_no_chinese(tmp_path):
         assert ask(tmp_path, printed)[2].json()["code"] == "200"
         process.send_signal(signal.SIGTERM)
         assert r"200 \u6210\u529f" in process.communicate(timeout=100)[0]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_the_line_that_it_prints_misbehaves_and_ends_it(tmp_path, host):
+    with serving(tmp_path, "--host", host) as (_, printed):
+        [typed] = re.findall(r"^  misbehave (curl .*)  \(-d null ends it\)$", printed, re.MULTILINE)
+
+        def call(told):
+            command = f"{typed[: typed.index(' -d ')]} -sS -d {shlex.quote(told)}"
+            return subprocess.run(command, shell=True, capture_output=True, text=True, timeout=100).stdout
+
+        assert call('{"certificate": "expired"}') == '{"certificate":"expired"}'
+        with pytest.raises(requests.exceptions.SSLError, match="expired"):
+            ask(tmp_path, printed)
+        assert call("null") == "{}"
+        assert ask(tmp_path, printed)[2].json()["code"] == "200"
+        assert ("Authorization" in typed) == (host == "0.0.0.0")
 
 
 # The CSV file
@@ -164,6 +189,70 @@ def test_read_devices_names_line_and_column(tmp_path, text, sentence):
         read_devices(file)
     assert sentence.format(file) in str(raised.value)
     assert "other" not in str(raised.value), "a key is a secret"
+
+
+@pytest.fixture
+def product(tmp_path):
+    """Writes a config.json with more in it, and returns where."""
+
+    def product(**more):
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps({"productId": PRODUCT, "productKey": KEY, "firmwareVersion": "1", **more}))
+        return file
+
+    return product
+
+
+def test_a_batch_is_imported_with_its_product(tmp_path, product):
+    batch = tmp_path / "batch.csv"
+    typed = [
+        "identities",
+        "--count",
+        "3",
+        "--serial",
+        "A-08",
+        "--tui",
+        "11123456",
+        "--setup-keys",
+        "-o",
+        batch,
+    ]
+    assert CliRunner().invoke(main, list(map(str, typed))).exit_code == 0
+    config = product(setup={"name": "toy"})
+    found = read_imported(batch, config)
+    assert found == [Device(PRODUCT, KEY, "SN", f"A-{n:02}") for n in (8, 9, 10)]
+    batch.write_text(f"deviceNo,imei\n{IMEI},{IMEI}\n")
+    config = product(deviceNoType="IMEI", cellular=True)
+    assert read_imported(batch, config) == [Device(PRODUCT, KEY, "IMEI", IMEI, True)]
+
+
+def test_a_configuration_alone_is_one_device(product):
+    assert read_imported(None, product(deviceNo="A-1", cmei="")) == [Device(PRODUCT, KEY, "SN", "A-1")]
+    assert read_imported(None, None) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "sentence"),
+    [
+        (None, {"deviceNo": "auto", "cmei": ""}, '"deviceNo": "auto", which a board makes from its MAC'),
+        ("cmei\n111234560000011\n", {"deviceNo": "auto"}, "Give them --devices with the column deviceNo"),
+        ("deviceNo\nA-1\n", {"cmei": "111234560000011"}, "all boards would share the cmei"),
+        ("deviceNo,cmei\nA-1,12\n", {}, 'line 2: configuration key "cmei"'),
+        (f"{HEADER},cmei\n{PRODUCT},{KEY},SN,A,\n", {}, "cmei is ''"),
+        (
+            f"{HEADER}\n{PRODUCT},{KEY},SN,A\n",
+            {"cmei": ""},
+            "has the column productKey, a secret of the whole",
+        ),
+        ("cmei\n111234560000011\n", {}, "deviceNo"),
+    ],
+)
+def test_a_batch_that_does_not_fit_its_product_is_a_sentence(tmp_path, product, rows, more, sentence):
+    batch = tmp_path / "batch.csv"
+    batch.write_text(rows or "")
+    with pytest.raises((ValueError, ConfigError)) as raised:
+        read_imported(batch if rows else None, product(**more))
+    assert sentence in str(raised.value) and KEY not in str(raised.value)
 
 
 def test_a_device_is_checked_without_a_file_too():
