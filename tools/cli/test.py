@@ -13,9 +13,9 @@ import click
 from tools.common.extras import STUBS, need
 from tools.common.paths import ROOT
 
-# They mostly wait for each other's clocks and sockets: four at a time keep two cores busy. Neighbours stay
+# They mostly wait for each other's clocks and sockets: six at a time keep two cores busy. Neighbours stay
 # together, since they share what a file of tests starts.
-ALL = ("-n", "4", "--dist", "worksteal")
+ALL = ("-n", "6", "--dist", "worksteal")
 RUFF = {"format": ("ruff", "format", "--check", "."), "lint": ("ruff", "check", ".")}
 BOARD = ("lib/muster", "boot.py", "main.py")
 
