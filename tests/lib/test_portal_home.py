@@ -358,6 +358,18 @@ def test_a_page_that_nobody_used_opens_again_only_when_asked(tmp):
     assert run(agent)[0] == "home" and "asked" not in agent.setup
 
 
+def test_a_page_that_is_asked_for_while_it_is_open_stays_although_the_old_network_is_back(tmp):
+    agent = world(tmp, dict(FACTORY, off=True))
+
+    def person(page):
+        agent.setup["asked"] = True
+        Network.station.air[0]["off"] = Time.now < 30_000
+
+    Server.person = person
+    joined, took = run(agent, [FACTORY])
+    assert joined == "factory" and took >= SETUP["idle"] and agent.told == ["open", "closed"]
+
+
 def test_a_page_on_a_board_that_has_ethernet_as_well_fails_nobody(tmp):
     agent = world(tmp)
     agent.wired = agent.setup["asked"] = True

@@ -244,7 +244,7 @@ class Page:
                             break
                         if (yield from radio.join(self._station, self._agent._config, network)) == "joined":
                             self.joined = network["ssid"]
-                            if not (self._asked or self._wanted):
+                            if not (self._asked or self._wanted or "asked" in self._agent.setup):
                                 return
                             break
                 tried = ticks_ms()
