@@ -597,6 +597,18 @@ def test_it_closes_at_its_limit_although_it_is_used(tmp):
     assert joined is None and SETUP["limit"] <= took < SETUP["limit"] + 10
 
 
+def test_a_try_that_has_begun_is_brought_to_its_end(tmp):
+    agent = world(tmp, HOME)
+
+    def person(page):
+        if page.state == "idle" and Time.now - page._opened >= 1000 * SETUP["idle"] - 100:
+            page.submit(b"home", "correct horse")
+
+    Server.person = person
+    assert run(agent)[0] == "home" and agent.told[-2:] == ["reached", "closed"]
+    assert networks.load() == [HOME]
+
+
 def test_tries_are_limited(tmp):
     agent = world(tmp, HOME)
     answers = []

@@ -18,6 +18,7 @@ _KNOWN_MS = const(60000)  # between tries of the networks that are known: a rout
 _SHOWN_MS = const(10000)  # how long the page stays once the buyer has seen how it ended
 _UNSEEN_MS = const(60000)  # and if he has not: his phone may have lost the access point
 _REACH_S = const(10)
+_TRYING = ("trying", "joined")
 _NONE = "nobody has given the board a Wi-Fi network"
 
 
@@ -155,7 +156,7 @@ class Page:
 
     def submit(self, ssid, key):
         """Takes the network that the buyer gives. Returns None, or why not: "trying" or "busy"."""
-        if self.state in ("trying", "joined"):
+        if self.state in _TRYING:
             return "trying"
         if not self.tries:
             self.tell("busy")
@@ -214,6 +215,8 @@ class Page:
             log.warning("tell(%s): %s" % (state, e))
 
     def _over(self):
+        if self.state in _TRYING:  # a try has an end of its own, and may be the one that works
+            return False
         now = ticks_ms()
         if self._end is not None and ticks_diff(now, self._end) > 0:
             return True
