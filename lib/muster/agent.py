@@ -124,9 +124,10 @@ class Agent:
 
     def forget_networks(self):
         """Erases the Wi-Fi networks that the buyer gave, and leaves the one joined. Raises OSError."""
-        from .portal.networks import erase
+        if self._config["setup"]:
+            from .portal.networks import erase
 
-        erase()
+            erase()
 
     def status(self):
         """How the device is, for people: times are Unix seconds, None where nothing is known.

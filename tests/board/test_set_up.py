@@ -190,6 +190,7 @@ def test_a_product_without_a_page_says_so(tmp_path, cloud):
     with Board(tmp_path, board_image(identity(cloud), [cloud.ca_pem])) as board:
         board.wait_for("reported")
         stop(board)
+        assert ask(board, "agent.forget_networks()") == "None"
         board.write(b"agent.set_up()\r")
         board.wait_for('Error: "setup" is not configured')
 
