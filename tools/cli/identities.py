@@ -6,13 +6,18 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from muster.redact import redacted
 
 from tools.cli.cmei import TypeCode
+from tools.cli.labels import drawn, paper, told
 from tools.common import files, options
 from tools.factory import batch, series
+
+if TYPE_CHECKING:
+    from tools.factory.labels import Sheet
 
 
 def _counted(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -49,6 +54,11 @@ def _first(name: str, what: str) -> options.Decorator:
 )
 @click.option("--append", is_flag=True, help="Adds to the output, when it is there already.")
 @click.option("-o", "--output", type=options.SECRET_OUTPUT, required=True, help="CSV to write.")
+@click.option(
+    "--labels", type=options.SECRET_OUTPUT, help="PDF to write of a label for each new board; needs --config."
+)
+@options.config("Needed for --labels, and only there.")
+@paper
 @options.as_json
 def identities(
     count: int,
@@ -61,6 +71,9 @@ def identities(
     earlier: tuple[Path, ...],
     append: bool,
     output: Path,
+    labels: Path | None,
+    config: Path | None,
+    on: Sheet,
     as_json: bool,
 ) -> None:
     """Makes the CSV of a batch: a row for each board, for flash --identities.
@@ -72,10 +85,13 @@ def identities(
     with --earlier or --append, --count alone will do. Else CMEIs and IMEIs begin with serial number 1.
 
     The keys of --setup-keys are secrets, ten letters and digits that are not mistaken for each other; only
-    you can read the file. `labels` prints them, each with the numbers of its board.
+    you can read the file. --labels prints them, each with the numbers of its board; the command `labels`
+    does the same for a batch that is there.
 
     Example: python3 -m tools identities --count 5000 --serial AI-2611-00001 --tui 11123456 -o batch.csv
     """
+    if (labels is None) != (config is None):
+        raise click.UsageError("--labels and --config go together: give both, or neither.")
     # Two at once would give the same numbers.
     click.get_current_context().with_resource(files.lock(output.resolve()))
     there = output.exists()
@@ -96,12 +112,16 @@ def identities(
         raise click.ClickException(
             f"{output} has the columns {', '.join(kept[0])}, and what is to be added has {', '.join(made[0])}"
         )
+    # Before the rows are on disk: what is wrong with the configuration costs no numbers.
+    sheet = None if labels is None or config is None else drawn(output, made, config, on)
     text = io.StringIO()
     writer = csv.DictWriter(text, (kept or made)[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(kept + made)
     files.write(output, text.getvalue(), output.stat().st_mode & 0o777 if there else 0o600)
-    _tell(made, output, as_json)
+    if labels is not None and sheet is not None:
+        files.write(labels, sheet)
+    _tell(made, output, labels, as_json)
 
 
 def _check_call(
@@ -116,7 +136,7 @@ def _check_call(
         raise click.UsageError("say what the first board gets: --serial AI-2611-00001, or --tui, or --tac")
 
 
-def _tell(made: list[dict[str, str]], output: Path, as_json: bool) -> None:
+def _tell(made: list[dict[str, str]], output: Path, labels: Path | None, as_json: bool) -> None:
     first, last = made[0], made[-1]
     keyed = batch.SETUP_KEY in first
     settings: dict[str, object] = {"cellular": True} if "imei" in first else {}
@@ -127,10 +147,13 @@ def _tell(made: list[dict[str, str]], output: Path, as_json: bool) -> None:
     if as_json:
         ends = {"first": redacted(first), "last": redacted(last)}
         report = {"output": str(output), "count": len(made), **ends, "config": settings}
+        report |= {} if labels is None else {"labels": str(labels)}
         click.echo(json.dumps(report, ensure_ascii=False))
         return
     spans = ", ".join(f"{name} {first[name]} to {last[name]}" for name in first if name != batch.SETUP_KEY)
     keys = f", a {batch.SETUP_KEY} each" if keyed else ""
     click.echo(f"{output}: {len(made):,} identities, {spans}{keys}")
+    if labels is not None:
+        click.echo(told(labels, len(made)))
     if settings:
         click.echo(f"config.json needs {json.dumps(settings)[1:-1]}")

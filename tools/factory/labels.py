@@ -1,150 +1,247 @@
-"""Labels for the boards of a batch: how a buyer's phone joins each one's access point, to print.
+"""Labels for the boards of a batch, as PDF: their numbers, and how a buyer's phone joins each one's network.
 
-The QR code holds the text that phones know, WIFI:T:WPA;S:name;P:key;; with a backslash before \\ ; , : and ".
+A phone's QR code holds WIFI:T:WPA;S:name;P:key;; with a backslash before \\ ; , : and ".
 
 Source: the ZXing project's "Barcode Contents", the part about Wi-Fi.
 """
 
 from __future__ import annotations
 
-import math
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import lru_cache
+from itertools import groupby, islice
+from typing import Any, NamedTuple
+from xml.sax.saxutils import escape
 
-import jinja2
-import segno
 from muster.portal import radio
-from rich.cells import cell_len
+from reportlab.graphics.barcode import qrencoder
+from reportlab.graphics.barcode.code128 import Code128
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import Paragraph
 
 from tools.common.rows import Row
 from tools.factory import batch
 
-_html = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
-)
+# Every PDF reader has a Chinese font in place of this one, which is not in the file.
+CHINESE, LATIN = "STSong-Light", "Courier-Bold"
+pdfmetrics.registerFont(UnicodeCIDFont(CHINESE))
 
 # Millimetres.
 PADDING, GAP = 1.5, 1
 SIZES = [tenths / 10 for tenths in range(34, 13, -1)]  # of letters
 EASY = 2.0  # to read
-HEADING = 1  # of a line, with the space above it
-LINE = 1.25
-CELL = 0.62  # of a monospace letter's width; a Chinese one takes two
-QUIET = 4  # modules around the code, which its readers need
+HEADING = 0.7  # of a letter
+LINE = 1.35  # with the space under it
+STRIP = 0.3  # of a label's height, for the codes of its number, and
+STRIP_MM = 13  # at most
+BAR_MM, WIDEST_BAR_MM = 0.19, 0.33  # what hand scanners read
+BAR_QUIET = 10  # bars' widths on either side
+QUIET = 4  # modules around a QR code
 
 
 @dataclass(frozen=True)
 class Sheet:
     """Pages and the labels on them, in millimetres.
 
-    page: for CSS, its size and margin. columns, rows: labels on a page. between: the columns.
+    page: width and height. columns, rows: labels on a page. margin: left and right, above and below them.
+    between: the columns.
     """
 
-    page: str
-    margin: str
-    columns: int
-    rows: int
-    between: float
+    page: tuple[float, float]
+    columns: int = 1
+    rows: int = 1
+    margin: tuple[float, float] = (0, 0)
+    between: float = 0
+
+    @property
+    def label(self) -> tuple[float, float]:
+        """Width and height."""
+        width = self.page[0] - 2 * self.margin[0] - (self.columns - 1) * self.between
+        return width / self.columns, (self.page[1] - 2 * self.margin[1]) / self.rows
+
+    def corner(self, number: int) -> tuple[float, float]:
+        """Where the label lies of this number on its page, from the page's lower left."""
+        row, column = divmod(number, self.columns)
+        width, height = self.label
+        x = self.margin[0] + column * (width + self.between)
+        return x, self.page[1] - self.margin[1] - (row + 1) * height
+
+
+class Label(NamedTuple):
+    """What stands on one: the text of a phone's QR code, pairs of what it is and a text, and the number that
+    scanners read, with its name.
+
+    wifi: "" for a product without set-up page.
+    """
+
+    wifi: str
+    lines: list[tuple[str, str]]
+    name: str
+    number: str
+
+
+class Box(NamedTuple):
+    """A rectangle in millimetres, from its lower left."""
+
+    x: float
+    y: float
     width: float
     height: float
 
-    @property
-    def tall(self) -> bool:
-        return self.height > self.width
-
-    @property
-    def code(self) -> float:
-        """The side of the QR code, which leaves the text half of the label at least."""
-        short, long = sorted((self.width, self.height))
-        return min(short - 2 * PADDING, (long - 2 * PADDING) / 2)
-
-    @property
-    def text(self) -> tuple[float, float]:
-        """The width and the height that are left for text."""
-        width, height = self.width - 2 * PADDING, self.height - 2 * PADDING
-        taken = self.code + GAP
-        return (width, height - taken) if self.tall else (width - taken, height)
-
-
-# As sheets of 21 labels are cut that any stationer has.
-A4 = Sheet("A4", "15.1mm 7.2mm 0", 3, 7, 2.5, 63.5, 38.1)
-
-
-def sheet(width: float, height: float) -> Sheet:
-    """Pages of one label each, for a label printer."""
-    return Sheet(f"{width:g}mm {height:g}mm", "0", 1, 1, 0, width, height)
-
 
 def wifi(ssid: str, key: str) -> str:
-    """What the QR code says. key: "" for an open access point."""
+    """What a phone's QR code says. key: "" for an open access point."""
     secured = f"T:WPA;S:{_escaped(ssid)};P:{_escaped(key)}" if key else f"T:nopass;S:{_escaped(ssid)}"
     return f"WIFI:{secured};;"
 
 
-def html(title: str, config: Mapping[str, Any], rows: Sequence[Row], on: Sheet = A4) -> str:
-    """A page for a browser to print: a label for each row.
+def pdf(title: str, config: Mapping[str, Any], rows: Sequence[Row], on: Sheet) -> bytes:
+    """A label for each row.
 
     config: checked, of the first board; the rows complete it. Raises ValueError for a row that cannot have a
     label, and for one whose text is too long.
     """
-    boards = [batch.completed(config, row) for row in rows]
-    if any(board["deviceNo"] == "auto" for board in boards):
+    labels = (label(batch.completed(config, row)) for row in rows)
+    out = io.BytesIO()
+    canvas = Canvas(out, [side * mm for side in on.page], pageCompression=1)
+    canvas.setTitle(title)
+    while page := list(islice(labels, on.columns * on.rows)):
+        for number, one in enumerate(page):
+            _draw(canvas, one, Box(*on.corner(number), *on.label))
+        canvas.showPage()
+    canvas.save()
+    return out.getvalue()
+
+
+def label(config: Mapping[str, Any]) -> Label:
+    """A board's label, from its configuration."""
+    setup, device_no = config["setup"], config["deviceNo"]
+    if setup and device_no == "auto":
         raise ValueError(
             '"deviceNo" is "auto", the board\'s MAC: before it is flashed nobody knows what its access point '
             "is called. Give the CSV a column deviceNo."
         )
-    labels = [
-        {"svg": _svg(board), "lines": lines(board), "size": _size(lines(board), on)} for board in boards
-    ]
-    many = on.columns * on.rows
-    pages = [labels[at : at + many] for at in range(0, len(labels), many)]
-    more = {"padding": PADDING, "gap": GAP, "heading": HEADING, "line": LINE}
-    return _html.get_template("labels.html").render(title=title, on=on, pages=pages, **more)
-
-
-def lines(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a label says beside the QR code: pairs of what it is, in Chinese and English, and the text."""
-    setup = config["setup"]
-    found = [
-        ("Wi-Fi 名称 Name", radio.ssid(setup, config["deviceNo"])),
+    known = {name: config[name] for name in batch.NUMBERS if config[name] not in ("", "auto")}
+    if known.get("deviceNo") in (known.get("cmei"), known.get("imei")):
+        del known["deviceNo"]
+    names = {name: config["deviceNoType"] if name == "deviceNo" else name.upper() for name in known}
+    read = next(name for name in ("cmei", "imei", "deviceNo") if name in known)
+    lines = [(names[name], known[name]) for name in known]
+    if not setup:
+        return Label("", lines, names[read], known[read])
+    ssid = radio.ssid(setup, device_no)
+    joining = [
+        ("Wi-Fi 名称 Name", ssid),
         ("Wi-Fi 密码 Key", setup["key"] or "无 none"),
         ("网址 Page", f"http://{setup['address']}/"),
     ]
-    columns = {config[column]: column for column in batch.NUMBERS if config[column]}
-    return found + [
-        (config["deviceNoType"] if column == "deviceNo" else column.upper(), number)
-        for number, column in columns.items()
-    ]
+    return Label(wifi(ssid, setup["key"]), joining + lines, names[read], known[read])
 
 
-def _size(texts: list[tuple[str, str]], on: Sheet) -> float:
-    """The largest size of letters in which all of it fits; in whole lines, if it can be read easily so."""
-    lengths = [cell_len(text) for _, text in texts]
-    fitting = [size for size in SIZES if _fits(lengths, size, on)]
-    if not fitting:
-        raise ValueError(
-            f"a label of {on.width:g} by {on.height:g} mm is too small for the text of {texts[0][1]}: give a "
-            "larger --size."
-        )
-    whole = [size for size in fitting if size >= EASY and max(lengths) * size * CELL <= on.text[0]]
-    return (whole or fitting)[0]
+def _draw(canvas: Canvas, label: Label, on: Box) -> None:
+    """A phone's QR code and the text, side by side or, where it is tall, above each other; under them the
+    number's codes."""
+    x, y, width, height = on.x + PADDING, on.y + PADDING, on.width - 2 * PADDING, on.height - 2 * PADDING
+    strip = min(STRIP * height, STRIP_MM)
+    _draw_number(canvas, label.number, Box(x, y, width, strip))
+    y, height = y + strip + GAP, height - strip - GAP
+    if label.wifi:
+        short, long = sorted((width, height))
+        side = min(short, long / 2)
+        _draw_qr(canvas, label.wifi, x, y + height - side, side)
+        if height > width:
+            height -= side + GAP
+        else:
+            x, width = x + side + GAP, width - side - GAP
+    _write(canvas, label.lines, Box(x, y, width, height))
 
 
-def _fits(lengths: list[int], size: float, on: Sheet) -> bool:
-    width, height = on.text
-    cells = int(width / (size * CELL))
-    return cells > 0 and sum(HEADING + math.ceil(n / cells) for n in lengths) * size * LINE <= height
+def _draw_number(canvas: Canvas, number: str, on: Box) -> None:
+    """The number for scanners. One of three:
+
+    Code 128 and a QR code beside it, where both can be read;
+    Code 128 alone, on a narrow label;
+    a QR code alone, on a label that is too narrow for any bars, or for a number that they cannot say.
+    """
+    beside = on.width - on.height - GAP
+    for width in (beside, on.width):
+        if bars := _bars(number, width, on.height):
+            bars.drawOn(canvas, (on.x + BAR_QUIET * bars.barWidth / mm) * mm, on.y * mm)
+            break
+    if not bars or width == beside:
+        _draw_qr(canvas, number, on.x + on.width - on.height, on.y, on.height)
 
 
-def _svg(config: Mapping[str, Any]) -> str:
-    setup = config["setup"]
-    text = wifi(radio.ssid(setup, config["deviceNo"]), setup["key"])
-    # As bytes in UTF-8, which phones take Chinese text for.
-    code = segno.make(text, micro=False, mode="byte", encoding="utf-8", eci=False, error="m")
-    return code.svg_inline(border=QUIET, omitsize=True, svgclass=None, lineclass=None)
+def _bars(number: str, width: float, height: float) -> Code128 | None:
+    """None where it does not fit."""
+    if not number.isascii():
+        return None
+    bars = Code128(number, barWidth=1, barHeight=height * mm, quiet=False)
+    bar = min(width / (bars.width + 2 * BAR_QUIET), WIDEST_BAR_MM)
+    return Code128(number, barWidth=bar * mm, barHeight=height * mm, quiet=False) if bar >= BAR_MM else None
+
+
+def _draw_qr(canvas: Canvas, text: str, x: float, y: float, side: float) -> None:
+    code = qrencoder.QRCode(None, qrencoder.QRErrorCorrectLevel.M)
+    code.addData(text)  # as bytes in UTF-8, which phones take Chinese text for
+    code.make()
+    module = side * mm / (len(code.modules) + 2 * QUIET)
+    path = canvas.beginPath()
+    # Each run of dark modules at once: reportlab's own widget takes ten times as long over it.
+    for row, modules in enumerate(code.modules):
+        top, column = (y + side) * mm - (QUIET + row + 1) * module, QUIET
+        for dark, run in groupby(modules):
+            count = len(list(run))
+            if dark:
+                path.rect(x * mm + column * module, top, count * module, module)
+            column += count
+    canvas.drawPath(path, stroke=0, fill=1)
+
+
+def _write(canvas: Canvas, texts: list[tuple[str, str]], on: Box) -> None:
+    """The largest letters in which all of it fits; in whole lines, if it can be read easily so."""
+    # Letters and digits are equally wide.
+    size = _size(tuple((name, "0" * len(text) if text.isascii() else text) for name, text in texts), on[2:])
+    if not size:
+        raise ValueError(f"the label is too small for the text of {texts[0][1]}: give a larger one.")
+    y = (on.y + on.height) * mm
+    for paragraph in _set(texts, size):
+        y -= paragraph.wrap(on.width * mm, on.height * mm)[1]
+        paragraph.drawOn(canvas, on.x * mm, y)
+
+
+@lru_cache  # a batch has few lengths, and looking takes long
+def _size(texts: tuple[tuple[str, str], ...], room: tuple[float, float]) -> float:
+    """0 where none fits."""
+    fitting = 0.0
+    for size in SIZES:
+        paragraphs = _set(texts, size)
+        if sum(one.wrap(room[0] * mm, room[1] * mm)[1] for one in paragraphs) <= room[1] * mm:
+            if size >= EASY and all(len(one.blPara.lines) == 1 for one in paragraphs):
+                return size
+            fitting = fitting or size
+    return fitting
+
+
+def _set(texts: Sequence[tuple[str, str]], size: float) -> list[Paragraph]:
+    made = []
+    for name, text in texts:
+        made.append(_paragraph(name, CHINESE, size * HEADING, size * HEADING))
+        made.append(_paragraph(text, LATIN if text.isascii() else CHINESE, size, size * LINE))
+    return made
+
+
+def _paragraph(text: str, font: str, size: float, line: float) -> Paragraph:
+    # Broken anywhere, as Chinese is: a long number has no blanks.
+    style = ParagraphStyle("", fontName=font, fontSize=size * mm, leading=line * mm, wordWrap="CJK")
+    return Paragraph(escape(text), style)
 
 
 def _escaped(text: str) -> str:

@@ -16,6 +16,7 @@ from muster import config as configuration
 from muster.errors import ConfigError, Error
 
 from tools.common import boards, littlefs
+from tools.common.rows import Row
 from tools.factory import batch, linetest, ports, setaside
 from tools.factory.chip import ROM_BAUD, Chip, chip_name
 from tools.factory.enrolment import wait_for_enrolment
@@ -295,15 +296,16 @@ class Place(threading.Thread):
         self.rack.show(self.result, text, done, total)
 
 
-def read_config(path: Path, identities: Path | None, count: int) -> tuple[dict, dict]:
+def read_config(path: Path, identities: Path | None, count: int, row: Row | None = None) -> tuple[dict, dict]:
     """The configuration as its file has it, and the first board's, checked: right for so many boards.
 
-    Raises ConfigError.
+    row: the first of identities, if they are not written yet. Raises ConfigError.
     """
     raw, problem = configuration.read(str(path))
     if problem:
         raise ConfigError(problem)
-    row = batch.read(identities)[0] if identities is not None else {}
+    if row is None:
+        row = batch.read(identities)[0] if identities is not None else {}
     if isinstance(raw, dict):
         _check_setup(path, raw, identities, batch.SETUP_KEY in row)
     first = configuration.check(batch.completed(raw, row) if isinstance(raw, dict) else raw)
