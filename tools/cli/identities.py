@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from muster.redact import redacted
@@ -15,9 +14,7 @@ from tools.cli.cmei import TypeCode
 from tools.cli.labels import drawn, paper, told
 from tools.common import files, options
 from tools.factory import batch, series
-
-if TYPE_CHECKING:
-    from tools.factory.labels import Sheet
+from tools.factory.sheet import Sheet
 
 
 def _counted(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

@@ -7,15 +7,13 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from tools.common import files, options
 from tools.common.rows import Row
-
-if TYPE_CHECKING:
-    from tools.factory.labels import Sheet
+from tools.factory.sheet import Sheet
 
 PAGES = {"A3": (297, 420), "A4": (210, 297), "A5": (148, 210), "Letter": (215.9, 279.4)}
 SMALLEST, LARGEST = 15, 500
@@ -97,8 +95,6 @@ def paper(command: Callable[..., Any]) -> Callable[..., Any]:
         gap: float,
         **more: Any,
     ) -> Any:
-        from tools.factory.labels import Sheet
-
         if size is not None:
             options.refuse_beside("--size", "sheet", "columns", "rows", "margin", "gap")
             return command(on=Sheet(size), **more)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, islice
 from typing import Any, NamedTuple
@@ -28,8 +27,9 @@ from reportlab.platypus import Paragraph
 
 from tools.common.rows import Row
 from tools.factory import batch
+from tools.factory.sheet import Sheet
 
-# Every PDF reader has a Chinese font in place of this one, which is not in the file.
+# Not in the file: a PDF reader takes a Chinese font of its own for it, and needs one.
 CHINESE, LATIN = "STSong-Light", "Courier-Bold"
 pdfmetrics.registerFont(UnicodeCIDFont(CHINESE))
 
@@ -44,34 +44,6 @@ STRIP_MM = 13  # at most
 BAR_MM, WIDEST_BAR_MM = 0.19, 0.33  # what hand scanners read
 BAR_QUIET = 10  # bars' widths on either side
 QUIET = 4  # modules around a QR code
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """Pages and the labels on them, in millimetres.
-
-    page: width and height. columns, rows: labels on a page. margin: left and right, above and below them.
-    between: the columns.
-    """
-
-    page: tuple[float, float]
-    columns: int = 1
-    rows: int = 1
-    margin: tuple[float, float] = (0, 0)
-    between: float = 0
-
-    @property
-    def label(self) -> tuple[float, float]:
-        """Width and height."""
-        width = self.page[0] - 2 * self.margin[0] - (self.columns - 1) * self.between
-        return width / self.columns, (self.page[1] - 2 * self.margin[1]) / self.rows
-
-    def corner(self, number: int) -> tuple[float, float]:
-        """Where the label lies of this number on its page, from the page's lower left."""
-        row, column = divmod(number, self.columns)
-        width, height = self.label
-        x = self.margin[0] + column * (width + self.between)
-        return x, self.page[1] - self.margin[1] - (row + 1) * height
 
 
 class Label(NamedTuple):
