@@ -179,8 +179,9 @@ def _draw_qr(canvas: Canvas, text: str, x: float, y: float, side: float) -> None
 
 def _write(canvas: Canvas, texts: list[tuple[str, str]], on: Box) -> None:
     """The largest letters in which all of it fits; in whole lines, if it can be read easily so."""
-    # Letters and digits are equally wide.
-    size = _size(tuple((name, "0" * len(text) if text.isascii() else text) for name, text in texts), on[2:])
+    # All letters of LATIN are equally wide, of the other font the digits.
+    wide = [(name, "0" * len(text) if text.isascii() else re.sub("[0-9]", "0", text)) for name, text in texts]
+    size = _size(tuple(wide), on[2:])
     if not size:
         raise ValueError(f"the label is too small for the text of {texts[0][1]}: give a larger one.")
     y = (on.y + on.height) * mm
