@@ -112,11 +112,16 @@ def paper(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def drawn(batch: Path, rows: Sequence[Row], config: Path, on: Sheet) -> bytes:
     """The PDF of labels for rows of a batch, whose file need not be there yet. Raises ValueError."""
+    from rich.console import Console
+    from rich.progress import track
+
     from tools.factory.labels import pdf
     from tools.factory.rack import read_config
 
     _, first = read_config(config, batch, 0, rows[0])
-    return pdf(batch.name, first, rows, on)
+    console = Console(stderr=True)
+    shown = track(rows, "drawing", console=console, transient=True, disable=not console.is_terminal)
+    return pdf(batch.name, first, shown, on)
 
 
 @click.command()

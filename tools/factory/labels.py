@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby, islice
 from typing import Any, NamedTuple
@@ -74,7 +74,7 @@ def wifi(ssid: str, key: str) -> str:
     return f"WIFI:{secured};;"
 
 
-def pdf(title: str, config: Mapping[str, Any], rows: Sequence[Row], on: Sheet) -> bytes:
+def pdf(title: str, config: Mapping[str, Any], rows: Iterable[Row], on: Sheet) -> bytes:
     """A label for each row.
 
     config: checked, of the first board; the rows complete it. Raises ValueError for a row that cannot have a
