@@ -78,39 +78,48 @@ class OnBoard:
         elif self.module != module:
             self._restart()
         self.module = module
-        try:
-            self._run(files, module, function, arguments)
-        except MemoryRanOut:
+        clean, error = self._run(files, module, function, arguments)
+        if not clean and _ran_out(error):
             self._restart()
-            self._run(files, module, function, arguments)
+            _, error = self._run(files, module, function, arguments)
+        if error:
+            self._judge(error)
 
     def _run(self, files, module, function, arguments):
-        raised = None
-        was, self.state = self.state, USED
+        """Whether its heap was clean, and what was raised or the loss of the board, if anything."""
+        clean = self.state == CLEAN
         try:
             try:
-                self.guest.lay(files)
+                self._lay(files)
             except Lost:
                 self._come_back()
-                self.guest.lay(files)
+                clean = True
+                self._lay(files)
+            self.state = USED
             self.guest.call(module, function, arguments, SILENT_S)
         except Lost as e:
-            self.state, raised = LOST, e
+            self.state = LOST
+            return clean, e
         except Raised as e:
-            raised = e
-        if isinstance(raised, Lost):
-            pytest.fail(f"in the middle of this test {raised}", pytrace=False)
-        if isinstance(raised, Raised):
-            traceback = re.sub(r'  File "<stdin>", .*\n', "", raised.traceback)
-            last = traceback.rpartition("\n")[2]
-            lacks = re.match(r"ImportError: no module named '(muster[.\w]*)'", last)
-            if lacks and not self._carries(LIB.joinpath(*lacks[1].split("."))):
-                pytest.skip(f"the board's library has no {lacks[1]}")
-            if last.startswith("MemoryError"):
-                if was == USED:
-                    raise MemoryRanOut
-                traceback = f"the test ran out of the board's memory\n{traceback}"
-            pytest.fail(f"on the board:\n{raised.printed}{traceback}", pytrace=False)
+            self.state = USED
+            return clean, e
+        return clean, None
+
+    def _lay(self, files):
+        self.guest.lay(files)
+        self.guest.seed(int(os.environ["MUSTER_SEED"]))
+
+    def _judge(self, error):
+        """Ends the test for what happened on the board."""
+        if isinstance(error, Lost):
+            pytest.fail(f"in the middle of this test {error}", pytrace=False)
+        traceback = re.sub(r'  File "<stdin>", .*\n', "", error.traceback)
+        lacks = re.match(r"ImportError: no module named '(muster[.\w]*)'", _last_line(traceback))
+        if lacks and not (self._digests and self._carries(LIB.joinpath(*lacks[1].split(".")))):
+            pytest.skip(f"the board's library has no {lacks[1]}")
+        if _ran_out(error):
+            traceback = f"the test ran out of the board's memory\n{traceback}"
+        pytest.fail(f"on the board:\n{error.printed}{traceback}", pytrace=False)
 
     def _come_back(self):
         self.guest.come_back()
@@ -129,10 +138,13 @@ class OnBoard:
     def _carries(self, module):
         """module: its path in lib/, without the suffix."""
         name = module.relative_to(LIB / "muster").as_posix()
-        files = self.library["files"]
-        return not files or any(
-            name + end in files for end in (".py", ".mpy", "/__init__.py", "/__init__.mpy")
-        )
+        ends = (".py", ".mpy", "/__init__.py", "/__init__.mpy")
+        return not self._digests or any(name + end in self._digests for end in ends)
+
+    @property
+    def _digests(self):
+        """SHA-256 by path in muster/; none of a library that the firmware carries."""
+        return self.library["files"]
 
     def pytest_terminal_summary(self, terminalreporter):
         if self.chip is None:
@@ -148,8 +160,8 @@ class OnBoard:
             f"{self.guest.after:,} after"
         )
         say(f"its library: muster {printable(self.library['version'])} at {printable(self.library['home'])}")
-        other = differs(self.library["files"])
-        if not self.library["files"]:
+        other = differs(self._digests)
+        if not self._digests:
             say(
                 "warning: its firmware carries the library, whose files cannot be compared with this folder's"
             )
@@ -159,8 +171,12 @@ class OnBoard:
             say(f"warning: {address.why_not}")
 
 
-class MemoryRanOut(Exception):
-    """In a heap that other tests have used."""
+def _last_line(text):
+    return text.rpartition("\n")[2]
+
+
+def _ran_out(error):
+    return isinstance(error, Raised) and _last_line(error.traceback).startswith("MemoryError")
 
 
 def differs(digests):

@@ -550,3 +550,17 @@ def test_nvs_save_that_fails_keeps_the_record():
     s._nvs.set_blob = full
     raises(OSError, s.save, B)
     assert s.load() == A
+
+
+def test_a_chip_s_own_nvs_keeps_a_record():
+    try:
+        from esp32 import NVS
+    except ImportError:
+        return  # a laptop has none
+    s = NvsStore("muster-test", _nvs=NVS("muster-test"))
+    assert s.load() is None
+    for record in (A, B, C):
+        s.save(record)
+        assert NvsStore("muster-test", _nvs=NVS("muster-test")).load() == record
+    s.erase()
+    assert s.load() is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tools.cloud import Cloud, Device
 from tools.common.printable import printable
 from tools.common.progress import Tell
-from tools.factory.guest import RAM, Guest
+from tools.factory.guest import COMES_BACK_S, RAM, Guest
 from tools.factory.library import with_lines
 from tools.factory.ports import Lost
 from tools.factory.raw_repl import Raised
@@ -69,6 +70,7 @@ def starting(port: str) -> Figure:
         with stopped(port, reset=False) as board:
             heard = board.start_and_hear(STARTED, STARTS_S)
     except Lost as e:
+        time.sleep(COMES_BACK_S)
         return _row(what, f"not heard: {e}")
     if heard is None:
         return _row(what, f"none within {STARTS_S} s", "is the agent its program, and enrolled?")
@@ -134,7 +136,8 @@ def flash(guest: Guest) -> list[Figure]:
 
 
 def milliseconds(us: int) -> str:
-    return f"{us / 1000:.1f} ms" if us < 100_000 else f"{us / 1000:,.0f} ms"
+    digits = 2 if us < 1000 else 1 if us < 100_000 else 0
+    return f"{us / 1000:,.{digits}f} ms"
 
 
 def _asked(

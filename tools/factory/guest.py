@@ -85,6 +85,10 @@ class Guest:
                 name = repr(RAM + path).encode()
                 self.board.run(b"put(%b, %b)" % (name, literal(data[start : start + CHUNK])))
 
+    def seed(self, number: int) -> None:
+        """What programs draw from the module random, they draw anew."""
+        self.board.run(f"import random\nrandom.seed({number})")
+
     def call(self, module: str, function: str, arguments: object, patience: float) -> str:
         """Runs a function of a module among those files, as if nothing had been imported before.
 

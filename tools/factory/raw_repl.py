@@ -109,7 +109,7 @@ class RawRepl:
                     raise Lost(f"the board was reset. {WHOLE}")
 
             _, error = self._board.exec_raw(code, patience, hear)
-            printed = said[:-1].decode(errors="replace")
+            printed = said[:-1].decode(errors="replace").replace("\r\n", "\n")
             if error:
                 raise Raised(error.decode(errors="replace"), printed)
             return printed
