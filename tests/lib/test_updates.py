@@ -15,6 +15,7 @@ from update_world import (  # noqa: F401
     CRASH,
     DAY,
     ENOSPC,
+    TRIAL,
     Board,
     ChipMachine,
     Restart,
@@ -646,7 +647,7 @@ def test_a_trial_goes_on_without_its_program_by_the_librarys(tmp):
     board = Board(tmp).heard()
     files = board.offer(2)
     board.tries()
-    os.remove(tmp + "/update/trial.py")
+    os.remove(tmp + "/update/" + TRIAL)
     path = list(sys.path)
     sys.modules["machine"] = ChipMachine(board)
     exec(trial.STUB, {})

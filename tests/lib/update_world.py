@@ -36,6 +36,7 @@ BEFORE = {
     "/lib/b.py": b"b = 1",
 }
 SIGNING = {}
+TRIAL = "trial.mpy" if trial.__file__.endswith(".mpy") else "trial.py"  # as a board has it
 
 
 def teardown_function(_):
@@ -57,7 +58,7 @@ class Board(Hardware):
         self.folder = folder
         self.config = dict(CONFIG, updates={"url": URL, "period": PERIOD}, **config)
         self.clock, self.store, self.web = Clock(clock.now()), Store(), Web()
-        self.put("/lib/muster/trial.py", got(trial.__file__))
+        self.put("/lib/muster/" + TRIAL, got(trial.__file__))
         for path in BEFORE:
             self.put(path, BEFORE[path])
         self.agent = None
