@@ -51,6 +51,8 @@ class OnBoard:
                 try:
                     address.address = self.guest.place(self.host)
                 except ValueError as e:
+                    if self.host:
+                        raise pytest.UsageError(str(e)) from None
                     address.why_not = str(e)
                 return (yield)
         except Lost as e:

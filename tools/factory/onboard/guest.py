@@ -54,26 +54,27 @@ def put(path, data):
 
 def call(module, function, arguments):
     """Runs a function of a module in /ram as if nothing had been imported before. arguments: as JSON."""
+    forget(lambda name: name.split(".")[0] == "muster")  # boot.py has loaded some of it
     kept, mounted = dict(sys.modules), [path for _, path in vfs.mount()]
     try:
         getattr(__import__(module), function)(**json.loads(arguments))
     finally:
-        for name in list(sys.modules):
-            if name not in kept:
-                del sys.modules[name]
+        forget(lambda name: name not in kept)
         sys.modules.update(kept)
         for _, path in vfs.mount():
             if path not in mounted:
                 vfs.umount(path)
 
 
+def forget(which):
+    for name in list(sys.modules):
+        if which(name):
+            del sys.modules[name]
+
+
 for filesystem, path in vfs.mount():
     if path == "/":
         filesystem.mount(True, False)
-# boot.py has left some of it.
-for name in list(sys.modules):
-    if name.split(".")[0] == "muster":
-        del sys.modules[name]
 sys.path.insert(0, "/ram")
 gc.collect()
 print(json.dumps({"clock": RTC().datetime(), "free": gc.mem_free()}))
