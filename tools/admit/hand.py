@@ -20,6 +20,7 @@ from tools.factory.raw_repl import BAUD
 from tools.factory.stopped import ONBOARD, stopped
 
 PROGRAM = ONBOARD / "admit.py"
+REPORTS_S = 120  # without a word: it joins a network, looks up a name, and is answered
 SETTLES_S = 40  # of a board that was reset: it joins a network, and looks at its schedule
 DUE = re.compile(rb"the next report is due in|next try in|not set up")
 
@@ -34,7 +35,7 @@ def looked_at(
     rows = None if identities is None else read_rows(identities)
     told("The board reports now")
     with stopped(port) as board:
-        first = board.ask(PROGRAM, True)
+        first = board.ask(PROGRAM, True, REPORTS_S)
     if "config" not in first:
         raise ConfigError(f"the board at {port}: {first['problem']}")
     config, refused = refusals(first["config"])

@@ -16,7 +16,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ def number(config: Mapping[str, Any]) -> str:
 def tried(facts: Facts, shipped: Mapping[str, bytes], told: Told = lambda act: None) -> Facts:
     """The facts with what a trial shows. shipped: the product's files, path -> content. told: of each act."""
     with tempfile.TemporaryDirectory(prefix="muster-admit-") as name, Ntp() as ntp:
-        trial = Trial(facts, ntp)
+        trial = Trial(ntp)
         config = facts.config
         device = Device(
             config["productId"], config["productKey"], config["deviceNoType"], facts.device_no, facts.cellular
@@ -145,15 +145,14 @@ def placed(config: Mapping[str, Any], url: str, ntp: str) -> tuple[dict[str, Any
     return here, tuple(differences)
 
 
-@dataclass
 class Trial:
-    facts: Facts
-    ntp: Ntp
-    ahead: int = 0
-    ended: str = ""
+    """A device's life, and what came of it. ended: why before its end, "" if not."""
 
-    def __post_init__(self) -> None:
+    def __init__(self, ntp: Ntp) -> None:
+        self.ntp = ntp
+        self.ahead = 0  # of this computer's time
         self.events: list[Start | Call | Kept] = []
+        self.ended = ""
 
     def now(self) -> float:
         return time.time() + self.ahead
@@ -171,10 +170,9 @@ class Trial:
 
     def answered(self, row: Mapping[str, Any]) -> None:
         if row["path"] in (SECRET_INFO, REPORT):
-            [at] = [n for n, event in enumerate(self.events) if isinstance(event, Call)][-1:]
-            call = self.events[at]
-            assert isinstance(call, Call)
-            self.events[at] = replace(call, code=row["code"], reason=row["reason"])
+            # The device has one connection, so it is the last one's.
+            asked = self.calls()[-1]
+            self.events[self.events.index(asked)] = replace(asked, code=row["code"], reason=row["reason"])
 
     # The device's life
 
@@ -211,7 +209,11 @@ class Trial:
 
     def settled(self, board: Board) -> None:
         """Waits until the device has looked at its schedule, or has reported."""
-        board.wait_for(DUE, WAIT_S)
+        try:
+            board.wait_for(DUE, WAIT_S)
+        except BoardError:
+            said = f"the device did not say when its next report is due. {last_words(board)}"
+            raise BoardError(said) from None
 
     def cut_while_it_writes(self, board: Board) -> None:
         """Starts the device, which is no start of those that are judged: nothing comes of this life."""
@@ -225,14 +227,13 @@ class Trial:
 
     def report_when_due(self, board: Board) -> None:
         """Lets time pass until the device reports, which is T_next; or until a day is over."""
-        answered = len(self.heartbeats())
-        last = self.heartbeats()[-1].at
+        accepted = self.accepted()
         self.pass_time(self.due(board) - self.now(), board)
         try:
-            self.wait_for_answer(board, answered + 1)
+            self.wait_for_answer(board, len(accepted) + 1)
         except BoardError:
-            self.pass_time(last + DAY + 1 - self.now(), board)
-            self.wait_for_answer(board, answered + 1)
+            self.pass_time(accepted[-1].at + DAY + 1 - self.now(), board)
+            self.wait_for_answer(board, len(accepted) + 1)
 
     def due(self, board: Board) -> float:
         """T_next as flash has it; of a report that is overdue, when the device says that it comes."""
@@ -245,12 +246,12 @@ class Trial:
     def wait_for_answer(self, board: Board, count: int) -> None:
         """Waits until so many heartbeats were answered, and the device has the last on flash."""
         until = time.monotonic() + WAIT_S
-        while sum(call.accepted for call in self.heartbeats()) < count:
+        while len(self.accepted()) < count:
             for call in self.calls():
                 if call.code not in (None, "200"):
                     raise BoardError(f"the platform refused the device: {call.reason}")
             if time.monotonic() > until or not board.running:
-                raise BoardError("the device sent no heartbeat. It printed: " + last_words(board))
+                raise BoardError(f"the device sent no heartbeat. {last_words(board)}")
             time.sleep(0.05)
         self.settled(board)
         self.events.append(self.kept(board))
@@ -258,8 +259,9 @@ class Trial:
     def calls(self) -> list[Call]:
         return [event for event in self.events if isinstance(event, Call)]
 
-    def heartbeats(self) -> list[Call]:
-        return [call for call in self.calls() if call.path == REPORT]
+    def accepted(self) -> list[Call]:
+        """The heartbeats that were."""
+        return [call for call in self.calls() if call.path == REPORT and call.accepted]
 
     def kept(self, board: Board) -> Kept:
         record = stored(board, "schedule")
@@ -281,14 +283,12 @@ def stored(board: Board, name: str) -> dict[str, Any]:
     files = board.files()
     nvs = board.directory / "nvs"
     if nvs.exists():
-        found = {"record": "credentials"}
         for key, value in json.loads(nvs.read_bytes()).items():
-            record, _, slot = key.partition("/")[2].rpartition(".")
             if isinstance(value, str):
-                files[f"/state/{found.get(record, record)}.{slot}"] = bytes.fromhex(value)
+                files[f"/state/{key.partition('/')[2]}"] = bytes.fromhex(value)
     return newest(files, name)
 
 
 def last_words(board: Board) -> str:
-    lines = [line for line in board.output.splitlines() if line.startswith("muster: ")]
-    return lines[-1] if lines else "nothing of muster's"
+    said = board.output.strip().splitlines()
+    return f"The last that it printed: {said[-1]}" if said else "It printed nothing."
