@@ -297,6 +297,15 @@ def test_a_product_that_forgets_at_every_start_fails_in_what_a_restart_does(good
     ]
 
 
+def test_a_product_whose_program_ends_fails_and_says_what_it_printed(good, tmp_path):
+    write(tmp_path)
+    shipped = board_files(read_product(tmp_path / "config.json", tmp_path / "batch.csv")[0])
+    shipped["/main.py"] = b"raise OSError('no microphone')\n"
+    facts = trial.tried(replace(good[0], events=()), shipped)
+    assert failed(facts) == ["The first start reports, and the time is kept."]
+    assert facts.unseen.startswith("The trial ended early") and "no microphone" in facts.unseen
+
+
 # As a person calls it
 
 

@@ -50,6 +50,8 @@ from tools.factory.trust import root_files
 HOUR, DAY = 3600, 86400
 WAIT_S = 60  # of this computer's time, for what the device should do at once
 MAC = bytes.fromhex("240ac4c0ffee")
+PROMPT = ">>> "  # where a board ends whose program does
+GREETING = ("MicroPython ", 'Type "help()"')  # before it
 DUE = re.compile(r"the next report is due in (?:(\d+) h )?(?:(\d+) min|(\d+) s)")
 
 Told = Callable[[str], None]
@@ -203,7 +205,7 @@ class Trial:
     def reboot(self, board: Board) -> None:
         self.events.append(Start(self.now(), REBOOT))
         board.write(b"\x03")
-        board.wait_for(">>> ")
+        board.wait_for(PROMPT)
         board.write(b"import machine; machine.reset()\r")
         self.settled(board)
 
@@ -250,7 +252,7 @@ class Trial:
             for call in self.calls():
                 if call.code not in (None, "200"):
                     raise BoardError(f"the platform refused the device: {call.reason}")
-            if time.monotonic() > until or not board.running:
+            if time.monotonic() > until or not board.running or board.output.endswith(PROMPT):
                 raise BoardError(f"the device sent no heartbeat. {last_words(board)}")
             time.sleep(0.05)
         self.settled(board)
@@ -290,5 +292,6 @@ def stored(board: Board, name: str) -> dict[str, Any]:
 
 
 def last_words(board: Board) -> str:
-    said = board.output.strip().splitlines()
+    lines = board.output.removesuffix(PROMPT).strip().splitlines()
+    said = [line for line in lines if not line.startswith(GREETING)]
     return f"The last that it printed: {said[-1]}" if said else "It printed nothing."
