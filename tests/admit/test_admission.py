@@ -262,6 +262,7 @@ BROKEN = {
 
 # What else has to fail then.
 ALSO = {
+    "The platform knows the device.": "Every heartbeat is accepted.",
     "The CMEI has 15 digits; the empty text is for cellular products.": (
         "Heartbeats carry the CMEI of the configuration or of the device's row of the batch."
     ),

@@ -80,11 +80,17 @@ class Call:
 
 @dataclass(frozen=True)
 class Kept:
-    """The times that the device had on flash then: of its last report, and T_next."""
+    """What the device had on flash then: how many reports it has made, when the last, and T_next."""
 
     at: float
     last: int
     next: int
+    reports: int
+
+    @property
+    def pause(self) -> int:
+        """T_next - T_current, in seconds."""
+        return self.next - self.last
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ class Facts:
     events       in order: starts, calls, and what was on flash after each heartbeat
     until        when it was looked at last
     had_secret   whether a board in hand had its secret before it reported
-    secret_kept  whether a board in hand had the same secret after its reboot
+    secret_kept  whether a board in hand had the same secret after its reboot; None if it had none before
     unseen       why there are no events, or not all: a sentence
     differences  in what the board differed from one that ships
     """
@@ -119,7 +125,7 @@ class Facts:
     events: tuple[Start | Call | Kept, ...] = ()
     until: float = 0
     had_secret: bool = False
-    secret_kept: bool = False
+    secret_kept: bool | None = None
     unseen: str = ""
     differences: tuple[str, ...] = ()
 
@@ -158,7 +164,7 @@ class Facts:
             start = self.events[at]
             if isinstance(start, Start) and start.how == how:
                 return list(self.events[at + 1 : following])
-        if self.hand:
+        if self.hand and how != REBOOT:
             raise Unseen(f"a {how} cannot be made from here: check it on a virtual board, with --config")
         raise Unseen(NOT_SO_FAR)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tools.admit.facts import FIRST, REPORT, SECRET_INFO, Call, Facts, Unseen
+from tools.admit.facts import FIRST, NOT_SO_FAR, REPORT, SECRET_INFO, Call, Facts, Unseen
 from tools.admit.verdict import Verdict, failed, passed
 
 TYPES = ("SN", "IMEI", "CMEI")
@@ -36,14 +36,16 @@ def right_call(calls: list[Call]) -> Verdict:
 
 def happens_once(facts: Facts) -> Verdict:
     """In the first life of the device; the rules of not_after() are about the others."""
-    if facts.hand:
-        if facts.had_secret and _fetched(facts.calls):
+    if facts.had_secret:
+        if _fetched(facts.calls):
             return failed("the report that was made now fetched the secret anew", KEEP)
-        return passed("the board had its secret" if facts.had_secret else "it was fetched once")
-    fetched = _fetched(facts.after(FIRST))
+        return passed("the board had its secret, and the report that was made now fetched none")
+    first = facts.enrolments if facts.hand else facts.after(FIRST)
+    fetched = _fetched(first)
     if fetched > 1:
         return failed(f"it was fetched {fetched} times before the device was first restarted", KEEP)
-    facts.enrolments  # noqa: B018 - raises where there was none
+    if not facts.enrolments[0].accepted:
+        raise Unseen(NOT_SO_FAR)
     return passed("it was fetched once")
 
 
@@ -51,6 +53,8 @@ def not_after(how: str) -> Callable[[Facts], Verdict]:
     def judge(facts: Facts) -> Verdict:
         events = facts.after(how)
         if facts.hand:
+            if facts.secret_kept is None:
+                raise Unseen(NOT_SO_FAR)
             if not facts.secret_kept:
                 return failed(f"after a {how} the secret is not on flash", KEEP)
             return passed(f"after a {how} the secret is on flash as it was before")

@@ -66,7 +66,7 @@ def looked_at(
         until=max([event.at for event in events if isinstance(event, Call)], default=0),
         unseen="" if first["code"] == "200" else f"Its report failed: {first['reason']}.",
         had_secret=before["secret"] is not None,
-        secret_kept=after["secret"] is not None and later["secret"] == after["secret"],
+        secret_kept=later["secret"] == after["secret"] if after["secret"] else None,
     )
 
 
@@ -85,7 +85,9 @@ def settle(port: str) -> None:
 
 
 def _kept(stored: Mapping[str, Any]) -> list[Kept]:
-    return [Kept(stored["last"], stored["last"], stored["next"])] if stored["last"] else []
+    """What is on flash, if there is any; it was written with the last report."""
+    last = stored["last"]
+    return [Kept(last, last, stored["next"], stored["reports"])] if last else []
 
 
 def _calls(told: Mapping[str, Any]) -> list[Call]:

@@ -10,7 +10,7 @@ from typing import Any
 from muster import cmei
 
 from tools.admit import fetch
-from tools.admit.facts import Facts, Unseen
+from tools.admit.facts import REPORT, Facts, Unseen
 from tools.admit.product import is_address
 from tools.admit.verdict import Verdict, failed, passed
 
@@ -102,8 +102,9 @@ def has_mac(facts: Facts) -> Verdict:
 
 
 def is_accepted(facts: Facts) -> Verdict:
-    if facts.hand and not facts.refused and not facts.calls:
-        return failed("the board sent none; why stands above", "correct what it says, and try again")
+    sent = [call for call in facts.calls if call.path == REPORT]
+    if facts.hand and not facts.refused and not sent:
+        return failed("the board could send none; why stands above", "correct what it says, and try again")
     calls = facts.heartbeats
     for call in calls:
         if not call.accepted:

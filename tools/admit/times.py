@@ -16,7 +16,7 @@ def never_over_a_day(facts: Facts) -> Verdict:
     if not times:
         raise Unseen(NOT_SO_FAR)
     pauses = [later - earlier for earlier, later in zip(times, [*times[1:], facts.until], strict=True)]
-    planned = [record.next - record.last for record in facts.kept]
+    planned = [record.pause for record in facts.kept]
     longest = max(*pauses, *planned)
     advice = 'make "period" and "deadline" shorter, and see the lines that the device prints'
     if longest > DAY:
@@ -51,24 +51,24 @@ def follows_the_reference(facts: Facts) -> Verdict:
             last = event.at
         elif isinstance(event, Kept) and last is not None and abs(event.last - last) > OFFSET:
             return failed("the time on flash is not that of the last report", "keep the time of every report")
-    pauses = [record.next - record.last for record in facts.kept]
-    shown = ", ".join(map(_long, pauses))
+    shown = ", ".join(_long(record.pause) for record in facts.kept)
     if facts.config.get("policy") == "daily":
         return passed(f"strategy 1, with the deadline behind it: T_next - T_current: {shown}")
-    # The first pause may be shorter, so that a batch that is switched on together spreads out.
-    if all(pause <= PERIOD + OFFSET for pause in pauses) and all(
-        abs(pause - PERIOD) <= OFFSET for pause in pauses[1:]
-    ):
+    if _is_every(facts, PERIOD, OFFSET):
         return passed(f"T_next - T_current: {shown}")
-    return _own_way(facts, pauses, shown)
-
-
-def _own_way(facts: Facts, pauses: list[int], shown: str) -> Verdict:
-    """Q3 allows any; it must be the one that is configured."""
-    period, jitter = facts.config["period"], facts.config["jitter"]
-    if period == PERIOD or any(abs(pause - period) > jitter for pause in pauses[1:]):
+    # Q3 allows any way; it must be the one that is configured.
+    period = facts.config["period"]
+    if period == PERIOD or not _is_every(facts, period, facts.config["jitter"]):
         return failed(f"T_next - T_current: {shown}", "keep T_next as the document reckons it")
     return passed(f"T_next - T_current: {shown}: a period of the maker's own, {_long(period)}")
+
+
+def _is_every(facts: Facts, period: int, jitter: int) -> bool:
+    """After its first report a device may come sooner: a batch that is switched on together spreads out."""
+    return all(
+        record.pause <= period + jitter and (record.reports == 1 or record.pause >= period - jitter)
+        for record in facts.kept
+    )
 
 
 def comes_when_due(facts: Facts) -> Verdict:
@@ -100,7 +100,7 @@ def _outlives_reboot(facts: Facts) -> Verdict:
         raise Unseen("the board has no T_next on its flash")
     if after[-1].next != before[-1].next:
         return failed("T_next is another after a reboot", "keep T_next on flash, and go by it")
-    return passed(f"T_next, {_long(after[-1].next - after[-1].last)} after the report, outlived a reboot")
+    return passed(f"T_next, {_long(after[-1].pause)} after the report, outlived a reboot")
 
 
 def is_spread(facts: Facts) -> Verdict:

@@ -269,7 +269,7 @@ class Trial:
         record = stored(board, "schedule")
         if not record:
             raise BoardError("the device has no time of a report on its flash")
-        return Kept(self.now(), record["last"], record["next"])
+        return Kept(self.now(), record["last"], record["next"], record["reports"])
 
     def pass_time(self, seconds: float, board: Board | None = None) -> None:
         """Lets so much time pass, for the device too where it is on."""
