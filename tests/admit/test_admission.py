@@ -274,6 +274,13 @@ def test_the_rule_that_is_broken_is_named(good, rule):
     assert set(failed(BROKEN[rule.asks](good[0]))) == {rule.asks, ALSO.get(rule.asks, rule.asks)}
 
 
+def test_a_device_that_falls_silent_breaks_the_24_hours(good):
+    facts = good[0]
+    assert failed(replace(facts, until=facts.heartbeats[-1].at + DAY + 1)) == [
+        "No more than 24 hours pass between two heartbeats."
+    ]
+
+
 FORGETS = b"""
 import os
 
@@ -323,6 +330,15 @@ def test_a_configuration_that_a_board_refuses_fails_by_its_sentences_and_makes_n
     ]
     assert '"productKey" is missing' in found["The configuration has the product's id and key."]
     assert "a board refuses this configuration" in said["unseen"]
+
+
+def test_a_person_reads_the_documents_words_the_verdict_and_what_to_do(tmp_path):
+    done = CliRunner().invoke(main, ["admit", *write(tmp_path, baseUrl=TEST, deadline=DAY + 1)])
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    assert "直接使用正式环境适配" in done.stdout and "24小时至少上报一次" in done.stdout
+    assert 'take "baseUrl" out of config.json' in done.stdout
+    assert "Nothing public says how the platform itself tests" in done.stdout
+    assert "It does not pass: " in done.stdout.splitlines()[-1] and "2 failed" in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [[], ["--config", "config.json", "--port", "/dev/null"]])

@@ -170,8 +170,7 @@ class Facts:
 
     def hide(self, text: str) -> str:
         """The text without any secret of the device's."""
-        secrets = [*configuration.secrets(self.config), str(self.config.get("productKey") or "")]
-        return redact(text, [*secrets, self.identity.get("deviceSecret", "")])
+        return redact(text, [*configuration.secrets(self.config), self.identity.get("deviceSecret", "")])
 
     def _seen(self, path: str) -> list[Call]:
         found = [call for call in self.calls if call.path == path]

@@ -51,7 +51,7 @@ def looked_at(
     before, after, later = first["before"], first["after"], second["before"]
     events: list[Start | Call | Kept] = [*_kept(before)]
     events += _calls(first)
-    if after["last"] != before["last"]:
+    if after["reports"] != before["reports"]:
         events += _kept(after)
     events += [Start(time.time(), REBOOT), *_kept(later)]
     return Facts(
