@@ -27,12 +27,27 @@ from tools.factory.ports import Lost
 ANSWER_S = 10
 BAUD = 115200
 LINE_S = 5
-RESET = "import machine; machine.reset()"
 # Ends what a program printed, and again what it raised.
 END = b"\4"
 INTERRUPT = b"\r\3"
 # How long a program may pause before the one who reads its output has a turn.
 LOOK_S = 0.2
+# A reset that muster.last does not take for a crash, nor a build on trial, to which a wake is none.
+RESET = """
+import machine
+try:
+    from muster import last
+    last.asked()
+except Exception:
+    pass
+try:
+    with open("/boot.py") as f:
+        if f.read(26) == "# muster: a build on trial":
+            machine.deepsleep(1)
+except OSError:
+    pass
+machine.reset()
+"""
 
 WHOLE = "It has all of its files as they were, or all of the new ones. Run the command again."
 STOPPED = f"the board stopped answering: was it unplugged, or reset? {WHOLE}"
@@ -70,14 +85,14 @@ for _module in (transport_serial, pyboard):
 
 
 class RawRepl:
-    """A board at its raw REPL, after a soft reset, through mpremote's transport or through ampy's.
+    """A board at its raw REPL, through mpremote's transport or through ampy's.
 
     port: its name, or the port itself if it is open. chunk: bytes of files sent at once. On the board they
-    take about four times as much of the heap; ampy does not wait for the board to take what it sends. Raises
-    Lost.
+    take about four times as much of the heap; ampy does not wait for the board to take what it sends. fresh:
+    after a soft reset; else with all that the stopped program has in memory. Raises Lost.
     """
 
-    def __init__(self, port: str | serial.Serial, via: str = "mpremote") -> None:
+    def __init__(self, port: str | serial.Serial, via: str = "mpremote", fresh: bool = True) -> None:
         self.chunk = 4096 if via == "mpremote" else 512
         transport = opened(port) if isinstance(port, str) else _OnLine(port)
         with contextlib.ExitStack() as given_up:
@@ -86,7 +101,7 @@ class RawRepl:
                 f"no MicroPython answers on {transport.device_name}: flash it first (python3 -m tools "
                 "flash), or press the board's reset button and try again."
             ):
-                transport.enter_raw_repl(timeout_overall=ANSWER_S)
+                _enter(transport, fresh)
             given_up.pop_all()
         self._board: SerialTransport | Pyboard = transport
         if via == "ampy":
@@ -202,6 +217,14 @@ class _OnLine(SerialTransport):
         line.timeout = LINE_S
         self.serial, self.device_name, self.is_pty = line, line.port, self._is_pty_device(line.port)
         self.in_raw_repl, self.use_raw_paste, self.mounted = False, True, False
+
+
+def _enter(transport: SerialTransport, fresh: bool) -> None:
+    if not fresh:
+        # A chip that resets again and again does not hear a Ctrl-C before MicroPython has started.
+        with contextlib.suppress(TransportError):
+            return transport.enter_raw_repl(soft_reset=False, timeout_overall=ANSWER_S)
+    transport.enter_raw_repl(soft_reset=fresh, timeout_overall=ANSWER_S)
 
 
 def _by_ampy(port: str) -> Pyboard:
