@@ -14,7 +14,7 @@ from tools.common.printable import printable
 # The commands by task.
 TASKS = {
     "Try": ("demo", "cloud", "board", "storm"),
-    "One board": ("ports", "roots", "image", "flash", "deploy", "repl", "admit"),
+    "One board": ("ports", "roots", "image", "flash", "deploy", "repl", "doctor", "admit"),
     "Factory": ("cmei", "identities", "labels", "release"),
     "Operator": ("fleet",),
     "Measure": ("test", "bench", "simulate"),

@@ -1,0 +1,223 @@
+"""doctor on boards that are silent, each for another reason, on a healthy one, and without a board."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from devices import DEVICE, hourly
+from muster.trial import STUB
+from muster.trial import __file__ as TRIAL
+
+from tools.board import Board
+from tools.cli.main import Commands
+from tools.cloud import Cloud
+from tools.common.littlefs import BLOCK, build
+from tools.common.records import newest
+from tools.common.vm import find_faketime, find_micropython
+from tools.factory import raw_repl
+from tools.factory.doctor import facts as asking
+from tools.factory.doctor.facts import examine, place
+from tools.factory.doctor.lines import BAD, GOOD, UNKNOWN, lines, verdict
+from tools.factory.product import BLOCKS, board_files, board_image
+
+pytestmark = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
+
+DEAD_NTP = "127.0.0.1:9"
+SETUP = {"key": "ABCDE23456", "name": "toy"}
+IDLE = b"import time\nwhile True:\n    time.sleep_ms(20)\n"
+RAISES = b"import muster\n\ndef ask():\n    raise ValueError('s3cret words')\n\nask()\n"
+RESETS = b"import machine\nmachine.reset()\n"
+SECRETS = ("password", "pr0ductk3y", "wr0ngk3y", "s3cret", SETUP["key"])
+
+
+@pytest.fixture(scope="module")
+def cloud():
+    with Cloud([DEVICE], issued_days_ago=30) as cloud:
+        yield cloud
+
+
+def run(board, *arguments):
+    """(exit status, what it printed)"""
+    done = CliRunner().invoke(Commands(), ["doctor", "--port", getattr(board, "port", board), *arguments])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+def states(found):
+    return {line.name: line.state for line in found}
+
+
+def state(board):
+    """What the device keeps, but for the record of its resets."""
+    return {p: d for p, d in board.files().items() if p.startswith("/state/") and "/last" not in p}
+
+
+def panics(board):
+    for _ in range(3):
+        board.wait_for("the next report is due")
+        board.panic()
+    board.wait_for("without it for an hour")
+
+
+def full(files):
+    """An image of the files and of one more, which leaves next to no room."""
+    fits, most = 1, BLOCKS
+    while most - fits > 1:
+        size = (fits + most) // 2
+        try:
+            image = build({**files, "/song.wav": bytes(size * BLOCK)}, BLOCKS, 0)
+            fits = size
+        except ValueError:
+            most = size
+    return image
+
+
+def silent(cloud, expired):
+    """What is wrong -> the board's image, the name of the first line that is bad, and words in it."""
+
+    def image(more=None, roots=None, of=cloud, **changes):
+        return board_image(hourly(of, **changes), [of.ca_pem] if roots is None else roots, more=more)
+
+    files = board_files(hourly(cloud), [cloud.ca_pem])
+    without = {path: data for path, data in files.items() if not path.startswith("/lib/")}
+    wrong_key = [{"ssid": "muster-lab", "key": "not the password"}]
+    elsewhere = [{"ssid": "elsewhere", "key": "password"}]
+    idle = {"/boot.py": b"", "/main.py": IDLE}
+    boot = {"/boot.py": b"\n1 / 0\n"}
+    return {
+        "wrong Wi-Fi password": (
+            image(wifi=wrong_key),
+            "network",
+            'muster-lab" is heard at -50 dBm, and refuses',
+        ),
+        "Wi-Fi out of reach": (image(wifi=elsewhere), "network", 'Wi-Fi "elsewhere" is not heard'),
+        "nobody set it up": (image(wifi=[], setup=SETUP), "network", "nobody has given it"),
+        "no root": (image(roots=[]), "roots", "there is no CA root in /roots"),
+        "another root": (image(roots=[expired.ca_pem]), "roots", "O=muster, which is not one of the 1"),
+        "expired certificate": (image(of=expired), "certificate", "it has expired"),
+        "wrong productKey": (image(productKey="wr0ngk3y"), "identity", "产品秘钥错误"),
+        "unknown device number": (image(deviceNo="AI-9999"), "identity", "设备不存在"),
+        "clock in 2000": (image(idle, ntp=[DEAD_NTP]), "clock", "it says 2000-01-01 "),
+        "full flash": (full(files), "flash", "it is full"),
+        "no library": (build(without, BLOCKS, 0), "library", "there is no muster on this board"),
+        "nothing but MicroPython": (build({"/boot.py": b""}, BLOCKS, 0), "library", "there is no muster"),
+        "wrong configuration": (image(deadline=90000), "configuration", '"deadline" holds 90000'),
+        "main.py raises": (image({"/main.py": RAISES}), "program", "ValueError main.py, line 4, in ask"),
+        "main.py resets": (image({"/main.py": RESETS}), "program", "main.py: it reset the board"),
+        "boot.py raises": (image(boot), "program", "boot.py: it raised ZeroDivisionError boot.py, line 2"),
+        "crashes": (image(), "crashes", "the board was in safe mode"),
+    }
+
+
+FIRST = {"nobody set it up": Board.wait_for_portal, "crashes": panics}
+
+
+@pytest.mark.skipif(find_faketime() is None, reason="no clock of its own for a board here")
+def test_the_first_bad_line_is_the_cause(tmp_path, cloud, monkeypatch):
+    monkeypatch.setattr(asking, "RUN_S", 1)
+    # A process that another board's thread starts holds the lock of a port for a moment.
+    monkeypatch.setattr(raw_repl, "SerialTransport", partial(raw_repl.SerialTransport, exclusive=False))
+
+    def diagnose(what, image):
+        with Board(tmp_path / what, image) as board:
+            FIRST.get(what, id)(board)
+            return lines(examine(board.port, lambda what: None))
+
+    with Cloud([DEVICE]) as expired, ThreadPoolExecutor(6) as pool:
+        expired.misbehave(certificate="expired")
+        boards = silent(cloud, expired)
+        tried = {what: pool.submit(diagnose, what, image) for what, (image, _, _) in boards.items()}
+        told = {what: done.result() for what, done in tried.items()}
+    causes = {what: verdict(found) for what, found in told.items()}
+    assert {what: cause and cause.name for what, cause in causes.items()} == {
+        what: name for what, (_, name, _) in boards.items()
+    }
+    for what, (_, _, words) in boards.items():
+        assert words in causes[what].found and causes[what].todo
+    # What was to be done is said, and what cannot be known.
+    assert "check its key" in causes["wrong Wi-Fi password"].todo
+    assert 'join its Wi-Fi "toy-I-0001"' in causes["nobody set it up"].todo
+    assert causes["nobody set it up"].more == (
+        "networks from the set-up page: none",
+        "since its last start its set-up page has opened, and is closed now: to ask closes it",
+    )
+    assert '"productKey"' in causes["wrong productKey"].todo
+    assert "import this number" in causes["unknown device number"].todo
+    offline = states(told["wrong Wi-Fi password"])
+    assert offline["answer"] == offline["identity"] == UNKNOWN and offline["certificate"] == GOOD
+    assert set(states(told["no library"]).values()) >= {GOOD, BAD, UNKNOWN}
+    assert not [secret for secret in SECRETS if secret in str(list(told.values()))]
+
+
+def test_a_healthy_board_is_as_it_was_and_runs_again(tmp_path, cloud, monkeypatch):
+    monkeypatch.setattr(asking, "RUN_S", 1)
+    with Board(tmp_path, board_image(hourly(cloud), [cloud.ca_pem])) as board:
+        board.wait_for("the next report is due")
+        calls, before, kept = len(cloud.calls()), board.files(), state(board)
+        status, said = run(board)
+        board.wait_for("SW_CPU_RESET")
+        board.wait_for("the next report is due")
+        after = board.files()
+        assert status == 0 and said.endswith("\nAll is good.\n"), said
+        assert len(kept) == 3 and state(board) == kept
+        assert {p: d for p, d in after.items() if "/last" not in p} == {
+            p: d for p, d in before.items() if "/last" not in p
+        }
+        # Nothing was fetched or reported, and the restart is no crash.
+        assert [call for call in cloud.calls()[calls:] if call["path"] != "/"] == []
+        assert newest(after, "last")["n"] == 0
+        # Stopped at its prompt, with an error in its memory.
+        board.write(b"\x03")
+        board.wait_for(">>> ")
+        board.write(b"agent._last_error, agent._failures = 'it rains', 2\r")
+        status, said = run(board, "--json")
+        board.wait_for("SW_CPU_RESET")
+        board.wait_for("the next report is due")
+    told = json.loads(said)
+    bad = [line["name"] for line in told["lines"] if line["state"] != GOOD]
+    assert status == 1 and bad == ["last error"] and len(told["lines"]) == 16
+    assert told["verdict"]["found"] == "it rains (2 in a row)"
+    assert told["configuration"]["productKey"] == "***" and told["configuration"]["jitter"] == 0
+    assert not [secret for secret in SECRETS if secret in said]
+
+
+def test_where_there_is_no_board_to_ask(tmp_path, monkeypatch):
+    status, said = run("/dev/ttyNONE")
+    assert status == 1 and said.startswith("Error: there is no port /dev/ttyNONE")
+    for name in ("ANSWER_S", "LINE_S"):
+        monkeypatch.setattr(raw_repl, name, 0.2)
+    with Board(tmp_path, bare=True) as board:
+        status, said = run(board, "--json")
+    told = json.loads(said)
+    assert status == 1 and "no MicroPython answers" in told["verdict"]["found"]
+    assert {line["state"] for line in told["lines"][1:]} == {UNKNOWN}
+
+
+def test_a_restart_is_no_crash_and_costs_a_build_on_trial_none(tmp_path):
+    trial = {
+        "/boot.py": STUB.encode(),
+        "/main.py": IDLE,
+        "/update/plan": b"7\nboot 0 - /boot.py\n",
+        "/update/boot.new": b"print('new')\n",
+        "/update/starts": b"0c",
+        "/update/trial.py": Path(TRIAL).read_bytes(),
+    }
+    with Board(tmp_path, board_image({}, more=trial)) as board:
+        board.wait_for("new")
+        assert run(board)[0] == 1
+        board.wait_for("DEEPSLEEP")
+        board.wait_for("new")
+        files = board.files()
+        assert files["/update/starts"] == b"0cpp" and newest(files, "last")["asked"] == 1
+
+
+def test_an_exception_is_told_without_its_words():
+    traceback = 'Traceback (most recent call last):\n  File "<stdin>", line 8, in <module>\n'
+    raised = '  File "main.py", line 6, in ask\nOSError: [Errno 5] EIO\nFile: s3cret\n'
+    assert place(traceback + raised) == "OSError main.py, line 6, in ask"
+    syntax = '  File "main.py", line 3\nSyntaxError: invalid syntax\n'
+    assert place(traceback + syntax) == "SyntaxError main.py, line 3"
+    assert place("MemoryError: \n") == "MemoryError"
