@@ -16,7 +16,6 @@ from wire import trusting
 from tools.cloud import Cloud
 from tools.cloud.codes import BAIDU_NAMED as NAMED
 from tools.cloud.codes import BAIDU_NUMBERED as NUMBERED
-from tools.cloud.page import render
 from tools.cloud.state import State
 
 PATH = "/v2/manage/device"
@@ -568,14 +567,14 @@ def test_a_second_start_has_the_same_devices(tmp_path):
         assert call.get("A")["sk"] == "1" and account(cloud, call)["spent"] == 1
 
 
-def test_state_and_page(cloud, call):
+def test_state_and_page(cloud, get, call):
     call.load("<b>ak</b>,s3cr3t", "C,s3cr3t")
     call("PUT", call.of("C") + "/disable")
     state = cloud.state()
     shown = account(cloud, call)
     assert (shown["devices"], shown["states"]) == (2, {"NOT_ACTIVE": 1, "BAN": 1})
     assert [row["ak"] for row in state["baidu"]["devices"][:2]] == ["C", "<b>ak</b>"], "the newest first"
-    page = render(state)
+    page = get("/?part=baidu")
     assert "&lt;b&gt;ak&lt;/b&gt;" in page and "<b>ak</b>," not in page and "2 of 10" in page
     for secret in ("s3cr3t", call.account["secret_access_key"]):
         assert secret not in json.dumps([state, cloud.calls()]) and secret not in page

@@ -104,8 +104,10 @@ def _own(state: State, switch: Switch, names: list[str], token: str | None) -> A
         return switch.shown()
 
     @own.get("/", response_class=HTMLResponse)
-    async def index() -> str:
-        return page.render(await summary())
+    async def index(request: Request) -> HTMLResponse:
+        shown = page.render(state, switch.shown(), request.query_params)
+        headers = {"Content-Security-Policy": page.POLICY, "Cache-Control": "no-store"}
+        return HTMLResponse(shown, headers=headers)
 
     @own.get("/favicon.ico", status_code=204)
     async def favicon() -> None:

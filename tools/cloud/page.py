@@ -1,10 +1,41 @@
 """The page at `/`: how each device is doing, for people."""
 
+import base64
+import hashlib
+import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+
+from .state import State
+
+# Each cloud by its name in the page's address, and at last the calls to all of them.
+PARTS = {
+    "chinamobile": "China Mobile",
+    "coze": "Coze",
+    "baidu": "Baidu",
+    "feishu": "Feishu",
+    "calls": "Calls",
+}
+SHOWN = 100
+CALLS_SHOWN = 300
+
+HERE = Path(__file__).parent
+
+
+def _digest(tag: str) -> str:
+    """The one style or script of the page, as a policy names it, which lets no other run."""
+    text = (HERE / "page.html").read_text("utf-8").partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+POLICY = (
+    f"default-src 'none'; style-src {_digest('style')}; script-src {_digest('script')}; connect-src 'self'; "
+    "img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 
 def ago(seconds: float) -> str:
@@ -21,14 +52,16 @@ def _date(then: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
 
 
 _page = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
+    loader=jinja2.FileSystemLoader(HERE),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
-_page.filters |= {"ago": ago, "date": _date}
+_page.filters |= {"ago": ago, "date": _date, "thousands": "{:,}".format}
 _page.globals |= {
-    "shown": 200,  # more than that would be slow to draw every two seconds
-    "calls_shown": 12,
-    "newest_shown": 8,
-    "good_codes": ("200", "0"),  # China Mobile's, and everybody else's
+    "parts": PARTS,
+    "shown": SHOWN,
+    "good_codes": ("200", "0", "206", "304"),  # China Mobile's, everybody else's, and files'
     "baidu_states": {"NOT_ACTIVE": "", "ACTIVATED": "good", "BAN": "bad"},
     "systems": ("Windows", "macOS", "Linux", "Android", "iOS", "OpenHarmony"),
     "ownerships": ("unknown", "personal", "company"),
@@ -37,6 +70,36 @@ _page.globals |= {
 }
 
 
-def render(state: dict[str, Any]) -> str:
-    """The page for what `GET /state` answers. Everything from outside is escaped."""
-    return _page.get_template("page.html").render(state)
+def render(state: State, misbehaviour: Mapping[str, Any], asked: Mapping[str, str]) -> str:
+    """One part of the page. Everything from outside is escaped.
+
+    asked: of the page's address: `part`, one of PARTS; `find`, what is looked for in it; and `show`, how many
+        rows. What is wrong there counts as not given.
+    """
+    part = asked.get("part", "")
+    part = part if part in PARTS else next(iter(PARTS))
+    find = asked.get("find", "").strip()
+    typed = asked.get("show", "")
+    show = int(typed) if re.fullmatch("[1-9][0-9]{0,3}", typed) else SHOWN
+    known: dict[str, Any] = {"devices": state.products.counts(), "coze_calls": state.coze.total()}
+    known |= {"baidu": state.baidu.accounts(), "records": state.feishu.total()}
+    match part:
+        case "chinamobile":
+            known["seen"], known["unseen"] = (
+                state.products.found(find, seen, show) for seen in (True, False)
+            )
+        case "coze":
+            known["usage"] = state.coze.usage(find, show)
+        case "baidu":
+            known["found"] = state.baidu.newest(find, show)
+        case "feishu":
+            known["found"] = state.feishu.newest(find, show)
+        case "calls":
+            known["calls"] = [call for call in state.calls(last=CALLS_SHOWN)[::-1] if _named(call, find)]
+    how = {"part": part, "find": find, "show": show, "misbehaviour": misbehaviour}
+    return _page.get_template("page.html").render(known, time=state.now(), **how)
+
+
+def _named(call: Mapping[str, Any], find: str) -> bool:
+    said = (call["device"], call["path"], call["code"], call["reason"])
+    return find.lower() in " ".join(str(text or "") for text in said).lower()

@@ -230,7 +230,7 @@ def test_a_device_is_overdue_24_hours_after_it_was_last_heard():
     assert state.products.devices()[0]["overdue"] is False
     now += 24 * 3600 + 1
     assert state.products.devices()[0]["overdue"] is True
-    page = render({**state.summary(), "misbehaviour": {}})
+    page = render(state, {}, {})
     assert '<span class="pill bad">overdue</span>' in page and "1 day ago" in page
     state.close()
 
@@ -246,19 +246,22 @@ def test_page_escapes_what_comes_from_outside():
         assert session.post(cloud.url + REPORT, json=report, timeout=10).json()["code"] == "200"
         session.post(cloud.url + "/" + nasty, json={}, timeout=10)
         cloud.misbehave(body=nasty)
-        page = session.get(cloud.url + "/", timeout=10)
-    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert page.text.count("&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;") >= 6
-    assert page.text.count("<script>") == 1 and "alert(" in page.text and nasty not in page.text
-    assert "http://" not in page.text and "https://" not in page.text, "no external resources"
+        for part, times in (("chinamobile", 6), ("calls", 4)):
+            asked = {"part": part, "find": nasty, "show": nasty}
+            page = session.get(cloud.url + "/", params=asked, timeout=10)
+            assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+            assert page.text.count("&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;") >= times
+            assert page.text.count("<script") == 1 and "alert(" in page.text and nasty not in page.text
+            assert "http://" not in page.text and "https://" not in page.text, "no external resources"
 
 
 def test_page_shows_a_device_and_its_calls(get, post, body):
     post(REPORT, body)
     page = get("/")
-    for part in ("TOY-0001", PRODUCT, "reporting", "0.0.5.2", "WiFi", "192.168.1.7", REPORT):
+    for part in ("TOY-0001", PRODUCT, "reporting", "0.0.5.2", "WiFi", "192.168.1.7"):
         assert part in page
     assert "NEVER-SEEN" in page and "not seen" in page
+    assert REPORT in get("/?part=calls")
 
 
 def test_a_second_start_has_the_same_ca_devices_and_heartbeats(tmp_path):

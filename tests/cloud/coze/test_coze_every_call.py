@@ -172,7 +172,7 @@ def test_page_and_state_show_usage_and_no_secrets(get, post, buy, sign, app):
     signed = sign(session_context={"device_info": {"device_id": "<b>SN-9</b>"}})
     token = buy(signed).json()["access_token"]
     accepted(post(CHAT, BODIES[CHAT], token=token))
-    page, state = get("/"), get("/state")
+    page, state = get("/?part=coze"), get("/state")
     assert "&lt;b&gt;SN-9&lt;/b&gt;" in page
     assert "<b>SN-9</b>" in json.loads(state)["coze"]["usage"][0].values()
     assert "Coze usage" in page and CHAT in page

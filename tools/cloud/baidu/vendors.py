@@ -134,6 +134,10 @@ class Vendors:
 
     def summary(self) -> dict[str, Any]:
         """The accounts, their quota and counts, and the newest devices, the newest first; no secrets."""
+        return {"accounts": self.accounts(), "devices": self.newest()}
+
+    def accounts(self) -> list[dict[str, Any]]:
+        """The accounts, their quota and counts; no secrets."""
         accounts = self._db.run(
             "SELECT access_key_id, fc, pk, quota, spent FROM baidu_accounts ORDER BY rowid"
         )
@@ -141,9 +145,13 @@ class Vendors:
         for account in accounts:
             states = {row["state"]: row["n"] for row in counts if row["fc"] == account["fc"]}
             account.update(devices=sum(states.values()), states=states)
-        newest = self._db.run(
+        return accounts
+
+    def newest(self, find: str = "", limit: int = NEWEST) -> list[dict[str, Any]]:
+        """The devices with a text in their ak, the newest first; no secrets."""
+        return self._db.run(
             "SELECT fc, pk, ak, state, created, updated FROM baidu_devices JOIN baidu_accounts USING (fc)"
-            " ORDER BY id DESC LIMIT ?",
-            NEWEST,
+            " WHERE instr(lower(ak), lower(?)) ORDER BY id DESC LIMIT ?",
+            find,
+            limit,
         )
-        return {"accounts": accounts, "devices": newest}

@@ -24,6 +24,21 @@ CREATE TABLE IF NOT EXISTS devices (
 CREATE TABLE IF NOT EXISTS ai_tokens (token TEXT PRIMARY KEY, product_id TEXT NOT NULL);
 """
 
+# A device as the page and /state show it, no secrets. ?1: the time;  ?2: OVERDUE_S.
+DEVICE = (
+    "SELECT product_id AS productId, device_no AS deviceNo, device_no_type AS deviceNoType,"
+    " device_id AS deviceId, cellular, first_secret AS firstSecret, secret_count AS secretCount,"
+    " last_report AS lastReport, report_count AS reportCount,"
+    " coalesce(?1 - coalesce(last_report, first_secret) > ?2, 0) AS overdue, params"
+    " FROM devices JOIN products USING (product_id)"
+)
+# ?3: what is looked for;  ?4: whether it has enrolled.
+FOUND = (
+    " WHERE (first_secret IS NOT NULL) = ?4 AND (?3 = '' OR instr(lower(device_no || ' ' || product_id || ' '"
+    " || device_id || ' ' || json_extract(params, '$.firmwareVersion', '$.netType', '$.innerIp', '$.mac',"
+    " '$.cmei', '$.imei')), lower(?3)))"
+)
+
 
 class Products:
     """China Mobile's tables in the box's one database."""
@@ -91,15 +106,39 @@ class Products:
 
     def devices(self) -> list[dict[str, Any]]:
         """Every device as the page shows it, in the order of import; no secrets."""
-        rows = self._db.run(
-            "SELECT product_id AS productId, device_no AS deviceNo, device_no_type AS deviceNoType,"
-            " device_id AS deviceId, cellular, first_secret AS firstSecret, secret_count AS secretCount,"
-            " last_report AS lastReport, report_count AS reportCount,"
-            " coalesce(? - coalesce(last_report, first_secret) > ?, 0) AS overdue, params"
-            " FROM devices JOIN products USING (product_id) ORDER BY devices.rowid",
+        rows = self._db.run(DEVICE + " ORDER BY devices.rowid", self._db.now(), OVERDUE_S)
+        return self._described(rows)
+
+    def counts(self) -> dict[str, int]:
+        """How many devices there are, have enrolled, report in time and are overdue; and all heartbeats."""
+        return self._db.run(
+            "SELECT count(*) AS known, count(firstSecret) AS enrolled, coalesce(sum(overdue), 0) AS overdue,"
+            " count(*) FILTER (WHERE reportCount AND NOT overdue) AS reporting,"
+            f" coalesce(sum(reportCount), 0) AS heartbeats FROM ({DEVICE})",
             self._db.now(),
             OVERDUE_S,
+        )[0]
+
+    def found(self, find: str, enrolled: bool, limit: int) -> tuple[list[dict[str, Any]], int]:
+        """Devices with a text in their numbers or their last heartbeat, as devices() has them; and how many.
+
+        First those that are overdue, the longest silent at the top, then the others, the latest heartbeat at
+        the top; what has not enrolled by its number.
+        """
+        rows = self._db.run(
+            f"SELECT *, count(*) OVER () AS n FROM ({DEVICE}{FOUND}) ORDER BY overdue DESC,"
+            " coalesce(lastReport, firstSecret) * CASE WHEN overdue THEN 1 ELSE -1 END, deviceNo LIMIT ?5",
+            self._db.now(),
+            OVERDUE_S,
+            find,
+            enrolled,
+            limit,
         )
+        count = rows[0]["n"] if rows else 0
+        return self._described(rows), count
+
+    @staticmethod
+    def _described(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for row in rows:
             params = json.loads(row["params"])
             number = "imei" if row["cellular"] else "cmei"

@@ -145,8 +145,18 @@ class Workspace:
         for channel in channels:
             bound = "SELECT label, value, user_id FROM coze_bound WHERE connector_id = ? ORDER BY rowid"
             channel["devices"] = self._db.run(bound, channel["connector_id"])
-        usage = self._db.run(
+        return {"usage": self.usage(), "channels": channels}
+
+    def usage(self, find: str = "", limit: int = -1) -> list[dict[str, Any]]:
+        """Who used how much, the latest first; those with a text in their names."""
+        return self._db.run(
             "SELECT device_id, custom_consumer, calls, last_call AS lastCall, last_path AS lastPath"
-            " FROM coze_usage ORDER BY last_call DESC, rowid DESC"
+            " FROM coze_usage WHERE instr(lower(device_id || ' ' || custom_consumer), lower(?))"
+            " ORDER BY last_call DESC, rowid DESC LIMIT ?",
+            find,
+            limit,
         )
-        return {"usage": usage, "channels": channels}
+
+    def total(self) -> int:
+        """How many calls were billed."""
+        return int(self._db.run("SELECT coalesce(sum(calls), 0) AS n FROM coze_usage")[0]["n"])

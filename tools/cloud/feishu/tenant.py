@@ -94,12 +94,25 @@ class Tenant:
 
     def summary(self) -> dict[str, Any]:
         """How many records there are, and the newest, the newest first; no secrets."""
-        newest = self._db.run("SELECT * FROM feishu_records ORDER BY id DESC LIMIT ?", NEWEST)
         return {
             "apps": [row["app_id"] for row in self._db.run("SELECT app_id FROM feishu_apps ORDER BY rowid")],
-            "count": self._db.run("SELECT count(*) AS n FROM feishu_records")[0]["n"],
-            "records": [_record(row) for row in newest],
+            "count": self.total(),
+            "records": self.newest(),
         }
+
+    def total(self) -> int:
+        """How many records there are."""
+        return int(self._db.run("SELECT count(*) AS n FROM feishu_records")[0]["n"])
+
+    def newest(self, find: str = "", limit: int = NEWEST) -> list[dict[str, Any]]:
+        """The records with a text in their id or what they say of the device, the newest first."""
+        rows = self._db.run(
+            "SELECT * FROM feishu_records WHERE instr(lower(device_record_id || ' ' || device), lower(?))"
+            " ORDER BY id DESC LIMIT ?",
+            find,
+            limit,
+        )
+        return [_record(row) for row in rows]
 
 
 def _record(row: dict[str, Any]) -> dict[str, Any]:
