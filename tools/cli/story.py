@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
+import signal
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ import jwt
 import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 from rich.console import Console
+from rich.markup import escape
 
 from tools.board import Board, BoardError
 from tools.cloud import Cloud, Device
@@ -41,6 +44,7 @@ GIVEN = Device(DEVICE.product_id, DEVICE.product_key, "SN", "AI-SPEAKER-0003")
 SETUP = {"key": "ABCDE23456", "name": "speaker", "address": "192.168.4.1"}
 HOME: dict[str, Any] = {"ssid": "我家", "key": "correct horse", "rssi": -45}
 HOUR_S = 3600
+LOOK_S = 0.2
 CRASHING = b"import machine\n\nmachine.reset()  # as a crash would\n"
 # What a maker's own program on the board does with Coze, in the REPL after the agent was stopped.
 TALK = """\
@@ -64,25 +68,41 @@ QUESTION = "你好"
 REFUSALS = {"foreign": "no trusted root has signed it", "misnamed": "it is for another name"}
 
 
-def tell(vm: str | None) -> bool:
-    """Tells the whole story, with a verdict. Returns whether all of it held. vm: as Board takes it."""
+NEXT = """
+What to try next:
+  python3 -m tools demo --keep     the same, and then a cloud and a board to look at until Ctrl-C
+  python3 -m tools board --setup   the page on which a buyer gives a board its Wi-Fi, in your browser
+  python3 -m tools cloud           the clouds alone, for boards and programs of yours
+  README.md has "Your first board", the same with one on your desk."""
+
+
+def tell(vm: str | None, keep: bool = False) -> bool:
+    """Tells the whole story, with a verdict. Returns whether all of it held.
+
+    vm: as Board takes it. keep: the clouds and the first board stay on after it, until Ctrl-C.
+    """
     with tempfile.TemporaryDirectory(prefix="muster-demo-") as name:
         folder = Path(name)
         releases = folder / "release"
         releases.mkdir()
         with Cloud([DEVICE, SOLD, GIVEN], release=releases) as cloud:
             story = Story(cloud, Board(folder / "board", image(cloud, vm), vm=vm))
-            try:
-                with story.board:
+            with story.board:
+                try:
                     story.tell()
-                story.at_home(folder / "given", vm)
-                if story.board.vm == "micropython":
-                    story.updates(Maker(cloud, releases), folder / "sold")
+                    story.at_home(folder / "given", vm)
+                    if story.board.vm == "micropython":
+                        story.updates(Maker(cloud, releases), folder / "sold")
+                    else:
+                        story.say("Without MicroPython no board takes an update: that act is left out")
+                except BoardError as e:
+                    story.check("the story came to its end", False, str(e))
+                held = story.verdict()
+                if keep:
+                    story.keep()
                 else:
-                    story.say("Without MicroPython no board takes an update: that act is left out")
-            except BoardError as e:
-                story.check("the story came to its end", False, str(e))
-            return story.verdict()
+                    story.console.print(NEXT)
+            return held
 
 
 def image(cloud: Cloud, vm: str | None) -> bytes:
@@ -129,8 +149,9 @@ class Story:
         self.console.print(f"\n[bold]{text}[/]")
 
     def tell(self) -> None:
-        self.say(f"China Mobile's platform in a box is up at {self.cloud.url}")
+        self.say(f"The clouds in a box are up; their page is {self.cloud.url}/")
         self.say(f"A board is switched on for the first time; its clock says 2000. ({self.board.what})")
+        self.console.print(f"  its serial port is {escape(str(self.board.port_link))}")
         self.first_life()
         self.say("The plug is pulled, and put back")
         self.power_cut()
@@ -186,8 +207,8 @@ class Story:
             with self.console.status("waiting for the next heartbeat"):
                 self.board.wait_for(reason, timeout=30)
             sent = len(self.cloud.calls()) - before
-            self.check(f"a server with a {certificate} certificate is refused", True, reason)
-            self.check("and gets not a byte of a request", sent == 0)
+            what = f"a server with a {certificate} certificate is refused before a byte is sent"
+            self.check(what, sent == 0, reason)
         self.cloud.behave()
         with self.console.status("waiting for the next heartbeat"):
             self.board.wait_for("reported", timeout=45)
@@ -304,3 +325,18 @@ class Story:
         failed = sum(not held for _, held, _ in self.checks)
         self.console.print(f"\n{len(self.checks) - failed} held, {failed} failed")
         return failed == 0
+
+    def keep(self) -> None:
+        """Leaves the clouds and the first board on until Ctrl-C, or until the board ends."""
+        # A shell that starts it in the background makes it ignore SIGINT.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.board.write(b"\x04")  # it is at its prompt: its programs start again
+        port = escape(str(self.board.port_link))
+        self.console.print(
+            f"\nThe clouds and the first board stay on until Ctrl-C; it reports every {PERIOD_S} s.\n"
+            f"  page         {self.cloud.url}/  (its CA is {escape(str(self.cloud.ca_pem))})\n"
+            f"  serial port  {port}  (.venv/bin/mpremote connect {port})"
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            while self.board.running:
+                time.sleep(LOOK_S)
