@@ -10,6 +10,7 @@ from devices import DEVICE, REPORT, SECRET_INFO, hourly, settings
 from programs import ask, needs_micropython, stop
 
 from tools.board import Board, BoardError
+from tools.cloud import Cloud
 from tools.common.paths import ROOT
 from tools.common.records import newest
 from tools.factory.product import board_image
@@ -37,6 +38,14 @@ def test_enrols_over_a_certificate_newer_than_its_clock_and_reports(folder, clou
     assert heartbeat["mac"] == "24-0A-C4-C0-FF-EE" and heartbeat["innerIp"] == ["192.168.4.7"]
     assert heartbeat["netType"] == "wifi" and heartbeat["firmwareVersion"] == "1.0"
     assert len(cloud.calls(SECRET_INFO)) == 1
+
+
+def test_enrols_by_the_address_that_a_real_board_would_call(folder):
+    with Cloud([DEVICE], host="0.0.0.0") as cloud:
+        if len(cloud.urls) == 1:
+            pytest.skip("this computer is in no network")
+        with switch_on(folder, cloud, hourly(cloud, baseUrl=cloud.urls[1])) as board:
+            board.wait_for("reported")
 
 
 def test_its_clock_is_the_platforms_after_the_first_answer(folder, cloud):

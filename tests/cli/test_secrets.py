@@ -16,7 +16,8 @@ pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git here
 SECRET = (
     "config.json", "toys/config.json", "coze.json", "maker.toml", "key.pem", "release.pem", "devices.csv",
     "batch.csv", "batch.csv.boards", "batch.csv.last", ".batch.csv.lock", ".batch.csv.boards.lock",
-    "keys.csv", "muster.img", "flash.bin", "labels.html", "batch-labels.html",
+    "keys.csv", "cloud/ca.key", "cloud/cloud.sqlite3", "cloud/ai-tokens.csv",
+    "muster.img", "flash.bin", "labels.html", "batch-labels.html",
 )  # fmt: skip
 PUBLIC = (
     "tools/factory/labels.html",

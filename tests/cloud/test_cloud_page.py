@@ -110,7 +110,7 @@ def test_overdue_devices_come_first_and_what_was_never_seen_is_folded(page):
 
 def test_what_is_typed_is_found_at_once_and_stays_while_the_page_renews_itself(page, box):
     seen = page(size=COMPUTER)
-    search(seen).press_sequentially("1.0.7")
+    search(seen).fill("1.0.7")
     expect(rows(seen)).to_have_count(11)  # and 1.0.70 to 1.0.79
     assert seen.url.endswith("?part=chinamobile&find=1.0.7")
     search(seen).fill("小熊")
@@ -149,9 +149,9 @@ def test_one_cloud_at_a_time_fits_both_screens_by_day_and_night(page):
             assert seen.evaluate("document.documentElement.scrollWidth <= innerWidth"), title
     expect(rows(seen)).to_have_count(9)
     assert seen.locator("nav a").first.bounding_box()["height"] >= 40
-    for scheme in ("light", "dark"):
+    for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
         seen.emulate_media(color_scheme=scheme)
-        found = axe.Axe().run(seen)
+        found = axe.Axe().run(seen, options=rules)
         assert not found.violations_count, found.generate_report()
 
 
