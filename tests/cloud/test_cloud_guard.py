@@ -97,6 +97,12 @@ def test_it_names_the_address_that_it_is_given(monkeypatch):
             assert session.get(url + "/state", timeout=10).status_code == 200
 
 
+def test_a_box_for_others_takes_localhost_from_nobody(cloud):
+    port = int(cloud.url.rpartition(":")[2])
+    with pytest.raises(OSError, match=f"port {port} of 127.0.0.1 is in use"):
+        Cloud(host="127.0.0.2", port=port).__enter__()
+
+
 REFUSALS = [
     ("/misbehave", "code", "500"),
     (HEARTBEAT, "code", "500"),

@@ -60,7 +60,6 @@ _page = jinja2.Environment(
 _page.filters |= {"ago": ago, "date": _date, "thousands": "{:,}".format}
 _page.globals |= {
     "parts": PARTS,
-    "shown": SHOWN,
     "good_codes": ("200", "0", "206", "304"),  # China Mobile's, everybody else's, and files'
     "baidu_states": {"NOT_ACTIVE": "", "ACTIVATED": "good", "BAN": "bad"},
     "systems": ("Windows", "macOS", "Linux", "Android", "iOS", "OpenHarmony"),

@@ -31,7 +31,9 @@ class Reachable(H11Protocol):
 
 def is_loopback(host: str) -> bool:
     """Whether this computer alone reaches what listens there."""
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def own_addresses() -> list[str]:
@@ -50,14 +52,6 @@ def own_addresses() -> list[str]:
     return [address for address in dict.fromkeys(found) if not is_loopback(address)]
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 @contextlib.contextmanager
 def listening(host: str, port: int) -> Iterator[list[socket.socket]]:
     """Listening sockets, on localhost too, which may mean either of two addresses.
@@ -66,19 +60,24 @@ def listening(host: str, port: int) -> Iterator[list[socket.socket]]:
         OSError: the port is taken, or the address is not this machine's.
     """
     with contextlib.ExitStack() as stack:
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            sockets = [stack.enter_context(socket.create_server((host, port), family=family))]
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                what = "is in use; end what uses it, or choose another with --port."
-                raise OSError(f"port {port} of {host} {what}") from None
-            raise OSError(f"cannot listen on {host}, port {port}: {error.strerror}.") from None
-        same = sockets[0].getsockname()[1]
-        for here, kind in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
-            # It is among them already, or there is no IPv6.
-            with contextlib.suppress(OSError):
-                sockets.append(stack.enter_context(socket.create_server((here, same), family=kind)))
+        sockets: list[socket.socket] = []
+
+        def listen(address: str) -> None:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            at = sockets[0].getsockname()[1] if sockets else port
+            sockets.append(stack.enter_context(socket.create_server((address, at), family=family)))
+
+        for address in [host] if host in ("localhost", "127.0.0.1", "0.0.0.0") else [host, "127.0.0.1"]:
+            try:
+                listen(address)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    what = "is in use; end what uses it, or choose another with --port."
+                    raise OSError(f"port {port} of {address} {what}") from None
+                raise OSError(f"cannot listen on {address}, port {port}: {error.strerror}.") from None
+        # Without IPv6 the others are all there is to listen on.
+        with contextlib.suppress(OSError):
+            listen("::1")
         for listener in sockets:
             # asyncio does it only for sockets that name TCP, which create_server()'s do not;
             # every answer would wait 40 ms for an acknowledgement.

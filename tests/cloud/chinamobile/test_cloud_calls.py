@@ -250,6 +250,8 @@ def test_page_escapes_what_comes_from_outside():
             asked = {"part": part, "find": nasty, "show": nasty}
             page = session.get(cloud.url + "/", params=asked, timeout=10)
             assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+            policy = page.headers["Content-Security-Policy"]
+            assert policy.startswith("default-src 'none'; style-src 'sha256-") and "unsafe" not in policy
             assert page.text.count("&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;") >= times
             assert page.text.count("<script") == 1 and "alert(" in page.text and nasty not in page.text
             assert "http://" not in page.text and "https://" not in page.text, "no external resources"
