@@ -27,9 +27,10 @@ class StandardStreams:
         pass
 
     def recv(self, size: int) -> bytes:
-        # Whole frames: of what comes in pieces the server decodes all, byte by byte, with each piece.
+        # Whole frames: of what comes in pieces the server decodes all, byte by byte, with each piece. What
+        # somebody types behind one has no end.
         data = piece = os.read(0, size)
-        while piece and not data.endswith(FRAME_END):
+        while piece and not data.endswith(FRAME_END) and data.count(FRAME_END) % 2:
             data += (piece := os.read(0, size))
         self.rebooting = REBOOT.search(data) is not None
         return data
