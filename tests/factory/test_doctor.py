@@ -1,5 +1,6 @@
 """doctor on boards that are silent, each for another reason, on a healthy one, and without a board."""
 
+import dataclasses
 import json
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,7 +20,8 @@ from tools.common.records import newest
 from tools.common.vm import find_faketime, find_micropython
 from tools.factory import raw_repl
 from tools.factory.doctor import facts as asking
-from tools.factory.doctor.facts import examine, place
+from tools.factory.doctor.chain import Chain
+from tools.factory.doctor.facts import ENDED, Facts, examine, place
 from tools.factory.doctor.lines import BAD, GOOD, UNKNOWN, lines, verdict
 from tools.factory.product import BLOCKS, board_files, board_image
 
@@ -212,6 +214,101 @@ def test_a_restart_is_no_crash_and_costs_a_build_on_trial_none(tmp_path):
         board.wait_for("new")
         files = board.files()
         assert files["/update/starts"] == b"0cpp" and newest(files, "last")["asked"] == 1
+
+
+NOW = 1795824000
+CONFIG = {
+    "baseUrl": "https://cloud.example",
+    "roots": "/roots",
+    "ntp": ["ntp.example"],
+    "setup": {},
+    "deadline": 86400,
+    "deviceNoType": "SN",
+    "productId": "1234567890123",
+}
+SURVEY = {
+    "name": "micropython",
+    "version": [1, 26, 0],
+    "machine": "a chip",
+    "heap": 65536,
+    "native": [120000, 60000],
+    "flash": [4096, 4096, 512, 300],
+    "time": NOW,
+    "programs": {"boot.py": "b0", "main.py": "a0"},
+    "library": {"version": "0.1.0", "home": "/lib/muster/__init__.mpy"},
+    "configuration": {"values": CONFIG, "given": ["baseUrl"], "warnings": []},
+}
+STATE = {
+    "enrolled": True,
+    "device_no": "AI-0001",
+    "device_id": "d1",
+    "last_report": NOW - 3600,
+    "next_due": NOW + 3600,
+    "kept": "SN AI-0001 of product 1234567890123",
+}
+NETWORK = {
+    "connected": True,
+    "wifi": True,
+    "type": "wifi",
+    "addresses": ["10.0.0.2"],
+    "kept": [],
+    "tried": [],
+}
+HEALTHY = Facts(
+    running={"safe": False, "last": {"crashes": 0, "last_reset": "power", "last_exception": None}},
+    survey=SURVEY,
+    state=STATE,
+    network={**NETWORK, "joined": "home", "signal": -60},
+    clock={"answered": True, "time": NOW},
+    platform={"status": 404},
+    roots={"/roots/a.der": [b"der"]},
+    runs={"main.py": ""},
+    chain=Chain(root="A root"),
+    now=(NOW, NOW),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause", "words"),
+    [
+        ({}, None, ""),
+        ({"survey": {**SURVEY, "time": NOW - 9 * 86400}}, None, ""),  # NTP has put it right
+        ({"clock": {"answered": True, "time": NOW + 7200}}, "clock", "NTP tells a time 2 h ahead of this"),
+        ({"survey": {**SURVEY, "version": [1, 25, 0]}}, "MicroPython", "MicroPython 1.26 or later"),
+        ({"survey": {**SURVEY, "name": "circuitpython"}}, "MicroPython", "runs circuitpython 1.26.0"),
+        (
+            {"survey": {**SURVEY, "library": {"fault": "ValueError incompatible .mpy"}}},
+            "library",
+            "incompatible",
+        ),
+        ({"survey": {}, "lost": "it is gone"}, "program", "stopped answering in boot.py"),
+        ({"survey": {**SURVEY, "programs": {"boot.py": None, "main.py": None}}}, "program", "no main.py"),
+        ({"runs": {"main.py": ENDED}}, "program", "main.py: it ended by itself"),
+        ({"runs": {"boot.py": ENDED, "main.py": ""}}, None, ""),
+        ({"platform": {"refused": "cloud.example: there is no memory for it"}}, "memory", "64 KB of heap"),
+        ({"network": {**NETWORK, "connected": False, "tried": [["home", -70, 1001]]}}, "network", "1001"),
+        (
+            {"network": {**NETWORK, "connected": False, "tried": [["home", -70, 211]]}},
+            "network",
+            "not fit the key",
+        ),
+        ({"network": {**NETWORK, "connected": False, "wifi": False}}, "network", "has no Wi-Fi"),
+        ({"faults": {"network": "OSError"}}, "network", "OSError"),
+        ({"platform": {"unreached": "refused"}}, "platform", "refused; this computer reaches it"),
+        (
+            {"platform": {}, "chain": Chain(unreached="dead")},
+            "platform",
+            "not reached from this computer: dead",
+        ),
+        ({"chain": Chain(unreached="dead")}, None, ""),  # the board itself verifies it
+        ({"chain": Chain(root="A root", gap="Between")}, "certificate", "does not send that of Between"),
+        ({"platform": {"refused": "cloud.example: hung up"}}, "answer", "hung up"),
+        ({"state": {**STATE, "last_report": NOW - 90000}}, "schedule", "past its deadline, 24 h"),
+    ],
+)
+def test_what_the_facts_mean(changes, cause, words):
+    found = verdict(lines(dataclasses.replace(HEALTHY, **changes)))
+    assert (found and found.name) == cause and (found is None or words in found.found), found
 
 
 def test_an_exception_is_told_without_its_words():

@@ -134,9 +134,8 @@ def _program(f: Facts) -> Said:
     see = f"put that right; after Ctrl-D, {REPL} shows all that it prints"
     if f.lost:
         where = "while it was asked" if f.survey else "in boot.py, which must end within seconds"
-        return bad(
-            f"the board stopped answering {where}", f"{see}; if it is not the program, try another cable"
-        )
+        todo = f"{see}; if it is not the program, try another cable"
+        return bad(f"the board stopped answering {where}", todo, f.lost)
     if not f.survey:
         return unknown("it was not run")
     if f.survey["programs"]["main.py"] is None:

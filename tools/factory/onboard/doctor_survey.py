@@ -62,7 +62,7 @@ told = {
     "native": native(),
     "flash": os.statvfs("/")[:4],
     "time": time.time() + (946684800 if time.gmtime(0)[0] == 2000 else 0),
-    "programs": {name: digest(name) for name in ("boot.py", "main.py")},
+    "programs": {name: digest("/" + name) for name in ("boot.py", "main.py")},
     "library": library(),
     "configuration": configuration(),
 }
