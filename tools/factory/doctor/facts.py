@@ -33,7 +33,7 @@ KIND = re.compile(r"^([A-Za-z_]\w*)(?::|$)", re.MULTILINE)
 
 
 class Gone(Exception):
-    """A program of the board's reset it."""
+    """The board is with a program of its own, and cannot be asked more. Its text: how that ended."""
 
 
 @dataclass
@@ -136,8 +136,11 @@ def _ask_all(board: RawRepl, facts: Facts, told: Callable[[str], None]) -> None:
         facts.enrol = ask("enrol")
     told("its program")
     for name in _programs(facts.survey["programs"]):
-        facts.runs[name] = "it reset the board, or sent it to sleep"
-        facts.runs[name] = _run(board, name)
+        try:
+            facts.runs[name] = _run(board, name)
+        except Gone as e:
+            facts.runs[name] = str(e)
+            raise
 
 
 def _sweep(board: RawRepl) -> None:
@@ -184,8 +187,10 @@ def _run(board: RawRepl, name: str) -> str:
     for piece in board.output((ONBOARD / "doctor_run.py").read_bytes()):
         said += piece
         passed = time.monotonic() - start
-        if RESTARTED.search(said) or b"raw REPL" in said or passed > RUN_S + END_S:
-            raise Gone
+        if RESTARTED.search(said) or b"raw REPL" in said:
+            raise Gone("it reset the board, or sent it to sleep")
+        if passed > RUN_S + END_S:
+            raise Gone  # it runs on, and catches every Ctrl-C
         if passed > RUN_S and not interrupted:
             board.line.write(INTERRUPT)
             interrupted = True

@@ -88,7 +88,8 @@ def verdict(found: list[Line]) -> Line | None:
 def _micropython(f: Facts) -> Said:
     if f.silent:
         found, _, todo = f.silent.rstrip(".").partition(": ")
-        return bad(found, todo)
+        asleep = "if its program sleeps or takes every Ctrl-C, give this command just after a press of reset"
+        return bad(found, f"{todo}; {asleep}")
     if not f.survey:
         return good("it answers")
     name = {"micropython": "MicroPython"}.get(f.survey["name"], f.survey["name"])

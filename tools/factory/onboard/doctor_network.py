@@ -68,7 +68,7 @@ known = list(settings["wifi"])
 told = {"kept": []}
 if settings["setup"]:
     from muster.portal import networks
-    from muster.portal.settings import ssid as page
+    from muster.portal.radio import ssid as page
 
     kept = networks.load()
     known = kept + known
