@@ -46,12 +46,17 @@ def _mac():
     # Some firmware answers zeros before the radio is on: one number for all boards.
     if len(raw) == 6 and any(raw):
         return raw
+    raw = machine("unique_id") or b""
+    return raw if len(raw) == 6 else b""
+
+
+def machine(method):
+    """Returns what a method of the chip's module of that name returns, or None."""
     try:
         import machine
     except ImportError:
-        return b""
-    raw = ask(machine, "unique_id") or b""
-    return raw if len(raw) == 6 else b""
+        return None
+    return ask(machine, method)
 
 
 def mac():
@@ -107,12 +112,12 @@ def watchdog(seconds):
     global _wdt
     try:
         from machine import WDT
+
+        _wdt = WDT(timeout=seconds * 1000)
     except ImportError:
         return
-    try:
-        _wdt = WDT(timeout=seconds * 1000)
     except Exception as e:
-        log.warning("the watchdog does not start: %s" % e)
+        log.warning("no watchdog: %s" % e)
     feed()
 
 
@@ -124,9 +129,7 @@ def feed():
 
 def reset():
     """Resets the board, and tells muster.last that this is no crash."""
-    from machine import reset
-
     from .last import asked
 
     asked()
-    reset()
+    machine("reset")

@@ -8,6 +8,7 @@ import gc
 from . import clock as system_clock
 from . import const, log
 from .agent import day, duration
+from .board import machine
 from .errors import TransportError
 from .flow import Request, driver
 from .memory import call, unload
@@ -56,7 +57,7 @@ def _ask_time(agent):
     try:
         agent._clock.sync()
     except Exception as e:
-        log.warning("the clock could not be set: %s" % e)
+        log.warning("the clock is not set: %s" % e)
 
 
 def online(agent, work, keep):
@@ -112,7 +113,8 @@ def _learn_time(agent, session):
             log.info("the platform does not tell the time (%s)" % e)
     if agent._clock.trusted():
         agent._watch.jumped()  # what is on flash was right before the clock was set
-        agent._schedule.first(agent._clock.now())
+        # Woken from deep sleep, it was not off.
+        agent._schedule.first(agent._clock.now(), machine("reset_cause") == 4)
         agent._knows_time = True
         if agent._in_use:
             agent.used()

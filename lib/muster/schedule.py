@@ -35,11 +35,8 @@ class Schedule:
     """
 
     def __init__(self, period_s=43200, jitter_s=900, deadline_s=86400, spread_s=43200, random=os.urandom):
-        if not 0 <= jitter_s < period_s or period_s + jitter_s >= deadline_s:
-            raise ValueError(
-                "jitter_s (%d) must be less than period_s (%d), and both together less than deadline_s (%d)"
-                % (jitter_s, period_s, deadline_s)
-            )
+        if not 0 <= jitter_s < period_s < deadline_s - jitter_s:
+            raise ValueError("expected jitter_s < period_s < deadline_s - jitter_s")
         self.period_s = period_s
         self.jitter_s = jitter_s
         self.deadline_s = deadline_s
@@ -54,17 +51,18 @@ class Schedule:
         self.reports = 0
         self.failures = 0
 
-    def first(self, now):
-        """The time of the first attempt after a start."""
-        if not self.reports:
-            return self.due_at(now)
-        if not self.plausible(now):
-            self.last = None
-            return self.due_at(now + self._uniform(self._often))
-        if self.next <= now:
-            # A street whose power is back must not come as one.
-            return self.due_at(now + self._uniform(min(self._close, self._spare(now))))
-        return self.due_at(self.next)
+    def first(self, now, woken=False):
+        """The time of the first attempt after a start; woken: it has slept, and was not off."""
+        due = now
+        if self.reports:
+            due = self.next
+            if not self.plausible(now):
+                self.last = None
+                due = now + self._uniform(self._often)
+            elif due <= now and not woken:
+                # A street whose power is back must not come as one.
+                due = now + self._uniform(min(self._close, self._spare(now)))
+        return self.due_at(due)
 
     def due_at(self, time):
         """Has the next report at that time, and no attempt before it. Returns the time."""

@@ -28,7 +28,7 @@ def join(networks, hostname="", wait_ms=15000, anew=False, pm="", txpower=0):
     try:
         station.active(True)
     except Exception as e:
-        log.warning("Wi-Fi does not start: %s" % e)
+        log.warning("no Wi-Fi: %s" % e)
         return None
     _tune(station, pm, txpower)
     if ask(station, "isconnected") and not anew:

@@ -163,6 +163,20 @@ def test_what_became_overdue_is_spread_over_what_the_deadline_allows():
         assert 0 <= min(delays) < most // 10 and most * 9 // 10 < max(delays) <= most
 
 
+def test_a_device_that_has_slept_until_it_was_due_waits_no_longer():
+    schedule = Schedule()
+    schedule.after_success(NOW)
+    due = schedule.after_success(NOW + 43200)
+    for late in (0, 60, 7200):
+        woken = Schedule()
+        woken.restore(schedule.state())
+        assert woken.first(due + late, True) == due
+        woken.restore(schedule.state())
+        assert woken.first(due - 400, True) == due  # its clock was fast
+    woken.restore({"last": NOW + 999999, "next": NOW + 1043199, "reports": 3})
+    assert NOW <= woken.first(NOW, True) <= NOW + 900  # what it remembers is of another clock
+
+
 def test_times_that_only_a_wrong_clock_can_have_written_count_as_long_overdue():
     for last, due in ((NOW, NOW + 400 * 24 * HOUR), (NOW + 6 * HOUR, NOW + 12 * HOUR)):
         schedule = Schedule()
