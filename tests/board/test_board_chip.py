@@ -199,3 +199,130 @@ def test_cut_at_needs_micropython(tmp_path):
 def test_a_bare_chip_needs_micropython(tmp_path):
     with pytest.raises(BoardError, match="no flash chip that could be bare: leave out --bare"):
         Board(tmp_path, vm="cpython", bare=True)
+
+
+# Its audio, its modem and its Ethernet, of which each has a file of its own
+
+
+def audio(chip, id, mode, **changes):
+    how = {"bits": 16, "format": chip.machine.I2S.MONO, "rate": 16000, "ibuf": 4096, **changes}
+    return chip.machine.I2S(id, sck=1, ws=2, sd=3, mode=mode, **how)
+
+
+@pytest.fixture
+def ticks(chip, monkeypatch):
+    """Milliseconds that a test lets pass, and the chip's sleep."""
+    now = [1000]
+    monkeypatch.setattr(chip.board, "ticks_ms", lambda: now[0])
+
+    def sleep_ms(ms):
+        now[0] += ms
+
+    monkeypatch.setattr(chip.board, "sleep_ms", sleep_ms)
+    return sleep_ms
+
+
+def test_a_microphone_hears_by_the_clock_and_loses_what_its_buffer_has_no_room_for(chip, ticks):
+    chip.board.write("i2s0.in", bytes(range(250)))
+    microphone = audio(chip, 0, chip.machine.I2S.RX)
+    buffer = bytearray(1000)
+    assert microphone.readinto(buffer) == 1000 and buffer == bytes(range(250)) * 4
+    assert chip.board.ticks_ms() == 1032  # as long as they take
+    assert not microphone.ioctl(3, 1)
+    assert microphone.readinto(buffer) == 24  # once polled, what is there
+    ticks(16)
+    assert microphone.ioctl(3, 1) == 1
+    ticks(10_000)
+    assert [microphone.readinto(buffer) for _ in range(5)] == [1000] * 4 + [96]
+    with pytest.raises(OSError, match="22"):
+        microphone.readinto(bytearray(3))
+    with pytest.raises(OSError, match="1"):
+        microphone.write(b"12")
+
+
+def test_a_loudspeaker_takes_what_its_buffer_has_room_for_and_waits_without_a_poll(chip, ticks):
+    speaker = audio(chip, 1, chip.machine.I2S.TX)
+    assert speaker.write(bytes(8192)) == 8192 and chip.board.ticks_ms() == 1128
+    assert speaker.ioctl(3, 4) == 0 and speaker.write(bytes(100)) == 0
+    ticks(16)
+    assert speaker.ioctl(3, 4) == 4 and speaker.write(b"s" * 600) == 512
+    assert chip.board.read("i2s1.out") == bytes(8192) + b"s" * 512
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"id": 2}, "id"), ({"mode": 1}, "mode"), ({"bits": 24}, "bits"), ({"format": 2}, "format")],
+)
+def test_settings_that_no_i2s_has_are_refused(chip, changes, words):
+    with pytest.raises(ValueError, match="invalid " + words):
+        audio(chip, **{"id": 0, "mode": chip.machine.I2S.RX, **changes})
+
+
+IMEI = "867322040000010"
+
+
+def modem(chip, **settings):
+    chip.board.write("modem", json.dumps({"imei": IMEI, **settings}).encode())
+    return chip.machine.UART(1, 115200, tx=17, rx=18, timeout=10)
+
+
+def said(uart, command):
+    uart.write(command + "\r")
+    return uart.read()
+
+
+def test_a_modem_answers_commands_and_is_on_line_after_it_has_dialled(chip, ticks):
+    uart = modem(chip)
+    assert said(uart, "AT") == b"AT\r\r\nOK\r\n" and said(uart, "ATE0") == b"ATE0\r\r\nOK\r\n"
+    assert said(uart, "at+cgsn") == f"\r\n{IMEI}\r\n\r\nOK\r\n".encode()
+    assert said(uart, "AT+NONSENSE") == b"\r\nERROR\r\n"
+    assert uart.readline() is None and uart.read() is None
+    assert said(uart, "ATD*99#") == b"\r\nCONNECT\r\n"
+    assert said(uart, "AT") is None
+    uart.write("+++")
+    assert uart.read() is None  # not a second after the last word
+    ticks(1000)
+    uart.write("+++")
+    assert [uart.readline(), uart.readline()] == [b"\r\n", b"OK\r\n"]
+    with pytest.raises(ValueError, match="UART\\(0\\) is disabled"):
+        chip.machine.UART(0)
+    assert chip.machine.UART(2).read() is None
+
+
+def test_ppp_is_connected_while_its_modem_is_on_line(chip, ticks):
+    uart = modem(chip)
+    ppp = chip.network.PPP(uart)
+    assert ppp.ifconfig() == (None,) * 4 and ppp.status() == 0
+    ppp.connect()
+    ticks(500)
+    assert not ppp.isconnected() and ppp.status() == 3 and ppp.ifconfig()[0] == "0.0.0.0"
+    with pytest.raises(OSError):
+        ppp.connect()
+    said(uart, "ATD*99#")
+    assert ppp.isconnected() and ppp.ifconfig()[0] == "10.64.0.2" == ppp.ipconfig("addr4")[0]
+    modem(chip, carrier=False)
+    assert not ppp.isconnected() and ppp.status() < 0
+    assert uart.read() == b"\r\nNO CARRIER\r\n" and b"NO CARRIER" in said(uart, "ATD*99#")
+    ppp.connect(security=ppp.SEC_PAP, user="", key="")
+    modem(chip)
+    said(uart, "ATD*99#")
+    ticks(200)
+    assert ppp.isconnected()
+    ppp.disconnect()
+    assert not ppp.isconnected() and ppp.status() == 0
+
+
+def test_ethernet_is_connected_with_its_cable_and_has_an_address_a_little_later(chip, ticks):
+    how = {"phy_type": chip.network.PHY_LAN8720, "phy_addr": 1}
+    with pytest.raises(ValueError, match="mdc and mdio"):
+        chip.network.LAN(**how)
+    lan = chip.network.LAN(mdc=23, mdio=18, **how)
+    assert not lan.isconnected() and not lan.active(False) and lan.active(True)
+    assert lan.isconnected() and lan.status() == chip.network.ETH_CONNECTED
+    assert lan.ifconfig()[0] == "0.0.0.0"
+    ticks(200)
+    assert lan.status() == chip.network.ETH_GOT_IP and lan.ifconfig()[0] == "192.168.4.7"
+    assert chip.network.LAN(mdc=23, mdio=18, **how).isconnected()  # the same
+    assert lan.config("mac").hex() == "240ac4c0fff1"
+    chip.board.write("cable", b"false")
+    assert not lan.isconnected() and lan.ifconfig()[0] == "0.0.0.0"

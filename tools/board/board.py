@@ -120,6 +120,7 @@ class Board:
         self._processor: Processor | None = None
         self._supervisor: threading.Thread | None = None
         self._powered = False
+        self._sleeps: float | None = None  # for so many seconds, deeply; 0 without end
         self._greeting = b""  # of esptool, which the ROM shall answer
         self._fed: bytes | None = None
         self._fed_at = 0.0
@@ -186,13 +187,17 @@ class Board:
 
         The watchdog alone goes by this computer's time, as if it had been fed meanwhile.
         """
-        offset = float(self._folder.read("time") or 0) + seconds
-        self._folder.write("time", f"{offset:+.6f}")
+        self.shift_clock(seconds)
         # In place: the chip keeps the file open.
         with (self.directory / "ahead").open("r+b") as f:
             ahead = int.from_bytes(f.read(), "little") + 1000 * seconds
             f.seek(0)
             f.write(ahead.to_bytes(8, "little"))
+
+    def shift_clock(self, seconds: float) -> None:
+        """Moves the clock alone: that of a chip which sleeps runs as well as its oscillator does."""
+        offset = float(self._folder.read("time") or 0) + seconds
+        self._folder.write("time", f"{offset:+.6f}")
 
     def stop(self) -> None:
         """Switches the board off for good and gives its serial port back."""
@@ -217,6 +222,15 @@ class Board:
             self._supervisor.join(timeout)
         if self.running:
             raise BoardError(f"the board is still on after {timeout} s.{self._last_words()}")
+
+    def wait_asleep(self, timeout: float = 20) -> float:
+        """Waits until it sleeps deeply. Returns for how many seconds; 0 is without end. Raises BoardError."""
+        until = time.monotonic() + timeout
+        while (seconds := self._sleeps) is None:
+            if time.monotonic() > until or not self.running:
+                raise BoardError(f"the board did not fall asleep within {timeout} s.{self._last_words()}")
+            time.sleep(LOOK_S)
+        return seconds
 
     def __enter__(self) -> Board:
         return self if self.running else self.start()
@@ -328,6 +342,22 @@ class Board:
     def set_pin(self, number: int, level: int) -> None:
         """Puts 0 or 1 on a pin from outside, as a button does, of a running board too."""
         self._folder.write(f"pin{number}", str(level))
+
+    def say(self, sound: bytes, port: int = 0) -> None:
+        """What the microphone on this I2S port hears, again and again: samples, as the program takes them."""
+        self._folder.write(f"i2s{port}.in", sound)
+
+    def said(self, port: int = 1) -> bytes:
+        """All that has gone to the loudspeaker on this I2S port since the board was made."""
+        return self._folder.read(f"i2s{port}.out") or b""
+
+    def plug_in(self, cable: bool) -> None:
+        """Plugs an Ethernet cable in, or out, of a running board too."""
+        self._folder.write("cable", json.dumps(cable))
+
+    def set_modem(self, **modem: object) -> None:
+        """Puts a modem on UART 1, or changes it, of a running board too; chip/_modem.py lists its keys."""
+        self._folder.write("modem", json.dumps(modem))
 
     def stations(self, number: int) -> None:
         """So many phones are in the access point's network."""
@@ -465,6 +495,12 @@ class Board:
         return resets.SOFT_RESET if why[0] == "soft" else resets.HARD_RESET
 
     def _sleep(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while self._powered and (seconds == 0 or time.monotonic() < until):
+        until = self._passed() + seconds
+        self._sleeps = seconds
+        while self._powered and (seconds == 0 or self._passed() < until):
             time.sleep(LOOK_S)
+        self._sleeps = None
+
+    def _passed(self) -> float:
+        """Seconds by a clock that nobody sets: this computer's, and what pass_time() has let pass."""
+        return time.monotonic() + int.from_bytes(self._folder.read("ahead") or b"", "little") / 1000

@@ -14,7 +14,7 @@ LOST = {
     DEEPSLEEP_RESET: ("wifi", "ap.json", "wdt", "exit"),
     SOFT_RESET: ("exit",),
 }
-LOST_WITH_THE_POWER = ("time", "rtc")
+LOST_WITH_THE_POWER = ("time", "rtc", "on_line")
 
 WDT_MESSAGE = (
     b"\r\nE task_wdt: Task watchdog got triggered. "

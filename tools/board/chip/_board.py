@@ -16,6 +16,10 @@ DEFAULTS = {
     "mac": "240ac4c0ffee",
     "ip": ["192.168.4.7", "255.255.255.0", "192.168.4.1", "192.168.4.1"],
     "air": [{"ssid": "muster-lab", "key": "password", "join_s": 0.05}],
+    # Whether the Ethernet cable is plugged in.
+    "cable": True,
+    # On UART 1, as _modem lists its keys; None without one.
+    "modem": None,
     # How many phones are in the access point's network.
     "stations": 0,
     # Whether the host's clock already runs on the board's time (libfaketime reads the file "time").
@@ -32,6 +36,7 @@ ahead = None
 timers = None
 _STEP_MS = 5
 _memory = {}
+_loaded = {}
 _passed = bytearray(8)
 
 
@@ -63,6 +68,18 @@ def write(name, data):
     rename(path + "~", path)
 
 
+def append(name, data):
+    """Adds data (bytes) to what is kept under name."""
+    if directory is None:
+        _memory[name] = _memory.get(name, b"") + bytes(data)
+        return
+    f = opener(directory + "/" + name, "ab")
+    try:
+        f.write(data)
+    finally:
+        f.close()
+
+
 def forget(name):
     """Keeps nothing under name."""
     if directory is None:
@@ -72,6 +89,24 @@ def forget(name):
         remove(directory + "/" + name)
     except OSError:
         pass
+
+
+def load(name):
+    """The names of a file of this folder that few programs need: it takes the memory of those alone.
+
+    It is no import, for MicroPython sees the files of the host no more.
+    """
+    if name not in _loaded:
+        path = __file__.rpartition("/")[0] + "/" + name + ".py"
+        f = opener(path, "r")
+        try:
+            source = f.read()
+        finally:
+            f.close()
+        names = {"__name__": name}
+        exec(compile(source, path, "exec"), names)
+        _loaded[name] = names
+    return _loaded[name]
 
 
 def setting(name):

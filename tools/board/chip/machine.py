@@ -1,7 +1,7 @@
 """The parts of the ESP32's machine module that a reporting device uses.
 
 Source: the library reference, and ports/esp32/{modmachine,machine_rtc,machine_timer,machine_wdt}.c of
-MicroPython.
+MicroPython. I2S and UART are in files of their own.
 """
 
 import time
@@ -30,6 +30,12 @@ _FEED_MS = 50
 _freq = 160_000_000
 _fed_ms = None
 _timeout_ms = None
+
+
+def __getattr__(name):
+    if name in ("I2S", "UART"):
+        return _board.load("_" + name.lower())[name]
+    raise AttributeError(name)
 
 
 def unique_id():

@@ -1,4 +1,4 @@
-"""The ESP32's Wi-Fi in an air that the board's settings describe: network.WLAN.
+"""The ESP32's Wi-Fi in an air that the board's settings describe: network.WLAN. LAN and PPP have files.
 
 Source: the library reference, and ports/esp32/{network_wlan,network_common}.c of MicroPython: the port tries
 for ever after a wrong key or an unknown network unless config(reconnects=…) says how often, status() keeps
@@ -28,8 +28,19 @@ _INVALID_ARGUMENT = "Wifi Unknown Error 0x0102"
 _ALIASES = {"essid": "ssid", "password": "key", "authmode": "security", "dhcp_hostname": "hostname"}
 _AP_SECURITY = (0, 2, 3, 4, 6, 7)
 
+# Of modnetwork.h.
+PHY_LAN8710, PHY_LAN8720, PHY_IP101, PHY_RTL8201, PHY_KSZ8041, PHY_DP83848, PHY_KSZ8081 = range(7)
+PHY_KSZ8851SNL, PHY_DM9051, PHY_W5500 = range(100, 103)
+ETH_INITIALIZED, ETH_STARTED, ETH_STOPPED, ETH_CONNECTED, ETH_DISCONNECTED, ETH_GOT_IP = range(6)
+
 _hostname = "mpy-esp32"
 _country = "XX"
+
+
+def __getattr__(name):
+    if name in ("LAN", "PPP"):
+        return _board.load("_" + name.lower())[name]
+    raise AttributeError(name)
 
 
 def hostname(name=None):
