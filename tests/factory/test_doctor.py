@@ -144,7 +144,7 @@ def test_the_first_bad_line_is_the_cause(tmp_path, cloud, monkeypatch):
     assert 'join its Wi-Fi "toy-I-0001"' in causes["nobody set it up"].todo
     assert causes["nobody set it up"].more == (
         "networks from the set-up page: none",
-        "since its last start its set-up page has opened, and is closed now: to ask closes it",
+        "its set-up page, if it was open, has closed to answer this, and opens again",
     )
     assert '"productKey"' in causes["wrong productKey"].todo
     assert "import this number" in causes["unknown device number"].todo

@@ -4,21 +4,21 @@ import time
 import machine
 
 
-class Pin:
-    OUT = 1
+class Pin(machine.Pin):
     PERIOD_MS = 50
     EVERY = 10
 
-    def __init__(self, number, mode):
-        self._lit = False
+    def __init__(self, number, mode=None, pull=None):
+        super().__init__(number, mode, pull)
+        self._is_light = mode == self.OUT
         self._last = None
         self._count = 0
         self._longest = 0
 
     def value(self, lit=None):
-        if lit is None:
-            return self._lit
-        self._lit = lit
+        if not self._is_light or lit is None:
+            return super().value()
+        super().value(lit)
         now = time.ticks_ms()
         if self._last is not None:
             self._longest = max(self._longest, time.ticks_diff(now, self._last) - self.PERIOD_MS)

@@ -197,8 +197,9 @@ def _set_up(f: Facts) -> tuple[str, ...]:
     kept = f"networks from the set-up page: {', '.join(f.network['kept']) or 'none'}"
     if "closed" not in f.running:
         return (kept,)
-    page = "has opened, and is closed now: to ask closes it" if f.running["closed"] else "has not opened"
-    return kept, f"since its last start its set-up page {page}"
+    if f.running["closed"]:
+        return kept, "its set-up page was open, and nobody used it"
+    return kept, "its set-up page, if it was open, has closed to answer this, and opens again"
 
 
 def _tried(name: str, strength: int | None, said: int) -> tuple[str, str]:
