@@ -11,11 +11,10 @@ PAIRS += [(f"docs/{path.name}", f"docs/zh-CN/{path.name}") for path in (ROOT / "
 
 
 def blocks(text):
-    """What is typed and what stands in files, without the comments behind it."""
-    lines = re.findall(r"^ {4}(.*)$", text, re.MULTILINE)
-    return [
-        re.sub(r"\s+#.*", "", line) for line in lines if not re.search("[\u2500-\u257f\u25b6]|^ *$", line)
-    ]
+    """What is typed and what stands in files, without the comments behind it and the drawing."""
+    drawing = r"(?s)## (How it fits together|整体结构).*?\n1\. "
+    lines = re.findall(r"^ {4}(.*\S.*)$", re.sub(drawing, "", text), re.MULTILINE)
+    return [re.sub(r"\s+#.*", "", line) for line in lines]
 
 
 def tables(text):
