@@ -3,8 +3,12 @@
 import json
 import re
 import shutil
+import signal
+import socket
+import ssl
 import subprocess
 import sys
+import urllib.request
 from textwrap import dedent
 
 import pytest
@@ -136,3 +140,74 @@ def test_what_it_types_at_the_repl_does_what_it_says(tmp_path):
                     # Which device, and when, is another each time.
                     like = re.sub("[0-9a-f]{16}|[0-9]+", "[0-9a-f]+", re.escape(piece))
                     assert re.search(like, said), (piece, said)
+
+
+# What cannot be typed here, and why.
+NOT_HERE = {
+    "python3 -m tools demo": "tests/cli/test_demo.py runs it",
+    "python3 -m tools test": "it is what runs this",
+    "python3 -m tools flash --board ESP32_GENERIC_S3 --port /dev/ttyACM0": "a real port, and firmware",
+    "python3 -m tools deploy": "it finds the board that is plugged in",
+    "python3 -m tools repl": "it finds the board that is plugged in, and wants a terminal",
+    "$ python3 -m tools doctor": "it finds the board that is plugged in; test_doctor.py runs it",
+    "--firmware ": "goes on from the line before",
+    "-> python3": "what doctor says",
+}
+
+
+def typed_in_the_readme():
+    """Each command of the README's blocks, without the comment behind it."""
+    lines = re.findall(r"^ {4,}((?:\$ |-> )?(?:python3 -m tools|curl|--firmware) .*)$", README, re.MULTILINE)
+    return [re.sub(r"\s+#.*", "", line) for line in lines]
+
+
+@pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
+def test_what_is_typed_without_a_board_does_what_it_says(tmp_path):
+    by_hand(tmp_path)
+    (tmp_path / "config.json").write_text(block_after("This `config.json`, whose Wi-Fi"))
+    typed = [line for line in typed_in_the_readme() if not line.startswith(tuple(NOT_HERE))]
+    assert [re.search(r"tools (\w+)|curl", line)[0] for line in typed] == [
+        *("tools cloud", "tools board", "tools flash"),
+        *("curl", "curl"),
+    ]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mine = {
+        "/tmp/": f"{tmp_path}/",
+        "8443": str(port),
+        "python3": f"exec {sys.executable}",
+        "-m tools": "-m tools.cli",
+    }
+    for name in ("config.json", "devices.csv"):
+        (tmp_path / name).write_text((tmp_path / name).read_text().replace("8443", str(port)))
+
+    def shell(line):
+        for here, there in mine.items():
+            line = line.replace(here, there)
+        return {"args": line, "shell": True, "cwd": tmp_path, "text": True}
+
+    cloud, board, flash, worse, better = map(shell, typed)
+    started = [
+        subprocess.Popen(**how, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for how in (cloud, board)
+    ]
+    try:
+        for process, said in zip(started, ("Ctrl-C", "Ctrl-C"), strict=True):
+            while said not in (line := process.stdout.readline()):
+                assert line, process.wait()
+        for _ in range(2):
+            done = subprocess.run(**flash, capture_output=True, timeout=100)
+            assert done.returncode == 0, done.stdout + done.stderr
+        if shutil.which("curl"):
+            for line in (worse, better):
+                done = subprocess.run(**line, capture_output=True, timeout=60)
+                assert done.returncode == 0, done.stderr
+        ca = ssl.create_default_context(cafile=tmp_path / "cloud/ca.pem")
+        with urllib.request.urlopen(f"https://localhost:{port}/state", context=ca) as answer:
+            state = json.load(answer)
+        fetched = [call for call in state["calls"] if call["path"].endswith("/secret/info")]
+        assert len(fetched) == 1  # as the README says of the second time
+    finally:
+        for process in started:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
