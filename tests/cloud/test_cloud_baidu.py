@@ -501,8 +501,8 @@ def test_a_large_batch(cloud, operator):
         rows = [f"ak-{batch:03}{i:03},k" for i in range(1000)]
         assert call.load(*rows).json()["code"] == 0
     assert account(cloud, call)["devices"] == account(cloud, call)["spent"] == 20_000
-    page = call.session.get(cloud.url + "/", timeout=10).text
-    assert "20,000 of 20,000" in page and "the newest 8 of" in page and len(page) < 100_000
+    page = call.session.get(cloud.url + "/?part=baidu", timeout=10).text
+    assert "20,000 of 20,000" in page and "the newest first" in page and len(page) < 100_000
     assert len(cloud.state()["baidu"]["devices"]) == 100
     mine = [device for device in cloud.baidu_devices() if device["fc"] == call.fc]
     assert [device["ak"] for device in mine] == sorted({device["ak"] for device in mine})

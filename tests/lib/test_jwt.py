@@ -435,7 +435,7 @@ def test_dots_alone_do_not_fill_the_memory():
         while sys.implementation.name == "micropython":
             taken.append(bytearray(32768))
     except MemoryError:
-        pass
+        taken.pop()  # for the text itself, whatever the tests before have left between
     assert "got 16385" in refused(dots)
 
 
