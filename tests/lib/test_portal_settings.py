@@ -123,10 +123,10 @@ def test_the_access_point_is_named_by_the_end_of_the_device_number():
     def named(name, number):
         return radio.ssid(taken(key=KEY, name=name), number)
 
-    assert named("muster", "AI-2611-00042") == "muster--00042"
+    assert named("muster", "AI-2611-00042") == "muster-00042"
     assert named("Bear", "24DCC3A1B2C4") == "Bear-A1B2C4"
     assert named("Bear", "7") == "Bear-7"
     assert named("n" * 24, "AI2611000042") == "n" * 24 + "-000042"
     # 32 bytes hold the ends of two Chinese characters here, and never a part of one.
     assert named("n" * 24, "\u97f3\u7bb1\u7532\u4e59\u4e19\u4e01") == "n" * 24 + "-\u4e19\u4e01"
-    assert named("\u5c0f" * 8, "\u97f3\u7bb1-00042") == "\u5c0f" * 8 + "--00042"
+    assert named("\u5c0f" * 8, "\u97f3\u7bb1-00042") == "\u5c0f" * 8 + "-00042"

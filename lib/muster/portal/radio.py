@@ -102,9 +102,9 @@ def ssid(setup, device_no):
     setup      as config() returns it
     device_no  the number itself, not "auto"
 
-    Six characters of the number, fewer where 32 bytes do not hold them.
+    Six characters of the number without a hyphen at their beginning, fewer where 32 bytes do not hold them.
     """
-    end = device_no[-6:]
+    end = device_no[-6:].lstrip("-")
     while len((setup["name"] + "-" + end).encode()) > _SSID_BYTES:
         end = end[1:]
     return setup["name"] + "-" + end
