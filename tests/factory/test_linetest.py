@@ -20,6 +20,9 @@ from tools.common import littlefs
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
 from tools.factory import linetest
+from tools.factory.linetest import Check
+from tools.factory.product import BLOCKS
+from tools.factory.raw_repl import RawRepl
 
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="needs MicroPython")
 
@@ -117,32 +120,37 @@ def test_of_eight_boards_the_two_that_fail_do_not_enrol_and_get_their_rows_later
             assert json.loads(files["/config.json"])["deviceNo"] == results[n]["identity"]["deviceNo"]
 
 
-@pytest.mark.parametrize(
-    ("source", "check"),
-    [
-        ("print('PASS')\nraise ValueError('no codec')", "FAIL it raised ValueError: no codec"),
-        ("print('PASS'", "FAIL it raised SyntaxError: invalid syntax"),
-        ("", "FAIL its last line is neither PASS nor FAIL; it said nothing"),
-        ("print('PASSED')", "FAIL its last line is neither PASS nor FAIL; the last it said: PASSED"),
-        ("print('PASS')\nprint('bye')", "FAIL its last line is neither PASS nor FAIL; the last it said: bye"),
-        ("print('FAIL')", "FAIL"),
-        ("while True: pass", "FAIL it did not end within 2 s; it said nothing"),
-        (
-            "while True: print(end='m')",
-            ("FAIL it did not end within 2 s; the last it said: " + "m" * 200)[:200],
-        ),
-        (
-            "import machine\nprint('PASS')\nmachine.reset()",
-            "FAIL it did not end within 2 s; the last it said: >>>",
-        ),
-    ],
-)
-def test_a_check_without_a_clear_pass_is_a_fail_with_the_reason(tmp_path, platform, source, check):
+# What a check prints or does, and the verdict.
+UNCLEAR = {
+    "print('PASS')\nraise ValueError('no codec')": "FAIL it raised ValueError: no codec",
+    "print('PASS'": "FAIL it raised SyntaxError: invalid syntax",
+    "": "FAIL its last line is neither PASS nor FAIL; it said nothing",
+    "print('PASSED')": "FAIL its last line is neither PASS nor FAIL; the last it said: PASSED",
+    "print('PASS')\nprint('bye')": "FAIL its last line is neither PASS nor FAIL; the last it said: bye",
+    "print('FAIL')": "FAIL",
+    "while True: pass": "FAIL it did not end within 2 s; it said nothing",
+    "while True: print(end='m')": ("FAIL it did not end within 2 s; the last it said: " + "m" * 200)[:200],
+}
+
+
+def test_a_check_without_a_clear_pass_is_a_fail_with_the_reason(tmp_path):
+    with Board(tmp_path, littlefs.build({}, BLOCKS, 0)) as board:
+        board.wait_for(">>> ")
+        for source, check in UNCLEAR.items():
+            repl = RawRepl(board.port)
+            assert linetest.verdict(repl, Check(source.encode(), 2), str, list) == check, source
+            repl.close()
+
+
+def test_a_board_that_fails_gets_nothing_that_could_start(tmp_path, platform):
+    source = "import machine\nprint('PASS')\nmachine.reset()"
     with rack(tmp_path, [1]) as boards:
         result, status = one(tmp_path, platform, boards[1], source, "--check-s", "2")
         boards[1].cut_power()
         files = boards[1].files()
-    assert (result["check"], result["outcome"], status) == (check, "failed", 1)
+    assert (result["check"], result["outcome"], status) == (
+        *("FAIL it did not end within 2 s; the last it said: >>>", "failed", 1),
+    )
     assert enrolled(platform) == [] and "/main.py" not in files and "/boot.py" not in files
 
 
