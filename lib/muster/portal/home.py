@@ -209,8 +209,10 @@ class Page:
         if state == self.state:
             return
         self.state = state
+        tell = getattr(self._agent, "tell", None)
         try:
-            getattr(self._agent, "tell", id)(state)
+            if tell:
+                tell(state)
         except Exception as e:
             log.warning("tell(%s): %s" % (state, e))
 
