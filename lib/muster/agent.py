@@ -129,6 +129,15 @@ class Agent:
 
             erase()
 
+    def look(self):
+        """Looks for a release as soon as run() or task() comes to it, not at its own time.
+
+        Raises Error for a product without "updates", and before a heartbeat was accepted since the start.
+        """
+        if self._look is None:
+            raise Error('no release is looked for without "updates" or before an accepted heartbeat')
+        self._look = 0
+
     def status(self):
         """How the device is, for people: times are Unix seconds, None where nothing is known.
 
@@ -234,7 +243,9 @@ class Agent:
             if self._schedule.reports != reports:
                 call(self._keep_schedule)
                 self._untold = False
-                self._look = call(self._ask, "after_success")
+                look = call(self._ask, "after_success")
+                if self._look != 0:  # what look() asked for is still to be done
+                    self._look = look
                 pause = self._schedule.next - self._schedule.last
                 log.info("reported; the next report is due in " + duration(pause))
 

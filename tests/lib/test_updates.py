@@ -8,7 +8,7 @@ import sys
 from agent_world import CONFIG, SECRET
 from helpers import logged, raises, replaced
 from muster import clock, jwt, last, staging, trial, update
-from muster.errors import TransportError
+from muster.errors import Error, TransportError
 from pem_keys import KEY, OTHER_KEY, OTHER_PUBLIC, PUBLIC
 from update_world import (  # noqa: F401
     BEFORE,
@@ -54,6 +54,22 @@ def test_only_what_differs_is_fetched(tmp):
     board.takes()
     changed = ("/boot.py", "/build.json", "/lib/a.py")
     assert sorted(board.web.fetched()) == sorted([digest(files[path]) for path in changed])
+
+
+def test_a_person_need_not_wait_for_its_time(tmp):
+    board = Board(tmp)
+    agent = board.switch_on()
+    # A trial must end with a heartbeat, and with no look for a release.
+    raises(Error, agent.look)
+    agent.report()
+    files = board.offer(2, NEW)
+    agent.look()
+    board.clock.time = agent._schedule.wake  # a heartbeat comes first
+    agent.step()
+    raises(Restart, agent.step)
+    board.switch_on()
+    board.agent.step()
+    assert board.files() == files
 
 
 # Manifests that are not followed
