@@ -1,13 +1,15 @@
-"""What the box writes for those who call it: a profile for fleet, and AI tokens."""
+"""What the box writes for those who call it: a profile for fleet, what Coze() takes, and AI tokens."""
 
 import csv
 import itertools
+import json
 import os
 
 import pytest
 from click.testing import CliRunner
 from muster import http
 from muster.clouds.chinamobile import ChinaMobile
+from muster.clouds.coze import Coze
 
 from tools.cli.cloud import EXAMPLE_CHANNEL, keep_accounts
 from tools.cli.main import main
@@ -36,7 +38,7 @@ def test_fleet_works_with_the_profile_as_it_is_and_after_a_restart(tmp_path):
         bound.write_text(f"label,value\nSpeaker,AI-{start}\n")
         with Cloud(data=data) as cloud:
             ports.add(cloud.url)
-            maker, _ = keep_accounts(cloud)
+            maker, *_ = keep_accounts(cloud)
             fleet("import", devices, maker)
             fleet("register", laptops, maker)
             fleet("bind", bound, maker, "--connector-id", EXAMPLE_CHANNEL)
@@ -48,17 +50,18 @@ def test_fleet_works_with_the_profile_as_it_is_and_after_a_restart(tmp_path):
     assert [device["value"] for device in state["coze"]["channels"][0]["devices"]] == ["AI-0", "AI-1"]
 
 
-def test_an_ai_token_for_every_product(tmp_path):
+def test_an_ai_token_for_every_product_and_what_coze_takes(tmp_path):
     tokens = []
     for _ in range(2):
         with Cloud([DEVICE, Device("9876543210987", "other", "SN", "AI-1")], data=tmp_path) as cloud:
-            file = keep_accounts(cloud)[1]
+            _, file, coze = keep_accounts(cloud)
             tokens.append({row["productId"]: row["token"] for row in csv.DictReader(file.open())})
             with http.Session(str(cloud.ca_pem)) as session:
                 platform = ChinaMobile(DEVICE.product_id, DEVICE.product_key, session, cloud.url, cloud.url)
                 device_id = platform.secret_info(DEVICE.device_no)["deviceId"]
                 assert "".join(platform.chat(tokens[0][DEVICE.product_id], device_id, "你好"))
-        assert file.stat().st_mode & 0o077 == 0
+                assert Coze(session, device_id="AI-1", **json.loads(coze.read_text())).access_token()
+        assert file.stat().st_mode & 0o077 == coze.stat().st_mode & 0o077 == 0
     assert tokens[0] == tokens[1] and set(tokens[0]) == {"1234567890123", "9876543210987"}
 
 
@@ -75,7 +78,7 @@ def test_a_damaged_profile_is_named_and_left_alone(tmp_path, text):
 
 def test_a_profile_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with Cloud(data=tmp_path) as cloud:
-        maker, _ = keep_accounts(cloud)
+        maker, *_ = keep_accounts(cloud)
         before = maker.read_text()
 
         def full(file):

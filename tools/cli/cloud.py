@@ -118,8 +118,9 @@ def cloud(
         say(f"  page      [bold]{box.url}/[/]")
         if release is not None:
             say(f"  updates   [bold]{box.url}/release/manifest.jwt[/]  (the configuration's updates.url)")
-        maker, tokens = (escape(str(path)) for path in keep_accounts(box))
+        maker, tokens, coze = (escape(str(path)) for path in keep_accounts(box))
         say(f"  fleet     [bold]{maker}[/]  (--profile; bind with --connector-id {EXAMPLE_CHANNEL})")
+        say(f"  Coze      [bold]{coze}[/]  (what Coze() takes, for the board)")
         say(f"  AI tokens [bold]{tokens}[/]  (productId, token)")
         say(f"  CA        [bold]{escape(str(box.ca_pem))}[/]  (ca.der beside it, for the board)")
         say(f"  misbehave [bold]{escape(misbehave_command(box))}[/]  (-d null ends it)\n")
@@ -169,28 +170,35 @@ def add_example(box: Cloud) -> str:
     return key
 
 
-def keep_accounts(box: Cloud) -> tuple[Path, Path]:
+def keep_accounts(box: Cloud) -> tuple[Path, Path, Path]:
     """Opens the accounts that are not there yet; returns the files beside `ca.pem` that they all stand in."""
-    maker, tokens = (box.ca_pem.with_name(name) for name in ("maker.toml", "ai-tokens.csv"))
+    names = ("maker.toml", "ai-tokens.csv", "coze.json")
+    maker, tokens, coze = (box.ca_pem.with_name(name) for name in names)
     accounts: dict[str, Callable[[], dict[str, str]]] = {
         "baidu": partial(box.add_baidu_account, token_hex(3), token_hex(4)),
         "feishu": box.add_feishu_app,
         "coze": partial(box.new_coze_app, may_bind=True),
     }
-    _keep_profile(maker, box.url, accounts)
+    known = _keep_profile(maker, box.url, accounts)
+    app = {name: known["coze"][name] for name in ("client_id", "key_id", "private_key")}
+    files.write(coze, json.dumps({**app, "base_url": box.urls[-1]}, indent=2))
     box.add_coze_channel(EXAMPLE_CHANNEL)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([("productId", "token"), *box.ai_tokens()])
     files.write(tokens, text.getvalue().encode())
-    return maker, tokens
+    return maker, tokens, coze
 
 
-def _keep_profile(file: Path, base_url: str, accounts: dict[str, Callable[[], dict[str, str]]]) -> None:
+def _keep_profile(
+    file: Path, base_url: str, accounts: dict[str, Callable[[], dict[str, str]]]
+) -> dict[str, dict[str, str]]:
     """Writes what `fleet --profile` reads: an earlier start's keys if the file has them, else new ones.
 
     Args:
         base_url: the box, which may have another port than at its last start.
         accounts: how to open each cloud's account; returns the keys.
+
+    Returns: each cloud's keys.
 
     Raises:
         ValueError: the file is there, and is not such a profile.
@@ -211,3 +219,4 @@ def _keep_profile(file: Path, base_url: str, accounts: dict[str, Callable[[], di
         named = {**keys, "base_url": base_url}
         lines += [f"{key} = {json.dumps(value)}" for key, value in named.items() if key != "ca"]
     files.write(file, "\n".join([*lines, ""]).encode())
+    return known
