@@ -8,7 +8,7 @@ RuntimeError and UnicodeError as well as OSError: whatever it is, it ends here.
 from . import log
 from .memory import unload
 
-# A program on Ethernet puts its network.LAN object here: it cannot be found otherwise.
+# A program with a network of its own puts its network.LAN or network.PPP here: it cannot be found otherwise.
 lan = None
 
 _wdt = None

@@ -25,8 +25,8 @@ def run():
         while clock.ticks_diff(end, clock.ticks_ms()) > 0:
             pause = agent.step()
             if not hurried and agent._look is not None:
-                agent._look = pause = 0
-                hurried = True
+                agent.look()
+                pause, hurried = 0, True
             time.sleep(min(pause, 1))
     except ConfigError:
         return
