@@ -1,9 +1,6 @@
 """`board --setup`: the set-up page in a browser of this computer, on a board among several networks."""
 
 import json
-import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +10,6 @@ from click.testing import CliRunner
 from tools.board.relay import Relay
 from tools.cli import at_home, main
 from tools.cli.board import prepare
-from tools.common.paths import ROOT
 
 
 def asked(url, body=None, **headers):
@@ -69,17 +65,6 @@ def test_a_browser_sets_the_board_up(tmp_path):
         while board.portal and time.monotonic() < until:
             time.sleep(0.1)
         assert asked(url)[0] == 503, "the access point is closed"
-
-
-def test_the_command_tells_where_the_page_is():
-    command = [sys.executable, "-m", "tools.cli", "board", "--setup"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            url = next(line.split()[2] for line in process.stdout if line.startswith("set-up page: "))
-            assert asked(url)[0] == 200
-        finally:
-            process.send_signal(signal.SIGINT)
-    assert process.returncode == 0
 
 
 def test_all_networks_are_told_with_their_passwords():

@@ -1,0 +1,98 @@
+"""The terminals in which a person types the commands of a page."""
+
+import contextlib
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+
+import pexpect
+
+END_S = 100  # of a command that has to end
+PYTHON = shlex.quote(sys.executable)
+
+
+class Terminals:
+    """Types commands in a folder, which stands for /tmp as well, and ends at last what still runs.
+
+    They are typed as they stand, but for what must differ: `instead` has for each text what is here instead.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.typed = []
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.instead = {
+            "/tmp/": f"{folder}/",
+            "8443": str(self.port),
+            "--count 5000": "--count 3",  # drawing so many labels takes a minute
+            "python3 -m tools": f"exec {PYTHON} -m tools.cli",
+            ".venv/bin/mpremote": f"exec {PYTHON} -m mpremote",
+        }
+        self._running = contextlib.ExitStack()
+
+    def write(self, name, text):
+        """Writes a file of a page."""
+        (self.folder / name).write_text(self.here(text))
+
+    def here(self, text):
+        """The text of a page, with what is here instead."""
+        written = "|".join(map(re.escape, self.instead))
+        return re.sub(written, lambda found: self.instead[found[0]], text)
+
+    def type(self, command):
+        """Types a command, of which there are three kinds:
+
+        - a cloud or a board runs until Ctrl-C: this returns when it says so, or where its set-up page is;
+        - a prompt waits for what is typed at it: this returns its terminal, of pexpect;
+        - any other has to end with status 0: this returns what it printed.
+        """
+        self.typed.append(command)
+        line = self.here(command)
+        if re.search(r"tools (cloud|board) ", command):
+            return self._start(line, "set-up page: http" if "--setup" in command else "Ctrl-C")
+        if "tools repl " in command:
+            return self._open(line)
+        done = subprocess.run(line, **self._how(), timeout=END_S)
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        return done.stdout
+
+    def _start(self, line, ready):
+        process = subprocess.Popen(line, **self._how())
+        self._running.callback(end, process)
+        said = ""
+        while ready not in said:
+            printed = process.stdout.readline()
+            said += printed
+            assert printed, f"{line}\n{said}it ended with status {process.wait()}"
+        return said
+
+    def _open(self, line):
+        terminal = pexpect.spawn("/bin/sh", ["-c", line], cwd=self.folder, encoding="utf-8", timeout=END_S)
+        self._running.callback(terminal.close, force=True)
+        return terminal
+
+    def _how(self):
+        how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return {**how, "shell": True, "cwd": self.folder}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        return self._running.__exit__(*failure)
+
+
+def end(process):
+    """Types Ctrl-C, which is no failure."""
+    process.send_signal(signal.SIGINT)
+    try:
+        said, _ = process.communicate(timeout=END_S)
+    finally:
+        process.kill()
+    print(said)  # pytest shows it where the test fails
+    assert process.returncode == 0, said
