@@ -1,6 +1,7 @@
 """The terminals in which a person types the commands of a page."""
 
 import contextlib
+import os
 import re
 import shlex
 import signal
@@ -9,9 +10,14 @@ import subprocess
 import sys
 
 import pexpect
+from click.testing import CliRunner
 
+from tools.cli.main import main
+
+TOOLS = "python3 -m tools "
 END_S = 100  # of a command that has to end
 PYTHON = shlex.quote(sys.executable)
+SHELL = {"shell": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 
 
 class Terminals:
@@ -30,7 +36,7 @@ class Terminals:
             "/tmp/": f"{folder}/",
             "8443": str(self.port),
             "--count 5000": "--count 3",  # drawing so many labels takes a minute
-            "python3 -m tools": f"exec {PYTHON} -m tools.cli",
+            TOOLS: f"exec {PYTHON} -m tools.cli ",
             ".venv/bin/mpremote": f"exec {PYTHON} -m mpremote",
         }
         self._running = contextlib.ExitStack()
@@ -45,42 +51,48 @@ class Terminals:
         return re.sub(written, lambda found: self.instead[found[0]], text)
 
     def type(self, command):
-        """Types a command, of which there are three kinds:
+        """Types a command, of which there are four kinds:
 
         - a cloud or a board runs until Ctrl-C: this returns when it says so, or where its set-up page is;
         - a prompt waits for what is typed at it: this returns its terminal, of pexpect;
-        - any other has to end with status 0: this returns what it printed.
+        - another one of muster's ends, and runs in this process: to start Python for each takes longer;
+        - any other is the shell's, and ends.
+
+        What ends has to do so with status 0. This returns what it printed.
         """
         self.typed.append(command)
-        line = self.here(command)
-        if re.search(r"tools (cloud|board) ", command):
-            return self._start(line, "set-up page: http" if "--setup" in command else "Ctrl-C")
-        if "tools repl " in command:
-            return self._open(line)
-        done = subprocess.run(line, **self._how(), timeout=END_S)
-        assert done.returncode == 0, f"{command}\n{done.stdout}"
-        return done.stdout
+        if re.match(TOOLS + "(cloud|board) ", command):
+            return self._start(command, "set-up page: http" if "--setup" in command else "Ctrl-C")
+        if command.startswith(TOOLS + "repl "):
+            return self._open(command)
+        if command.startswith(TOOLS):
+            arguments = shlex.split(self.here(command.removeprefix(TOOLS)))
+            done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+            status, said = done.exit_code, done.output
+        else:
+            done = subprocess.run(self.here(command), **SHELL, timeout=END_S)
+            status, said = done.returncode, done.stdout
+        assert status == 0, f"{command}\n{said}"
+        return said
 
-    def _start(self, line, ready):
-        process = subprocess.Popen(line, **self._how())
+    def _start(self, command, ready):
+        process = subprocess.Popen(self.here(command), **SHELL)
         self._running.callback(end, process)
         said = ""
         while ready not in said:
             printed = process.stdout.readline()
             said += printed
-            assert printed, f"{line}\n{said}it ended with status {process.wait()}"
+            assert printed, f"{command}\n{said}it ended with status {process.wait()}"
         return said
 
-    def _open(self, line):
-        terminal = pexpect.spawn("/bin/sh", ["-c", line], cwd=self.folder, encoding="utf-8", timeout=END_S)
+    def _open(self, command):
+        terminal = pexpect.spawn("/bin/sh", ["-c", self.here(command)], encoding="utf-8", timeout=END_S)
         self._running.callback(terminal.close, force=True)
         return terminal
 
-    def _how(self):
-        how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return {**how, "shell": True, "cwd": self.folder}
-
     def __enter__(self):
+        self._running.callback(os.chdir, os.getcwd())
+        os.chdir(self.folder)
         return self
 
     def __exit__(self, *failure):
