@@ -67,7 +67,7 @@ class Terminals:
             return self._open(command)
         if command.startswith(TOOLS):
             arguments = shlex.split(self.here(command.removeprefix(TOOLS)))
-            done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+            done = CliRunner().invoke(main, arguments, prog_name=TOOLS.strip(), catch_exceptions=False)
             status, said = done.exit_code, done.output
         else:
             done = subprocess.run(self.here(command), **SHELL, timeout=END_S)

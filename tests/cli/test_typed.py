@@ -1,4 +1,4 @@
-"""Every command of README.md and docs/ does what the page says: it is typed as it stands.
+"""Every command of README.md and docs/ does what its page says: it is typed as it stands.
 
 A story follows one or more pages, in terminals of its own. What no story can type stands in NOT_HERE.
 """
@@ -57,7 +57,7 @@ LISTED = {command for commands in NOT_HERE.values() for command in commands}
 
 
 def without_a_board(terminals):
-    """README.md, docs/repl.md, docs/operator.md: one box and one board."""
+    """One box and one board: flashed, under a bad server, at its prompt; and the accounts in the box."""
     terminals.write("config.json", json.dumps(product()))
     terminals.write("devices.csv", pages.block_after("README.md", "this `devices.csv`:"))
     follow(terminals, "README.md")
@@ -104,7 +104,7 @@ def type_at(prompt, terminals):
 
 
 def with_mpremote(terminals):
-    """docs/board.md: the whole product goes onto a board."""
+    """mpremote alone puts the whole product onto a board."""
     tree = terminals.folder
     for folder in ("lib", "firmware/roots"):
         shutil.copytree(ROOT / folder, tree / folder)
@@ -125,14 +125,14 @@ def with_mpremote(terminals):
 
 
 def a_factorys_day(terminals):
-    """docs/factory.md: a batch, on two boards at a time."""
+    """A batch in the box, two boards of it flashed at once, and its labels."""
     terminals.write("config.json", json.dumps(product()))
     follow(terminals, "docs/factory.md")
     assert fetched(terminals) == {"AI-2611-00001": 1, "AI-2611-00002": 1}
 
 
 def at_the_buyers_home(terminals):
-    """docs/home.md: a batch with keys for its access points, and the page."""
+    """A batch with keys for its access points, its labels, and the set-up page."""
     example = pages.block_after("docs/home.md", "types its password")
     setup = json.loads(example.replace(",\n  …", ""))
     del setup["setup"]["key"]  # "For a batch leave it out there"
@@ -144,7 +144,7 @@ def at_the_buyers_home(terminals):
 
 
 def a_release(terminals):
-    """docs/releases.md: made, checked, and offered to more devices."""
+    """A key, and a release that is made, checked, offered to all and to nobody."""
     updates = re.search('With `("updates": .*?)` in', pages.text("docs/releases.md"))[1]
     terminals.write("config.json", json.dumps(product(**json.loads(f"{{{updates}}}"))))
     _, made, checked, to_all, to_none = follow(terminals, "docs/releases.md")
@@ -173,7 +173,7 @@ def test_what_is_typed_does_what_the_page_says(story, tmp_path):
 def test_every_command_is_typed_or_listed():
     followed = {name for names in STORIES.values() for name in names}
     left = {name: to_type(name) for name in pages.NAMES if name not in followed}
-    assert not any(left.values()), left
+    assert not {name: found for name, found in left.items() if found}
 
 
 def test_what_is_listed_stands_in_a_page():
