@@ -12,7 +12,7 @@ import sys
 import pexpect
 from click.testing import CliRunner
 
-from tools.cli.main import main
+from tools.cli.main import Commands
 
 TOOLS = "python3 -m tools "
 END_S = 100  # of a command that has to end
@@ -67,7 +67,7 @@ class Terminals:
             return self._open(command)
         if command.startswith(TOOLS):
             arguments = shlex.split(self.here(command.removeprefix(TOOLS)))
-            done = CliRunner().invoke(main, arguments, prog_name=TOOLS.strip(), catch_exceptions=False)
+            done = CliRunner().invoke(Commands(), arguments, prog_name=TOOLS.strip(), catch_exceptions=False)
             status, said = done.exit_code, done.output
         else:
             done = subprocess.run(self.here(command), **SHELL, timeout=END_S)
