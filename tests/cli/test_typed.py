@@ -17,12 +17,12 @@ from devices import SECRET_INFO
 from terminals import Terminals
 
 from tools.board import Board
+from tools.cloud import Cloud
 from tools.common.littlefs import build
 from tools.common.paths import ROOT
 from tools.common.vm import find_micropython
 from tools.factory.library import library
 from tools.factory.product import BLOCKS, board_files
-from tools.fleet import profile
 
 FIRMWARE = "--firmware ESP32_GENERIC_S3-….bin --config config.json"
 # Why it cannot be typed here, and what.
@@ -84,12 +84,7 @@ def start_again(prompt):
 
 def type_at(prompt, terminals):
     """Types what docs/repl.md types, looks for what it says comes of it, and leaves the prompt."""
-    maker = profile.load("coze", terminals.folder / "cloud/maker.toml")
-    token = (terminals.folder / "cloud/ai-tokens.csv").read_text().split(",")[-1].strip()
-    real = {"client_id": maker["client_id"], "key_id": maker["key_id"], "AI token": token}
     for pasted, text, expected in pages.at_the_prompt("docs/repl.md"):
-        for name, value in real.items():
-            text = text.replace(f'"{name}"', f'"{value}"')
         text = terminals.here(text)
         prompt.send(f"\x05{text}\x04" if pasted else f"{text}\r")
         prompt.expect_exact(">>> ")
@@ -144,12 +139,23 @@ def at_the_buyers_home(terminals):
 
 
 def a_release(terminals):
-    """A key, and a release that is made, checked, offered to all and to nobody."""
-    updates = re.search('With `("updates": .*?)` in', pages.text("docs/releases.md"))[1]
-    terminals.write("config.json", json.dumps(product(**json.loads(f"{{{updates}}}"))))
-    _, made, checked, to_all, to_none = follow(terminals, "docs/releases.md")
+    """A key, and a release: made, checked, offered to all and to nobody; and one that a board takes."""
+    elsewhere, here = re.findall('`("updates": .*?)`', pages.text("docs/releases.md"))
+    terminals.write("devices.csv", pages.block_after("README.md", "this `devices.csv`:"))
+    terminals.write("config.json", json.dumps(product(**json.loads(f"{{{here}}}"))))
+    with Cloud(data=terminals.folder / "cloud"):
+        pass  # whoever follows the page has had it on before
+    assert elsewhere.startswith('"updates": {"url": "https://files.example.com/')
+    _, made, checked, to_all, to_none, *_, prompt = follow(terminals, "docs/releases.md")
     assert "for 5% of the devices" in made and "files are right" in checked
     assert "for 100% of the devices" in to_all and "for 0% of the devices" in to_none
+    prompt.expect_exact("Ctrl-]")
+    prompt.send("\x03")
+    prompt.expect_exact(">>> ")
+    for _, text, expected in pages.at_the_prompt("docs/releases.md"):
+        prompt.send(f"{text}\r")
+        for line in expected or [">>> "]:
+            prompt.expect_exact(line)
 
 
 # Which pages each follows.
