@@ -24,6 +24,7 @@ from tools.factory.doctor.chain import Chain
 from tools.factory.doctor.facts import ENDED, Facts, examine, place
 from tools.factory.doctor.lines import BAD, GOOD, UNKNOWN, lines, verdict
 from tools.factory.product import BLOCKS, board_files, board_image
+from tools.factory.remedies import remedy
 
 pytestmark = pytest.mark.skipif(find_micropython() is None, reason="no MicroPython here")
 
@@ -268,6 +269,11 @@ HEALTHY = Facts(
 )
 
 
+def last_error(said):
+    status = {"last_error": f"chinamobile refused: {said}", "failures": 1}
+    return {"running": {**HEALTHY.running, "status": status}}
+
+
 @pytest.mark.parametrize(
     ("changes", "cause", "words"),
     [
@@ -304,11 +310,40 @@ HEALTHY = Facts(
         ({"chain": Chain(root="A root", gap="Between")}, "certificate", "does not send that of Between"),
         ({"platform": {"refused": "cloud.example: hung up"}}, "answer", "hung up"),
         ({"state": {**STATE, "last_report": NOW - 90000}}, "schedule", "past its deadline, 24 h"),
+        (last_error("产品秘钥错误 (code 500)"), "last error", 'correct "productKey" in config.json'),
+        (last_error("产品秘钥错误 (code 500)"), "last error", "deploy --config config.json"),
+        (last_error("no answer (HTTP 503)"), "last error", "put right what is bad above, if anything is"),
     ],
 )
 def test_what_the_facts_mean(changes, cause, words):
     found = verdict(lines(dataclasses.replace(HEALTHY, **changes)))
-    assert (found and found.name) == cause and (found is None or words in found.found), found
+    assert (found and found.name) == cause and (found is None or words in found.found + found.todo), found
+
+
+def test_a_board_that_was_just_flashed_has_no_fault():
+    for changes, said in (
+        ({}, "the first heartbeat since it was flashed is due at once"),
+        ({"enrolled": False}, "the first heartbeat follows its enrolment at once"),
+    ):
+        flashed = dataclasses.replace(HEALTHY, state={**STATE, "last_report": None, **changes})
+        assert said in [line.found for line in lines(flashed) if line.state == GOOD]
+
+
+@pytest.mark.parametrize(
+    ("said", "cure"),
+    [
+        ("设备或产品不存在", 'correct "productId", "deviceNoType" or "deviceNo"'),  # as the document has it
+        ("产品不存在: no product has this productId", 'correct "productId"'),
+        ("产品密钥不正确", 'correct "productKey"'),
+        ("设备不存在: deviceNo was not imported into this product", "import this number into the product"),
+        ("设备密钥错误: deviceSecret is not this device's", "flash it with --erase and --firmware"),
+        ("参数错误: params.mac must be", "correct what it names in config.json"),
+        ("系统繁忙", ""),
+    ],
+)
+def test_what_to_do_about_a_refusal(said, cure):
+    assert remedy(f"chinamobile refused: {said} (code 500)").startswith(cure)
+    assert bool(remedy(f"chinamobile refused: {said}")) == bool(cure) and remedy(said) == ""
 
 
 def test_an_exception_is_told_without_its_words():

@@ -688,7 +688,9 @@ def test_a_device_that_does_not_enrol_is_told_with_its_last_words(tmp_path, plat
         )
         given += ["--timeout", "600", "--roots", str(folder / "ca.pem"), "--port", board.port]
         refused = "it is written, and cannot enrol or report. It said: muster: warning: put this right: "
-        assert run(*given) == (1, ANY(refused + "chinamobile refused: 产品秘钥错误"))
+        status, said = run(*given)
+        assert (status, said) == (1, ANY(refused + "chinamobile refused: 产品秘钥错误"))
+        assert 'What to do: correct "productKey" in config.json' in said
         # Enrolled already, it would not need the key before its next report.
         (tmp_path / "config.json").write_text(json.dumps(config))
         assert run(*given) == (0, ANY("enrolled"))

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import serial
 
+from tools.factory.remedies import remedy
+
 # Whole lines of the device's log: what a cloud says stands further inside of one.
 ENROLLED = re.compile(r"muster: (?:enrolled as|reported;|the next report is due in) ")
 REFUSED = re.compile(r"muster: (?:warning: put this right|this board is not set up): ")
@@ -44,7 +46,9 @@ def wait_for_enrolment(
         if ENROLLED.match(said):
             return
         if REFUSED.match(said):
-            raise ValueError(f"it is written, and cannot enrol or report. It said: {said}")
+            cure = remedy(said)
+            todo = f". What to do: {cure}." if cure else ""
+            raise ValueError(f"it is written, and cannot enrol or report. It said: {said}{todo}")
     what = f"The last it said: {last}" if last else "It said nothing."
     raise ValueError(f"it is written, and did not enrol within {seconds} s. {what}")
 

@@ -15,6 +15,7 @@ import muster
 from tools.common.printable import printable
 from tools.factory.doctor.facts import ENDED, Facts, free_blocks, room
 from tools.factory.library import OLDEST
+from tools.factory.remedies import remedy
 
 GOOD, BAD, UNKNOWN = "good", "bad", "not known"
 
@@ -322,21 +323,10 @@ def _identity(f: Facts) -> Said:
     if "enrol" in f.faults:
         return bad(f"{number} cannot enrol: {f.faults['enrol']}", f"try again; {WATCH}")
     if "fault" in f.enrol:
-        return bad(f"{number} cannot enrol: {f.enrol['fault']}", _remedy(**f.enrol))
+        return bad(f"{number} cannot enrol: {f.enrol['fault']}", _cure(f.enrol["fault"], "try again"))
     if f.enrol:
         return good(f"{number} had no secret{other}: its own agent enrolled it now, as {f.enrol['enrolled']}")
     return unknown(f"{number} has no secret{other}; what is bad above keeps it from enrolling")
-
-
-def _remedy(fault: str, refused: bool) -> str:
-    """By the platform's words: it has one code for all that it refuses."""
-    if not refused:
-        return f"try again; {WATCH}"
-    if "密钥" in fault or "秘钥" in fault or "productKey" in fault:
-        return f'compare "productKey" with the product on the platform; {CORRECT}'
-    if "产品" in fault:
-        return f'compare "productId" with the product on the platform; {CORRECT}'
-    return 'import this number into the product on the platform, or correct "deviceNo" and "deviceNoType"'
 
 
 def _schedule(f: Facts) -> Said:
@@ -344,7 +334,10 @@ def _schedule(f: Facts) -> Said:
         return unknown(CONFIGURE)
     last, due = f.state["last_report"], f.state["next_due"]
     if last is None:
-        return good("no heartbeat was accepted yet; the first follows enrolment at once")
+        since = (
+            "since it was flashed is due at once" if f.state["enrolled"] else "follows its enrolment at once"
+        )
+        return good(f"the first heartbeat {since}")
     text = (
         f"the last heartbeat was accepted {_date(last)}, the next is due {_date(due) if due else 'at once'}"
     )
@@ -358,10 +351,20 @@ def _last_error(f: Facts) -> Said:
     if status is None:
         return unknown("there was no agent in the board's memory to tell it")
     if status["last_error"]:
+        said = status["last_error"]
         return bad(
-            f"{status['last_error']} ({status['failures']} in a row)", f"put the lines above right; {WATCH}"
+            f"{said} ({status['failures']} in a row)",
+            _cure(said, "put right what is bad above, if anything is"),
         )
     return good("none since the last start")
+
+
+def _cure(said: str, otherwise: str) -> str:
+    """What to do about an error of the agent's."""
+    cure = remedy(said)
+    if not cure:
+        return f"{otherwise}; {WATCH}"
+    return f"{cure}; then {DEPLOY} --config config.json" if "config.json" in cure else cure
 
 
 def _crashes(f: Facts) -> Said:

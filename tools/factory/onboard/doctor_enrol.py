@@ -8,5 +8,5 @@ try:
     agent.enrol()
     told = {"enrolled": agent.status()["device_id"]}
 except muster.Error as e:
-    told = {"fault": str(e), "refused": isinstance(e, muster.CloudError)}
+    told = {"fault": str(e)}
 print(json.dumps(told))
