@@ -170,6 +170,12 @@ def test_two_roots_of_one_name_are_both_kept(chains, store, show, tmp_path):
     assert sorted(path.read_bytes() for path in tmp_path.glob("*.der")) == sorted([earlier, der(chains.root)])
 
 
+def test_a_ca_of_ones_own_goes_where_all_products_look_only_if_that_is_said(store):
+    done = run("localhost:1", "--store", store)
+    assert done.exit_code == 2
+    assert "give -o FOLDER with --store: every later product trusts what lies in firmware" in done.stderr
+
+
 def test_a_root_that_is_to_be_shown_is_not_written(store, show, tmp_path):
     done = run("--show", f"localhost:{show('good').port}", "--store", store, "-o", tmp_path / "roots")
     assert done.exit_code == 0 and "Root of the tests" in done.stdout
@@ -209,7 +215,7 @@ def test_what_is_wrong_is_shown_and_no_root_written(kind, shown, told, store, sh
 
 
 def test_the_missing_issuer_is_named_and_what_to_do(chains, store, show, tmp_path):
-    done = run(f"localhost:{show('lonely').port}", "--store", store)
+    done = run(f"localhost:{show('lonely').port}", "--store", store, "--show")
     between = x509.load_pem_x509_certificate(chains.between.bytes()).subject.rfc4514_string()
     assert f"certificate of {between} is missing" in done.stderr
     assert "--store" in done.stderr and "send the whole chain" in done.stderr
@@ -263,7 +269,7 @@ def test_a_port_that_says_nothing_is_left_in_time():
 
 def test_a_server_that_drips_is_left_in_time(store, show):
     with DrippingProxy(show("good").port, 0.05) as dripping:
-        done = run(f"127.0.0.1:{dripping.port}", "--timeout", "0.5", "--store", store)
+        done = run(f"127.0.0.1:{dripping.port}", "--timeout", "0.5", "--store", store, "--show")
     assert done.exit_code == 1 and "did not answer within 0.5 s" in done.stderr
 
 
@@ -347,7 +353,7 @@ def test_neither_a_host_nor_common():
 def test_a_store_without_certificates(tmp_path):
     for content in (b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
         (tmp_path / "store.pem").write_bytes(content)
-        done = run("localhost", "--store", tmp_path / "store.pem")
+        done = run("localhost", "--store", tmp_path / "store.pem", "--show")
         assert done.exit_code == 1 and "store.pem holds no certificates" in done.stderr
 
 

@@ -28,14 +28,13 @@ LONGEST_S = 3600
 @click.option(
     "--store",
     type=options.FILE,
-    help="PEM file of the roots to choose from, as a company's CA. [default: Mozilla's]",
+    help="PEM file of the roots to choose from, as a company's CA; needs -o. [default: Mozilla's]",
 )
 @click.option(
     "-o",
     "--output",
     "folder",
     type=options.FOLDER,
-    default=FOLDER,
     help="Where the root is written. [default: firmware/roots]",
 )
 @click.option("--show", is_flag=True, help="Writes nothing.")
@@ -51,7 +50,7 @@ LONGEST_S = 3600
 def roots(
     hosts: tuple[str, ...],
     store: Path | None,
-    folder: Path,
+    folder: Path | None,
     show: bool,
     with_common: bool,
     timeout: float,
@@ -66,6 +65,13 @@ def roots(
     """
     if not (hosts or with_common):
         raise click.UsageError("name a HOST, or give --common.")
+    if store and folder is None and not show:
+        raise click.UsageError(
+            "give -o FOLDER with --store: every later product trusts what lies in firmware/roots, and a CA "
+            "of your own may be for this one only. `flash --roots FOLDER` then brings it. For the clouds in "
+            "a box `flash --roots DATA/ca.pem` is enough."
+        )
+    folder = folder or FOLDER
     trusted = load(store or Path(certifi.where()))
     whose = str(store) if store else f"Mozilla's store (certifi {certifi.__version__})"
     report: list[dict[str, Any]] = []

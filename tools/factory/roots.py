@@ -127,7 +127,7 @@ def _missing(chain: Sequence[x509.Certificate], whose: str) -> str:
     """Why a chain ends in no root of the store, and what to do."""
     last = chain[-1]
     issuer = name_of(last.issuer)
-    own = "If that is a CA of your own, give its certificate with --store"
+    own = "If that is a CA of your own, give its certificate with --store, and a folder with -o"
     if last.subject != last.issuer:
         return (
             f"the certificate of {issuer} is missing, which signed {name_of(last.subject)}: the server does "
@@ -136,7 +136,8 @@ def _missing(chain: Sequence[x509.Certificate], whose: str) -> str:
         )
     if len(chain) == 1:
         return (
-            f"its certificate is signed by itself, and not in {whose}. If it is yours, give it with --store."
+            f"its certificate is signed by itself, and not in {whose}. If it is yours, give it with --store, "
+            "and a folder with -o."
         )
     return f"its chain ends in {issuer}, which is not in {whose}. {own}, as you have it from the CA."
 
