@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from muster import cmei as luhn
 
+from tools.cli import labels as command
 from tools.cli.main import main
 from tools.factory import labels
 
@@ -83,7 +84,7 @@ def rows(*numbers, **more):
 def test_each_board_has_a_label_with_all_that_a_worker_and_a_buyer_need():
     made = rows("AI-2611-000042", "AI-2611-000043")
     write([{**row, "cmei": cmei} for row, cmei in zip(made, CMEIS, strict=True)])
-    assert "2 labels" in run()
+    assert "2 labels. Whoever has it has the keys on them" in run()
     [page] = pages()
     joins = [f"WIFI:T:WPA;S:小熊-00004{n};P:{key};;" for n, key in zip((2, 3), KEYS, strict=True)]
     assert codes(page) == expected(CMEIS[0], joins[0]) + expected(CMEIS[1], joins[1])
@@ -101,10 +102,11 @@ def test_a_number_that_is_the_cmei_too_stands_there_once():
     assert [text(pages()[0]).count(cmei) for cmei in CMEIS] == [1, 1]
 
 
-def test_a_product_without_a_set_up_page_has_its_numbers():
+def test_a_product_without_a_set_up_page_has_its_numbers(monkeypatch):
+    monkeypatch.setattr(command, "TOLD_EACH", 1)
     plain = {name: value for name, value in CONFIG.items() if name != "setup"}
     write([{"deviceNo": "AI-1", "cmei": CMEIS[0]}], plain)
-    run()
+    assert run() == "1 of 1 labels are drawn\nlabels.pdf: 1 label.\n"
     assert codes(pages()[0]) == expected(CMEIS[0]) and text(pages()[0]) == f"SNAI-1CMEI{CMEIS[0]}"
     write([{"deviceNo": "AI-1"}], plain)
     run()

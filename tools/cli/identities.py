@@ -151,6 +151,6 @@ def _tell(made: list[dict[str, str]], output: Path, labels: Path | None, as_json
     keys = f", a {batch.SETUP_KEY} each" if keyed else ""
     click.echo(f"{output}: {len(made):,} identities, {spans}{keys}")
     if labels is not None:
-        click.echo(told(labels, len(made)))
+        click.echo(told(labels, made))
     if settings:
         click.echo(f"config.json needs {json.dumps(settings)[1:-1]}")

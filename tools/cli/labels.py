@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import click
 
 from tools.common import files, options
 from tools.common.rows import Row
+from tools.factory.batch import SETUP_KEY
 from tools.factory.sheet import Sheet
 
 PAGES = {"A3": (297, 420), "A4": (210, 297), "A5": (148, 210), "Letter": (215.9, 279.4)}
 SMALLEST, LARGEST = 15, 500
+TOLD_EACH = 500  # labels
 
 
 class Size(click.ParamType):
@@ -113,15 +115,22 @@ def paper(command: Callable[..., Any]) -> Callable[..., Any]:
 def drawn(batch: Path, rows: Sequence[Row], config: Path, on: Sheet) -> bytes:
     """The PDF of labels for rows of a batch, whose file need not be there yet. Raises ValueError."""
     from rich.console import Console
-    from rich.progress import track
 
+    from tools.common.progress import steps
     from tools.factory.labels import pdf
     from tools.factory.rack import read_config
 
     _, first = read_config(config, batch, 0, rows[0])
-    console = Console(stderr=True)
-    shown = track(rows, "drawing", console=console, transient=True, disable=not console.is_terminal)
-    return pdf(batch.name, first, shown, on)
+    with steps(Console(stderr=True, highlight=False), len(rows)) as (tell, done):
+
+        def shown() -> Iterator[Row]:
+            for number, row in enumerate(rows, 1):
+                yield row
+                done()
+                if not number % TOLD_EACH:
+                    tell(f"{number:,} of {len(rows):,} labels are drawn")
+
+        return pdf(batch.name, first, shown(), on)
 
 
 @click.command()
@@ -135,7 +144,7 @@ def labels(batch: Path, config: Path, on: Sheet, output: Path, as_json: bool) ->
 
     Each has the CMEI (else IMEI or deviceNo) as Code 128 and as a QR code, and all numbers in letters. For a
     product with "setup" it says what the board's access point is called, its key and the page's address, and
-    has a QR code with which a phone joins without typing. The file holds keys: only you can read it.
+    has a QR code with which a phone joins without typing. Only you can read the file, which may hold keys.
 
     The default is the A4 sheet of 21 labels, 63.5x38.1 mm, that any stationer has.
 
@@ -151,8 +160,11 @@ def labels(batch: Path, config: Path, on: Sheet, output: Path, as_json: bool) ->
     if as_json:
         click.echo(json.dumps({"output": str(output), "count": len(rows)}, ensure_ascii=False))
         return
-    click.echo(told(output, len(rows)))
+    click.echo(told(output, rows))
 
 
-def told(output: Path, count: int) -> str:
-    return f"{output}: {count:,} labels. Whoever has it has the keys on them: print it, then remove it."
+def told(output: Path, rows: Sequence[Row]) -> str:
+    said = f"{output}: {len(rows):,} label{'s' * (len(rows) != 1)}."
+    if SETUP_KEY not in rows[0]:
+        return said
+    return f"{said} Whoever has it has the keys on them: print it, then remove it."

@@ -19,7 +19,7 @@ def steps(console: Console, total: int) -> Iterator[tuple[Tell, Callable[[], Non
     Where there is no terminal each text is a line.
     """
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=total)
 
         def tell(text: str) -> None:
