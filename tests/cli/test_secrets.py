@@ -17,11 +17,13 @@ SECRET = (
     "config.json", "toys/config.json", "coze.json", "maker.toml", "key.pem", "release.pem", "devices.csv",
     "batch.csv", "batch.csv.boards", "batch.csv.last", ".batch.csv.lock", ".batch.csv.boards.lock",
     "keys.csv", "cloud/ca.key", "cloud/cloud.sqlite3", "cloud/ai-tokens.csv",
-    "muster.img", "flash.bin", "labels.html", "batch-labels.html",
+    "muster.img", "flash.bin", "labels.pdf", "batch-labels.pdf", "toys/labels.pdf", "keys/release.pem",
+    "toys.journal", "toys.journal-wal",
 )  # fmt: skip
 PUBLIC = (
-    "tools/factory/labels.html",
+    "tools/factory/labels.py",
     "firmware/roots/digicert.pem",
+    "keys/release.pub.pem",
     "chinamobile.json",
     "firmware/setup.html",
 )
@@ -51,9 +53,9 @@ def test_git_ignores_what_holds_keys_and_nothing_of_the_project(repository):
 @pytest.mark.parametrize(
     ("typed", "file"),
     [
-        ("labels batch.csv --config config.json -o labels.html", "config.json"),
-        ("labels batch.csv --config config.json -o labels.html", "batch.csv"),
-        ("labels batch.csv --config config.json -o labels.html", "labels.html"),
+        ("labels batch.csv --config config.json -o labels.pdf", "config.json"),
+        ("labels batch.csv --config config.json -o labels.pdf", "batch.csv"),
+        ("labels batch.csv --config config.json -o labels.pdf", "labels.pdf"),
         ("identities --count 1 --append -o batch.csv", "batch.csv"),
         ("identities --count 1 --earlier batch.csv -o next.csv", "batch.csv"),
         ("image --config config.json -o :toy.img", ":toy.img"),
@@ -61,6 +63,8 @@ def test_git_ignores_what_holds_keys_and_nothing_of_the_project(repository):
         ("flash --config config.json --identities batch.csv --port /dev/none", "batch.csv"),
         ("deploy --config config.json --port /dev/none", "config.json"),
         ("board --config config.json --setup --data board --vm cpython --board NONE", "config.json"),
+        ("admit --config config.json --identities batch.csv --roots none", "batch.csv"),
+        ("fleet enable batch.csv --journal toys.journal --dry-run", "toys.journal"),
         ("release key -o release.pem", "release.pem"),
         ("release rollout . 5 --key config.json", "config.json"),
     ],

@@ -24,7 +24,7 @@ COLOURS = {"passed": "green", "failed": "red", "not checked": "yellow"}
 @options.config("Or give --port.")
 @click.option(
     "--identities",
-    type=options.FILE,
+    type=options.SECRET_FILE,
     help="The batch's CSV. Its first row completes --config; a board in hand has one of its rows.",
 )
 @options.roots()

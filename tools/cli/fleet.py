@@ -98,11 +98,11 @@ def fleet() -> None:
     """
 
 
-_path = click.Path(dir_okay=False, path_type=Path)
+_path = SecretPath(dir_okay=False, path_type=Path)
 _everywhere = (
     click.option(
         "--profile",
-        type=SecretPath(dir_okay=False, path_type=Path),
+        type=_path,
         help="TOML file with the keys, mode 600.",
     ),
     click.option("--json", "form", flag_value="json", help="Prints the devices as JSON on stdout."),
