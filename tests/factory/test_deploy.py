@@ -1,5 +1,6 @@
 """Changed files onto a running board over its serial port, and its prompt, by mpremote and by ampy."""
 
+import errno
 import functools
 import json
 import os
@@ -484,6 +485,18 @@ def test_a_board_that_is_unplugged_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(deploy, "put", unplug)
     with Board(tmp_path, build({"/boot.py": b""}, BLOCKS, 0)) as board:
         assert "stopped answering: was it unplugged, or reset?" in run(board, "--mpy", status=1)
+
+
+def test_why_a_port_does_not_open_is_said_once():
+    for port, number, words in (
+        ("COM5", errno.ENOENT, "there is no port COM5: is the board plugged in? The command `ports` lists"),
+        ("/dev/ttyUSB0", errno.EACCES, "you may not use the port /dev/ttyUSB0: join the group that owns it"),
+        ("/tmp", errno.EISDIR, "the port /tmp cannot be opened: Is a directory."),
+    ):
+        said = os.strerror(number)
+        raised = serial.SerialException(number, f"could not open port {port}: [Errno {number}] {said}")
+        told = str(ports.refused(port, raised))
+        assert words in told and "Errno" not in told
 
 
 def test_ports_that_do_not_do(monkeypatch):

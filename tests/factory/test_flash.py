@@ -365,7 +365,7 @@ def test_what_can_go_wrong_is_a_sentence_and_a_status(tmp_path, platform, firmwa
     assert flash("ESP32_GENERIC", "--port", "/dev/none") == (1, ANY("there is no port /dev/none"))
     assert flash("ESP32_GENERIC") == (
         2,
-        ANY("give --port. USB serial ports here: none; is the board plugged"),
+        ANY("give --port. USB serial ports here: none; is the board plugged in? A virtual board's is DATA"),
     )
     assert flash("ESP32_GENERIC_H2", "--port", "/dev/none") == (2, ANY("expected one of ESP32_GENERIC, "))
     assert flash("ESP32_GENERIC", "--port", "/dev/none", "--erase") == (2, ANY("give --firmware as well"))
@@ -613,6 +613,7 @@ def test_ports_lists_what_is_plugged_in_and_asks_the_chips(tmp_path, monkeypatch
     assert status == 1 and "there is no port /dev/none" in missing["error"]
     monkeypatch.setattr(ports.list_ports, "comports", lambda: [own])
     assert run("ports") == (0, ANY("No USB serial port was found"))
+    assert run("ports") == (0, ANY("A virtual board's is DATA/port"))
     assert run("ports", "--json") == (0, "[]\n")
 
 

@@ -26,7 +26,7 @@ def ports(ask: bool, ports: tuple[str, ...], as_json: bool) -> None:
 
     Example: python3 -m tools ports --ask
     """
-    from tools.factory.ports import Lost, Plugged, usb_ports
+    from tools.factory.ports import VIRTUAL, Lost, Plugged, usb_ports
 
     found = {one.port: one for one in usb_ports()}
     if ports:
@@ -45,7 +45,8 @@ def ports(ask: bool, ports: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
     elif not listed:
-        click.echo("No USB serial port was found: is the board plugged in, with a cable that carries data?")
+        plugged = "is the board plugged in, with a cable that carries data?"
+        click.echo(f"No USB serial port was found: {plugged} {VIRTUAL}")
     else:
         for entry in listed:
             told = [entry["port"], entry["chip"], entry["mac"], entry["description"], entry.get("error")]

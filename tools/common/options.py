@@ -159,7 +159,10 @@ main = click.option(
     "imports. By default the main.py of this folder.",
 )
 # str | None: the only board that is plugged in, if it is left out.
-port = click.option("--port", help="The board's serial port. Without it, the only board that is plugged in.")
+port = click.option(
+    "--port",
+    help="The board's serial port; a virtual board's is DATA/port. Without it, the only one plugged in.",
+)
 # Path | None
 release = click.option(
     "--release",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import serial
 from serial.tools import list_ports
 
 ESPRESSIF = 0x303A
+VIRTUAL = "A virtual board's is DATA/port, such as /tmp/board/port, while it runs."
 
 
 class Lost(RuntimeError):
@@ -36,19 +38,22 @@ def the_port(port: str | None) -> str:
     """The port that was named, else that of the only board. Raises UsageError where there is not one."""
     found = [one.port for one in usb_ports()]
     if port is None and len(found) != 1:
-        there = ", ".join(found) or "none; is the board plugged in?"
+        there = ", ".join(found) or f"none; is the board plugged in? {VIRTUAL}"
         raise click.UsageError(f"give --port. USB serial ports here: {there}")
     return port or found[0]
 
 
 def refused(port: str, error: Exception) -> Lost:
     """Why a port did not open, as a sentence."""
-    said = str(error)
-    if (port.startswith("/") and not os.path.exists(port)) or "FileNotFoundError" in said:
+    said, number = str(error), getattr(error, "errno", None)
+    if number in (errno.ENOENT, errno.ENOTDIR) or "FileNotFoundError" in said:
         return Lost(f"there is no port {port}: is the board plugged in? The command `ports` lists them.")
     if any(word in said for word in ("lock", "busy", "PermissionError")):
         return Lost(f"the port {port} is in use by another program: close that first.")
-    return Lost(f"the port {port} cannot be opened: {said}.")
+    if number == errno.EACCES:
+        group = f"join the group that owns it (ls -l {port} names it), and log in again"
+        return Lost(f"you may not use the port {port}: {group}.")
+    return Lost(f"the port {port} cannot be opened: {os.strerror(number) if number else said}.")
 
 
 def opened(port: str, baud: int) -> serial.Serial:
