@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +15,7 @@ from muster.clouds.coze import Coze
 from tools.cli.cloud import EXAMPLE_CHANNEL, keep_accounts
 from tools.cli.main import main
 from tools.cloud import Cloud, Device
+from tools.fleet.accounts import account
 
 journals = itertools.count()
 DEVICE = Device("1234567890123", "toy-key", "SN", "AI-0001")
@@ -48,6 +50,11 @@ def test_fleet_works_with_the_profile_as_it_is_and_after_a_restart(tmp_path):
     assert len(ports) == 2, "the profile was right about both"
     assert state["feishu"]["count"] == 2 and len(state["baidu"]["devices"]) == 2
     assert [device["value"] for device in state["coze"]["channels"][0]["devices"]] == ["AI-0", "AI-1"]
+    # A fresh box has the same channel and another app: what was bound in this one is not bound there.
+    channel = (EXAMPLE_CHANNEL, "device_id", None)
+    scope = account("coze", maker, channel).scope
+    maker.write_text(re.sub("client_id = .*", 'client_id = "another"', maker.read_text()))
+    assert account("coze", maker, channel).scope != scope
 
 
 def test_an_ai_token_for_every_product_and_what_coze_takes(tmp_path):

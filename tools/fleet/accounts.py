@@ -54,7 +54,9 @@ def account(cloud: str, path: Path | None, channel: tuple[str, str, str | None] 
     else:
         assert channel
         connector_id, key, user_id = channel
-        whose, name = f"{connector_id} {key} {user_id or ''}", f"Coze's channel {connector_id}"
+        # A ready token says nothing of whose it is; an OAuth app is one account's.
+        whose = f"{keys.get('client_id', '')} {connector_id} {key} {user_id or ''}"
+        name = f"Coze's channel {connector_id}"
         if "token" not in keys:
             keys["private_key"] = PrivateKey.from_pem(keys["private_key"])
     client(session=None, **keys)  # it says what it does not accept
