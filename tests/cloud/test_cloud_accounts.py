@@ -7,6 +7,7 @@ import os
 import re
 
 import pytest
+import requests
 from click.testing import CliRunner
 from muster import http
 from muster.clouds.chinamobile import ChinaMobile
@@ -45,11 +46,13 @@ def test_fleet_works_with_the_profile_as_it_is_and_after_a_restart(tmp_path):
             fleet("register", laptops, maker)
             fleet("bind", bound, maker, "--connector-id", EXAMPLE_CHANNEL)
             state = cloud.state()
+            shown = requests.get(cloud.url, {"part": "coze", "find": "ai-1"}, verify=str(cloud.ca_pem)).text
         assert maker.stat().st_mode & 0o077 == 0
         assert len(state["baidu"]["accounts"]) == len(state["feishu"]["apps"]) == 1, "made once"
     assert len(ports) == 2, "the profile was right about both"
     assert state["feishu"]["count"] == 2 and len(state["baidu"]["devices"]) == 2
     assert [device["value"] for device in state["coze"]["channels"][0]["devices"]] == ["AI-0", "AI-1"]
+    assert "<b>AI-1</b>" in shown and "Speaker" in shown and "AI-0" not in shown
     # A fresh box has the same channel and another app: what was bound in this one is not bound there.
     channel = (EXAMPLE_CHANNEL, "device_id", None)
     scope = account("coze", maker, channel).scope

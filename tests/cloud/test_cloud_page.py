@@ -47,6 +47,7 @@ def lived(file):
             state.coze.bill(NUMBERS[n], "N/A", "/v3/chat")
             call = state.call_arrived("/v3/chat")
             state.call_ended(call, device=NUMBERS[n], status=200, code="0", reason="成功")
+        state.coze.bind("1", [("小熊", number) for number in NUMBERS[:30]], None)
         state.baidu.add_account("jagu79", "u2wdh3wm", 1000)
 
 
@@ -158,10 +159,10 @@ def test_one_cloud_at_a_time_fits_both_screens_by_day_and_night(page):
 
 def test_it_searches_without_javascript(page):
     seen = page("/?part=coze", java_script_enabled=False)
-    expect(rows(seen)).to_have_count(30)
+    expect(rows(seen)).to_have_count(30 + 30)  # who used it, and who is bound
     search(seen).fill("-00007")
     search(seen).press("Enter")
-    expect(rows(seen)).to_have_count(1)
+    expect(rows(seen)).to_have_count(1 + 1)
     seen.get_by_role("link", name="Calls").click()
     expect(rows(seen)).to_have_count(1)
     assert "成功" in rows(seen).inner_text()

@@ -88,7 +88,7 @@ def render(state: State, misbehaviour: Mapping[str, Any], asked: Mapping[str, st
                 state.products.found(find, seen, show) for seen in (True, False)
             )
         case "coze":
-            known["usage"] = state.coze.usage(find, show)
+            known["usage"], known["bound"] = state.coze.usage(find, show), state.coze.bound(find, show)
         case "baidu":
             known["found"] = state.baidu.newest(find, show)
         case "feishu":

@@ -157,6 +157,15 @@ class Workspace:
             limit,
         )
 
+    def bound(self, find: str = "", limit: int = -1) -> list[dict[str, Any]]:
+        """The devices of all channels, the newest first; those with a text in their names."""
+        return self._db.run(
+            "SELECT value, label, connector_id, user_id FROM coze_bound"
+            " WHERE instr(lower(value || ' ' || label), lower(?)) ORDER BY rowid DESC LIMIT ?",
+            find,
+            limit,
+        )
+
     def total(self) -> int:
         """How many calls were billed."""
         return int(self._db.run("SELECT coalesce(sum(calls), 0) AS n FROM coze_usage")[0]["n"])
