@@ -788,7 +788,20 @@ def test_ctrl_c_while_it_looks_for_a_chip_is_no_different(platform):
 
 def test_ctrl_c_before_anything_is_begun_is_no_different(platform, monkeypatch):
     monkeypatch.setattr(ports, "usb_ports", lambda: signal.raise_signal(signal.SIGINT))
-    assert run(*arguments(platform, "ESP32_GENERIC"), "--all") == (130, ANY("stopped: flash the boards"))
+    assert run(*arguments(platform, "ESP32_GENERIC"), "--all") == (
+        130,
+        ANY("stopped: flash each board again"),
+    )
+
+
+def test_a_board_that_is_waited_for_when_ctrl_c_comes_is_flashed_and_not_enrolled_yet(tmp_path, monkeypatch):
+    monkeypatch.setattr(rack.ports, "opened", lambda port, baud: contextlib.nullcontext())
+    monkeypatch.setattr(rack.Place, "_write", lambda place, line: place.rack.stopped.set())
+    settings = rack.Settings(tmp_path / "config.json", [], wait=60)
+    flashing = rack.Rack(settings, {}, ["/dev/one"], None, lambda *shown: None)
+    flashing.flash()
+    [result] = flashing.results
+    assert (result.outcome, result.said) == ("flashed", "flashed, not enrolled yet")
 
 
 def ctrl_c(flashing):
@@ -796,7 +809,7 @@ def ctrl_c(flashing):
     said, _ = flashing.communicate(timeout=100)
     assert flashing.returncode == 130, said
     assert "stopped: flash it again" in said and "status" not in said
-    assert "stopped: flash the boards that are not done again" in said and "Traceback" not in said
+    assert "stopped: flash each board again that is not flashed" in said and "Traceback" not in said
     with pytest.raises(ProcessLookupError):
         for _ in range(100):
             os.killpg(flashing.pid, 0)

@@ -171,8 +171,8 @@ def flash(
         sys.exit(0 if all(result.done for result in rack.results) else 1)
     except KeyboardInterrupt:
         click.echo(
-            "stopped: flash the boards that are not done again, from this computer, "
-            "which keeps their secrets until then.",
+            "stopped: flash each board again that is not flashed, from this computer, which keeps its secret "
+            "until then.",
             err=True,
         )
         sys.exit(130)

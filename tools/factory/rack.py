@@ -189,7 +189,7 @@ class Place(threading.Thread):
             self._write(line)
             if settings.check is not None:
                 self._run_check(settings.check, line)
-            self.result.outcome, self.result.said = "flashed", "flashed"
+            self.result.outcome, self.result.said = "flashed", "flashed, not enrolled yet"
             if not settings.wait:
                 return "flashed", "flashed"
             self._show("waiting for it to enrol", 1, 1)
