@@ -113,6 +113,7 @@ def test_bash_completes_the_command(tmp_path, typed, found):
     ("arguments", "status", "words"),
     [
         (["nothing"], 2, "No such command"),
+        (["falsh"], 2, "No such command 'falsh'. Did you mean 'flash'?"),
         (["demo", "--vm", "pypy"], 2, "not one of"),
         (["cloud", "--devices", "/nowhere.csv"], 2, "does not exist"),
         (["cloud", "--port", "70000"], 2, "70000"),

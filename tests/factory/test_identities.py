@@ -189,7 +189,7 @@ def test_a_cellular_product_gets_imeis():
         (["--serial", "A1", "--tac", "11123456"], 1, "it starts with 11"),
         (["--serial", " A1"], 1, "no blank at either end"),
         (["--serial", "A"], 2, "does not end in digits"),
-        (["--tui", "1112345x"], 2, "expected 8 digits"),
+        (["--tui", "1112345x"], 2, "'1112345x' is no type code: expected 8 digits, such as 11123456."),
         (["--first-cmei", "5", "--serial", "A1"], 2, "--first-cmei"),
         ([], 2, "--serial"),
     ],

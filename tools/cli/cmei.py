@@ -19,8 +19,8 @@ class TypeCode(click.ParamType):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
             numbers.make(value, 0)
-        except ValueError as e:
-            self.fail(str(e), param, ctx)
+        except ValueError:
+            self.fail(f"{value!r} is no type code: expected 8 digits, such as 11123456.", param, ctx)
         return value
 
 

@@ -74,6 +74,16 @@ class Commands(Sentences):
             return None
         return getattr(importlib.import_module(f"tools.cli.{cmd_name}"), cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as e:
+            # click looks for similar names only among commands that are loaded.
+            names = self.list_commands(ctx)
+            raise click.NoSuchCommand(e.command_name, possibilities=names, ctx=ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for task, names in TASKS.items():
             self.write_commands(task, names, ctx, formatter)

@@ -37,10 +37,10 @@ HEARTBEATS = 3
 SHARED = secrets.token_hex(32)
 DEVICE = Device("1234567890123", secrets.token_hex(8), "SN", "AI-SPEAKER-0001")
 WIFI = [{"ssid": "muster-lab", "key": "password"}]
-# A second one is sold: it reports twice a day, as the platform wants it, and looks for releases.
-SOLD = Device(DEVICE.product_id, DEVICE.product_key, "SN", "AI-SPEAKER-0002")
-# A third one does not know its buyer's Wi-Fi.
-GIVEN = Device(DEVICE.product_id, DEVICE.product_key, "SN", "AI-SPEAKER-0003")
+# A second one does not know its buyer's Wi-Fi.
+GIVEN = Device(DEVICE.product_id, DEVICE.product_key, "SN", "AI-SPEAKER-0002")
+# A third one is sold: it reports twice a day, as the platform wants it, and looks for releases.
+SOLD = Device(DEVICE.product_id, DEVICE.product_key, "SN", "AI-SPEAKER-0003")
 SETUP = {"key": "ABCDE23456", "name": "speaker", "address": "192.168.4.1"}
 HOME: dict[str, Any] = {"ssid": "我家", "key": "correct horse", "rssi": -45}
 HOUR_S = 3600
@@ -85,7 +85,7 @@ def tell(vm: str | None, keep: bool = False) -> bool:
         folder = Path(name)
         releases = folder / "release"
         releases.mkdir()
-        with Cloud([DEVICE, SOLD, GIVEN], release=releases) as cloud:
+        with Cloud([DEVICE, GIVEN, SOLD], release=releases) as cloud:
             story = Story(cloud, Board(folder / "board", image(cloud, vm), vm=vm))
             with story.board:
                 try:
@@ -237,7 +237,7 @@ class Story:
         config = GIVEN.config(self.cloud.url, wifi=[], setup=SETUP)
         source = choose_vm(vm) == "cpython"
         neighbour = {"ssid": "neighbour", "key": "their own", "rssi": -80}
-        self.say("A third board comes to its buyer's home, and knows no Wi-Fi there")
+        self.say("A second board comes to its buyer's home, and knows no Wi-Fi there")
         air = [neighbour, HOME]
         with Board(folder, board_image(config, [self.cloud.ca_pem], source=source), vm=vm, air=air) as board:
             page = board.wait_for_portal()
@@ -274,7 +274,7 @@ class Story:
     def updates(self, maker: Maker, folder: Path) -> None:
         """maker: of the board that is sold, which is kept in the folder."""
         main = maker.files["/main.py"]
-        self.say("Another board is sold; later its maker releases version 1.1, signed")
+        self.say("A third board is sold; later its maker releases version 1.1, signed")
         with Board(folder, littlefs.build(maker.files, BLOCKS, built())) as board:
             board.wait_for("reported")
             before = self.version()
