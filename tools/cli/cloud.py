@@ -33,7 +33,17 @@ OTHERS = (
 NO_ADDRESS = "This computer's address was not found: give it with --host, so that the certificate names it.\n"
 
 
-@click.command()
+class Described(click.Command):
+    """click's, whose help ends in what the box can be told to get wrong."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from tools.cloud.misbehave import fields
+
+        with formatter.section('What /misbehave takes, as JSON such as {"connection": "close", "times": 1}'):
+            formatter.write_dl(list(fields()))
+
+
+@click.command(cls=Described)
 @click.option(
     "--devices",
     type=SECRET_FILE,
@@ -70,7 +80,8 @@ def cloud(
     """Runs the clouds in a box until Ctrl-C. Its page shows the devices and their heartbeats.
 
     With --host other computers reach it: whoever is in these networks can call the clouds and read the page,
-    which shows no secrets. Only who has the token that it prints can tell it to misbehave.
+    which shows no secrets. Only who has the token that it prints can tell it to misbehave. It prints the
+    command that does.
 
     \b
     Examples:
@@ -123,7 +134,8 @@ def cloud(
         say(f"  Coze      [bold]{coze}[/]  (what Coze() takes, for the board)")
         say(f"  AI tokens [bold]{tokens}[/]  (productId, token)")
         say(f"  CA        [bold]{escape(str(box.ca_pem))}[/]  (ca.der beside it, for the board)")
-        say(f"  misbehave [bold]{escape(misbehave_command(box))}[/]  (-d null ends it)\n")
+        misbehave = escape(misbehave_command(box))
+        say(f"  misbehave [bold]{misbehave}[/]  (-d null ends it; cloud --help has more)\n")
         if box.token:
             say(OTHERS if len(box.urls) > 1 else NO_ADDRESS)
         while True:

@@ -6,8 +6,8 @@ import os
 import random
 import socket
 import struct
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, get_args, get_origin
 
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -54,13 +54,21 @@ class Misbehaviour(Fault):
     connection, and nothing else goes wrong then.
     """
 
-    certificate: Kind = "good"
+    certificate: Kind = Field(default="good", description="what the server shows to new connections")
     path: str | None = Field(default=None, description="of the vendors' paths, only this one")
     share: float = Field(default=1, gt=0, le=1, description="of the calls or handshakes, drawn by lot")
     one_of: list[Fault] = Field(
         default=[], description="faults of which each call draws one, instead of the above"
     )
-    times: int | None = Field(default=None, ge=1)
+    times: int | None = Field(default=None, ge=1, description="calls or handshakes until it behaves again")
+
+
+def fields() -> Iterator[tuple[str, str]]:
+    """Each field of Misbehaviour with what it does, its values first where only some are taken."""
+    for name, field in Misbehaviour.model_fields.items():
+        kinds = (field.annotation, *get_args(field.annotation))
+        values = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
+        yield name, ": ".join(filter(None, [", ".join(values), field.description]))
 
 
 GOOD = Misbehaviour()

@@ -22,6 +22,7 @@ from wire import address, connect
 from tools.cli.cloud import read_imported
 from tools.cli.main import main
 from tools.cloud import Cloud, Device, read_devices
+from tools.cloud.misbehave import Misbehaviour
 from tools.common.paths import ROOT
 
 # As a program
@@ -123,7 +124,9 @@ def test_calls_are_answered_where_the_terminal_has_no_chinese(tmp_path):
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_the_line_that_it_prints_misbehaves_and_ends_it(tmp_path, host):
     with serving(tmp_path, "--host", host) as (_, printed):
-        [typed] = re.findall(r"^  misbehave (curl .*)  \(-d null ends it\)$", printed, re.MULTILINE)
+        [typed] = re.findall(
+            r"^  misbehave (curl .*)  \(-d null ends it; cloud --help has more\)$", printed, re.MULTILINE
+        )
 
         def call(told):
             command = f"{typed[: typed.index(' -d ')]} -sS -d {shlex.quote(told)}"
@@ -135,6 +138,16 @@ def test_the_line_that_it_prints_misbehaves_and_ends_it(tmp_path, host):
         assert call("null") == "{}"
         assert ask(tmp_path, printed)[2].json()["code"] == "200"
         assert ("Authorization" in typed) == (host == "0.0.0.0")
+
+
+def test_its_help_tells_all_that_it_can_get_wrong():
+    told = " ".join(CliRunner().invoke(main, ["cloud", "--help"]).stdout.split())
+    for part in (
+        "certificate good, expired, not-yet-valid, foreign, misnamed:",
+        "connection truncate, close, ",
+    ):
+        assert part in told
+    assert all(f" {name} " in told for name in Misbehaviour.model_fields)
 
 
 # The CSV file
