@@ -337,6 +337,7 @@ def test_a_board_that_was_just_flashed_has_no_fault():
         ("产品密钥不正确", 'correct "productKey"'),
         ("设备不存在: deviceNo was not imported into this product", "import this number into the product"),
         ("设备密钥错误: deviceSecret is not this device's", "flash it with --erase and --firmware"),
+        ("设备不存在: no device of this product has this deviceId", "flash it with --erase and --firmware"),
         ("参数错误: params.mac must be", "correct what it names in config.json"),
         ("系统繁忙", ""),
     ],

@@ -12,9 +12,9 @@ REFUSED = "chinamobile refused: "
 # The first whose pattern is in the words. A refusal may name a device as well as its secret or its product.
 _REMEDIES = (
     (
-        "设备[密秘]钥|deviceSecret",
-        "flash it with --erase and --firmware, so that it fetches its secret anew: the one that it keeps is "
-        "not the platform's",
+        "设备[密秘]钥|deviceSecret|deviceId",
+        "flash it with --erase and --firmware: it keeps a deviceId or a secret that is not the platform's, "
+        "and then fetches both anew",
     ),
     (
         "[密秘]钥|productKey",
@@ -27,7 +27,7 @@ _REMEDIES = (
     ),
     ("产品|productId", 'correct "productId" in config.json: compare it with the product on the platform'),
     (
-        "设备|deviceNo|deviceId",
+        "设备|deviceNo",
         "import this number into the product on the platform, or correct "
         '"deviceNo" and "deviceNoType" in config.json',
     ),
