@@ -13,7 +13,8 @@ NEW_YEARS_EVE = 1798675200  # 2026-12-31T00:00:00Z
 
 
 def test_unix():
-    for second in range(0, 86400 * 366 * 140, 86400 * 13 + 3607):
+    # Up to the year 2100, where the calendar of a chip's MicroPython ends.
+    for second in range(0, 4102444800, 86400 * 13 + 3607):
         assert clock.unix(gmtime(second)) == second
     for parts, second in (
         ((1970, 1, 1, 0, 0, 0), 0),
