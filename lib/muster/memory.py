@@ -5,6 +5,11 @@ import sys
 
 MICROPYTHON = sys.implementation.name == "micropython"
 
+if MICROPYTHON:
+    # An import of a built-in module looks for it on flash first, with some 50 reads, unless it stands here.
+    for _name in ("binascii", "io", "json", "struct"):
+        sys.modules.setdefault(_name, __import__(_name))
+
 
 def unload(*names):
     """Lets go of modules, "muster.http" for one; on a laptop, which has the memory, they stay."""

@@ -26,6 +26,41 @@ def forget(*names):
             sys.modules.pop("muster." + name, None)
 
 
+class NoFiles:
+    """A file system that counts what is looked for in it."""
+
+    looks = 0
+
+    def mount(self, readonly, mkfs):
+        pass
+
+    def umount(self):
+        pass
+
+    def stat(self, path):
+        self.looks += 1
+        raise OSError(2)
+
+
+def test_a_built_in_module_is_not_looked_for_on_flash():
+    if KEEPS:
+        return
+    import vfs
+
+    files = NoFiles()
+    vfs.mount(files, "/none")
+    sys.path.insert(0, "/none")
+    try:
+        for name in ("binascii", "io", "json", "struct"):
+            __import__(name)
+        assert not files.looks
+        raises(ImportError, __import__, "no_such_module")
+        assert files.looks
+    finally:
+        sys.path.pop(0)
+        vfs.umount("/none")
+
+
 def test_what_a_call_loads_leaves_the_memory_again():
     forget("cmei", "sse")
     load("sse")
