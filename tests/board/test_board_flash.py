@@ -153,6 +153,16 @@ def test_a_flash_that_is_damaged_is_said(tmp_path, size):
         Flash(path, ESP32, 4 * boards.MB)
 
 
+@needs_micropython
+def test_a_request_without_its_arguments_resets_a_chip_that_waits_for_esptool(tmp_path):
+    with Board(tmp_path, bare=True) as board:
+        board.wait_for("rst:")
+        with open(board.port, "r+b", buffering=0) as line:
+            line.write(b"\xc0\x00\x10\x00\x00\x00\x00\x00\x00\xc0")  # FLASH_DEFL_BEGIN
+            board.wait_for("rst:")
+        board.cut_power()
+
+
 def test_a_flash_without_its_partition_table_waits_for_esptool(tmp_path):
     path = tmp_path / "flash.bin"
     flash = Flash(path, ESP32, 4 * boards.MB)

@@ -644,6 +644,19 @@ def test_the_wrong_chip_and_a_port_in_use_and_silence(tmp_path, platform, monkey
     assert (status, said) == (1, ANY("no chip answers on"))
 
 
+def test_chips_side_by_side_tell_each_its_own_mac_and_the_size_of_its_flash(tmp_path):
+    macs = [bytes.fromhex(f"240ac400008{n}") for n in range(2)]
+    with contextlib.ExitStack() as stack:
+        asked = []
+        for mac, size in zip(macs, TYPES["ESP32_GENERIC_S3"].flash, strict=False):
+            board = Board(tmp_path / mac.hex(), kind="ESP32_GENERIC_S3", flash=size, mac=mac, bare=True)
+            line = stack.enter_context(ports.opened(stack.enter_context(board).port, chips.ROM_BAUD))
+            asked.append((chips.Chip(line), mac, size))
+        for found, mac, size in asked:
+            found.speed_up(460800)
+            assert (found.mac, found.flash_size()) == (mac.hex(":"), size)
+
+
 def test_a_chip_whose_answer_was_late_is_asked_again(monkeypatch):
     class Chip:
         CHIP_NAME = "ESP32"

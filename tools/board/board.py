@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sys
-import termios
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from tools.board.console import Console
 from tools.board.flash import Flash, FlashFolder
 from tools.board.folder import BoardError, BoardFolder
 from tools.board.port import LOOK_S, SerialPort, read, wait
-from tools.board.processor import Processor, download, sweep
+from tools.board.processor import Processor, sweep
 from tools.common import boards, littlefs
 from tools.common.vm import choose_vm, find_faketime, find_micropython, own_clock
 
@@ -393,26 +392,24 @@ class Board:
 
     def _run_rom(self) -> None:
         """The chip's ROM has the port, until the one who held it lets go."""
-        rom = [sys.executable, str(HERE / "rom.py"), self.type.chip, str(self.flash.path), self.mac.hex()]
-        with self._lock:
-            if not self._powered:
-                return
-            processor = self._processor = Processor(rom, os.environ, self.directory, signals=0)
+        from tools.board import rom  # esptool takes its time to load
+
         typed, self._greeting = self._greeting, b""
+        line = rom.Line(self._serial, typed, lambda: self._powered)
         try:
-            download(self._serial, processor.terminal, typed, lambda: self._powered)
+            rom.download(self.type.chip, self.flash.path, self.mac, line)
         finally:
-            processor.bury()
             self._serial.hold()
 
     def _run_vm(self, into_raw_repl: bool) -> int:
         """Runs the VM until it ends, for whatever reason. Returns the cause of the reset that follows."""
-        signals = termios.ISIG if self.vm == "micropython" else None
         environment = self._environment(main=not into_raw_repl)
         with self._lock:
             if not self._powered:
                 return resets.PWRON_RESET
-            processor = self._processor = Processor(self._vm_command, environment, self.directory, signals)
+            processor = self._processor = Processor(
+                self._vm_command, environment, self.directory, raw=self.vm == "micropython"
+            )
             self._console.attach(processor.terminal, processor.pid, into_raw_repl)
         try:
             bitten = self._attend(processor)
