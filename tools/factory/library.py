@@ -169,19 +169,23 @@ def _talks(program: Path) -> bool:
 def imports(path: Path, lib: Path) -> Iterator[Path]:
     """The files of lib/ that a source file imports, at its top or later."""
     package = path.relative_to(lib).parts[:-1] if lib in path.parents else ()
-    for name in _imported(path.read_bytes(), package, str(path)):
+    try:
+        names = _imported(path.read_bytes(), package)
+    except SyntaxError as e:
+        raise ValueError(f"{path} does not compile: line {e.lineno}: {e.msg}") from None
+    for name in names:
         if os.path.exists(os.path.join(lib, name)):
             yield lib / name
 
 
 @functools.cache
-def _imported(source: bytes, package: tuple[str, ...], path: str) -> set[str]:
-    """The files, as seen from lib/, in which what a source file in that package imports may be."""
-    try:
-        with _PARSING:
-            tree = ast.parse(source)
-    except SyntaxError as e:
-        raise ValueError(f"{path} does not compile: line {e.lineno}: {e.msg}") from None
+def _imported(source: bytes, package: tuple[str, ...]) -> set[str]:
+    """The files, as seen from lib/, in which what a source file in that package imports may be.
+
+    Raises SyntaxError.
+    """
+    with _PARSING:
+        tree = ast.parse(source)
     names: list[tuple[str, ...]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
