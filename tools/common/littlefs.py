@@ -20,6 +20,8 @@ BLOCK = 4096
 DISK_VERSION = 0x0002_0001
 # The one before it knew no checksum of what follows a directory's log.
 WITHOUT_CHECKSUM = 0x0002_0000
+# Bytes that LittleFS looks at together, at least.
+LOOK = 128
 # What VfsLfs2 keeps with each file: nanoseconds since 1970, 64 bits, little-endian.
 MTIME = 1
 
@@ -51,6 +53,8 @@ class Blocks(UserContext):
         self.seen: set[int] = set()
         self.failure: BaseException | None = None
         self._fetch, self._piece = functools.cache(fetch), piece
+        # A block that is fetched whole is looked at whole: each look costs a call from C.
+        self.look = BLOCK if piece == BLOCK else LOOK
 
     def read(self, cfg: Any, block: int, off: int, size: int) -> bytearray:
         self.seen.add(block)
@@ -123,7 +127,7 @@ def read_blocks(source: Blocks, blocks: int, folder: str = "/") -> dict[str, byt
 
     Raises ValueError when there is no file system, and what fetching has raised.
     """
-    filesystem = _filesystem(source, blocks)
+    filesystem = _filesystem(source, blocks, look=source.look)
     files = {}
     try:
         filesystem.mount()
@@ -178,7 +182,7 @@ def _blocks_of(image: bytes) -> Blocks:
     return Blocks(lambda block: image[block * BLOCK : (block + 1) * BLOCK])
 
 
-def _filesystem(context: UserContext, blocks: int, version: int = DISK_VERSION) -> LittleFS:
+def _filesystem(context: UserContext, blocks: int, version: int = DISK_VERSION, look: int = LOOK) -> LittleFS:
     return LittleFS(
         context=context,
         mount=False,
@@ -186,7 +190,7 @@ def _filesystem(context: UserContext, blocks: int, version: int = DISK_VERSION) 
         block_count=blocks,
         read_size=32,
         prog_size=32,
-        cache_size=128,
+        cache_size=look,
         lookahead_size=32,
         block_cycles=100,
         disk_version=version,
