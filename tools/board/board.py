@@ -123,6 +123,7 @@ class Board:
         self._greeting = b""  # of esptool, which the ROM shall answer
         self._fed: bytes | None = None
         self._fed_at = 0.0
+        self._look_at = 0.0
 
     def _find_flash(self, size: int, bare: bool) -> Flash | FlashFolder:
         kind = self.type.name
@@ -470,8 +471,12 @@ class Board:
                 return True
 
     def _hungry(self) -> bool:
-        """Whether the watchdog has waited longer than its timeout."""
-        feed, now = self._folder.read("wdt") or b"", time.monotonic()
+        """Whether the watchdog has waited longer than its timeout, at the last look."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + LOOK_S
+        feed = self._folder.read("wdt") or b""
         if feed != self._fed:
             self._fed, self._fed_at = feed, now
         return feed != b"" and now - self._fed_at > int(feed.split()[0]) / 1000 + WDT_GRACE_S
