@@ -1,14 +1,13 @@
 """The page at `/`: how each device is doing, for people."""
 
 import base64
+import functools
 import hashlib
 import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from .state import State
 
@@ -51,22 +50,33 @@ def _date(then: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     return time.strftime(form, time.localtime(then))
 
 
-_page = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(HERE),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_page.filters |= {"ago": ago, "date": _date, "thousands": "{:,}".format}
-_page.globals |= {
-    "parts": PARTS,
-    "good_codes": ("200", "0", "206", "304"),  # China Mobile's, everybody else's, and files'
-    "baidu_states": {"NOT_ACTIVE": "", "ACTIVATED": "good", "BAN": "bad"},
-    "systems": ("Windows", "macOS", "Linux", "Android", "iOS", "OpenHarmony"),
-    "ownerships": ("unknown", "personal", "company"),
-    "statuses": ("unknown", "trusted", "not trusted"),
-    "record_columns": {"device_record_id", "created", "device_system", "device_ownership", "device_status"},
-}
+@functools.cache
+def _template() -> Any:
+    import jinja2  # few boxes are looked at, and all of them would wait for it
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"ago": ago, "date": _date, "thousands": "{:,}".format}
+    environment.globals |= {
+        "parts": PARTS,
+        "good_codes": ("200", "0", "206", "304"),  # China Mobile's, everybody else's, and files'
+        "baidu_states": {"NOT_ACTIVE": "", "ACTIVATED": "good", "BAN": "bad"},
+        "systems": ("Windows", "macOS", "Linux", "Android", "iOS", "OpenHarmony"),
+        "ownerships": ("unknown", "personal", "company"),
+        "statuses": ("unknown", "trusted", "not trusted"),
+        "record_columns": {
+            "device_record_id",
+            "created",
+            "device_system",
+            "device_ownership",
+            "device_status",
+        },
+    }
+    return environment.get_template("page.html")
 
 
 def render(state: State, misbehaviour: Mapping[str, Any], asked: Mapping[str, str]) -> str:
@@ -96,7 +106,7 @@ def render(state: State, misbehaviour: Mapping[str, Any], asked: Mapping[str, st
         case "calls":
             known["calls"] = [call for call in state.calls(last=CALLS_SHOWN)[::-1] if _named(call, find)]
     how = {"part": part, "find": find, "show": show, "misbehaviour": misbehaviour}
-    return _page.get_template("page.html").render(known, time=state.now(), **how)
+    return _template().render(known, time=state.now(), **how)
 
 
 def _named(call: Mapping[str, Any], find: str) -> bool:

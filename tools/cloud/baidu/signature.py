@@ -6,8 +6,6 @@ import secrets
 from typing import Annotated, Any
 from urllib.parse import unquote
 
-from baidubce.auth.bce_credentials import BceCredentials
-from baidubce.auth.bce_v1_signer import sign
 from fastapi import Depends, Request
 
 from ..refusals import Refused
@@ -20,6 +18,10 @@ AUTHORIZATION = re.compile(r"bce-auth-v1/([^/]+)/([^/]+)/([0-9]{1,9})/([^/]*)/([
 
 async def _signer(request: Request, state: Remembered) -> dict[str, Any]:
     """Refuses who is unknown, and what is signed otherwise."""
+    # All of Baidu's SDK is behind it, which few boxes need.
+    from baidubce.auth.bce_credentials import BceCredentials
+    from baidubce.auth.bce_v1_signer import sign
+
     found = AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
     if found is None:
         raise _malformed("It must be bce-auth-v1/{accessKeyId}/{timestamp}/{seconds}/{headers}/{signature}.")
