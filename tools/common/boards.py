@@ -6,6 +6,7 @@ what lies between its last partition and the end of the flash chip.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 import sys
@@ -66,10 +67,15 @@ class Region(NamedTuple):
 def board_types() -> dict[str, BoardType]:
     """All that firmware/boards.toml names. Raises ValueError for a row that is wrong."""
     try:
-        rows = tomllib.loads(BOARDS.read_text())
+        rows = _parsed(BOARDS.read_text())
     except ValueError as e:
         raise ValueError(f"{BOARDS} is not TOML: {e}") from None
     return {name: _board_type(name, row) for name, row in rows.items()}
+
+
+@functools.cache
+def _parsed(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
 
 
 def _board_type(name: str, row: Any) -> BoardType:

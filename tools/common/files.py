@@ -7,8 +7,10 @@ import stat
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import FileLock
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 def write(path: Path, content: bytes | str, mode: int = 0o600) -> None:
@@ -87,4 +89,6 @@ def lock(path: Path) -> FileLock:
     """
     if not path.parent.is_dir():
         raise OSError(f"{path} cannot be written: there is no folder {path.parent}")
+    from filelock import FileLock  # every command loads this file, and few lock one
+
     return FileLock(path.with_name(f".{path.name}.lock"), thread_local=False)
