@@ -241,7 +241,8 @@ def test_ampy(tmp_path):
 
 
 def ampy_copies_every_byte(folder):
-    with Board(folder, image(**{"/noise": NOISE})) as board:
+    noise = NOISE[:10_000]  # ampy reads each byte alone
+    with Board(folder, image(**{"/noise": noise})) as board:
         board.wait_for("main\n")
         (folder / "bytes").write_bytes(EVERY_BYTE * 2)
         ampy(board, "put", folder / "bytes", "bytes")
@@ -249,7 +250,7 @@ def ampy_copies_every_byte(folder):
         ampy(board, "get", "bytes", folder / "back")
         assert (folder / "back").read_bytes() == EVERY_BYTE * 2
         ampy(board, "get", "noise", folder / "noise")
-        assert (folder / "noise").read_bytes() == NOISE
+        assert (folder / "noise").read_bytes() == noise
 
 
 def ampy_puts_and_removes_a_folder(folder):
