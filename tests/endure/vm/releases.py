@@ -307,6 +307,7 @@ class Lives:
         with open(image, "rb") as f:
             self.image = f.read()
         self.data = bytearray(self.image)
+        self.kept = bytearray(self.image)  # made once: later there is no memory for it in one piece
         self.product, self.ends = product, ends
         self.builds = {}
         for build in builds:
@@ -348,11 +349,11 @@ class Lives:
             device = self.device()
             device.cut_at, device.torn = at, torn
             device.live()
-            image = bytes(self.data)
+            self.kept[:] = self.data
             clock = device.clock.time
             second = 1 + at % step
             while True:
-                device = self.device(image)
+                device = self.device(self.kept)
                 device.clock.time = clock
                 device.cut_at, device.torn = second, torn
                 rests = device.live()
