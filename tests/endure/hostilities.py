@@ -164,12 +164,12 @@ def cut(stage: Stage) -> None:
     for call, data in GOOD:
         # After these nothing is waited for.
         done = data.index(b"[DONE]\n\n") + 8 if b"[DONE]" in data else len(data)
-        for n in stage.some(range(len(data)), 40 if call == "secret_info" else 12):
+        for n in stage.some(range(len(data)), 12 if call == "secret_info" else 5):
             expected = FAILS if n < done else PASSES
             for end in stage.of("cut", "reset"):
                 url = stage.plain.at(_text(data[:n]), [end])
                 stage.add(f"{end} after {n} of {len(data)} bytes", call, url, expected)
-        for n in stage.some(range(len(data)), 6):
+        for n in stage.some(range(len(data)), 3):
             expected = FAILS if n < done else PASSES
             for end in stage.of("close", "cut", "reset"):
                 url = stage.tls.at(_text(data[:n]), [end])
@@ -180,7 +180,7 @@ def line(stage: Stage) -> None:
     """A line that breaks, or is disturbed, anywhere in the handshake and in the answer, TLS and all."""
     path = stage.tls.at(_text(answer(INFO))).rpartition("/")[2]
     for what, step in (("FIN", 1), ("RST", 1), ("noise", 3), ("flipped", 3)):
-        for n in stage.some(range(stage.dice.randrange(step), LINE_BYTES, step), 7):
+        for n in stage.some(range(stage.dice.randrange(step), LINE_BYTES, step), 4):
             url = f"{stage.line.then(what, n)}/{path}"
             stage.add(f"a line with {what} at byte {n}", "secret_info", url, PASSES, timeout=0.5)
     for n in stage.of(0, 100, 700):
@@ -190,7 +190,7 @@ def line(stage: Stage) -> None:
 
 def noise(stage: Stage) -> None:
     """Random bytes, and good answers with some bytes changed."""
-    for n in range(600 if stage.full else 15):
+    for n in range(600 if stage.full else 8):
         data = stage.dice.randbytes(stage.dice.randrange(1, 600))
         server = stage.tls if n % 2 else stage.plain
         stage.add(f"random bytes {data[:40]!r}", "report", server.at(_text(data), ["cut"]), FAILS)
@@ -292,7 +292,7 @@ def handshakes(stage: Stage) -> None:
         ("empty records without end", [hello, ["endless", "\x16\x03\x03\x00\x00"]], SHORT_S),
     ):  # fmt: skip
         stage.add(name, "secret_info", stage.rude.then(*steps), FAILS, timeout=timeout)
-    for _ in range(200 if stage.full else 10):
+    for _ in range(200 if stage.full else 5):
         data = stage.dice.randbytes(stage.dice.randrange(1, 300))
         start = stage.dice.choice(["", "", "\x16\x03\x03", "\x16\x03\x03\x00\x40\x02\x00\x00\x3c\x03\x03"])
         url = stage.rude.then(hello, start + _text(data), ["cut"])

@@ -59,6 +59,7 @@ EDGES = {
 EDGES_BY_DEFAULT = 3
 START = 1893456000  # 2030
 JUMPS, JUMPS_SHORT = 60, 12  # by each of six distances, to and fro
+NAP_S, NAP_S_SHORT = 60, 600  # the longest sleep between them
 
 # Where times are made, kept and compared.
 TIMED = ("agent", "schedule", "clock", "ntp", "store", "net/wait", "net/aio", "http", "net/connection")
@@ -102,6 +103,7 @@ def test_the_agent_on_a_time_in_hand(trial, tmp_path, on, epoch, scenario, start
         "start": start,
         "epoch": Y2000 if epoch == 2000 else 0,
         "jumps": JUMPS if trial.full else JUMPS_SHORT,
+        "nap": NAP_S if trial.full else NAP_S_SHORT,
         "folder": str(tmp_path),
     }
     trial.tried(f"{on}, epoch {epoch}, {scenario} from {start}", vm.ask(IN_HAND, task, machine=on))

@@ -225,7 +225,7 @@ def reboots(device, start):
 def jumps(device, start):
     """The clock is set back and forth, by seconds to ten years, twice a day."""
     for i in range(task["jumps"]):
-        device.live_until(start + (i + 1) * 12 * HOUR - 17, most=60)
+        device.live_until(start + (i + 1) * 12 * HOUR - 17, most=task["nap"])
         TIME.ahead += (-1 if i % 2 else 1) * 1000 * (3, 70, 4000, 90000, 3000000, 300000000)[i // 2 % 6]
     return device.verdict(task["jumps"])
 
