@@ -45,10 +45,11 @@ def test_a_client_verifies_each_name(root, name):
 
 
 @pytest.mark.parametrize(
-    "key", [ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048)]
+    "make_key",
+    [lambda: ec.generate_private_key(ec.SECP384R1()), lambda: rsa.generate_private_key(65537, 2048)],
 )
-def test_a_client_verifies_other_keys(root, key):
-    assert handshake(root, make_server("localhost", signer=root, key=key).context())
+def test_a_client_verifies_other_keys(root, make_key):
+    assert handshake(root, make_server("localhost", signer=root, key=make_key()).context())
 
 
 def test_a_chain_is_shown_without_its_root():

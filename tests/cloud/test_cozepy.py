@@ -33,9 +33,9 @@ def trusted(cloud, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(cloud.ca_pem))
 
 
-@pytest.fixture
-def app(cloud):
-    return cloud.new_coze_app()
+@pytest.fixture(scope="module")
+def app(box):
+    return box.new_coze_app()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import releases
 from devices import settings
 from endure.lab import Lab, lasts, newest
 from muster.store import FileStore
+from pem_keys import OTHER_PUBLIC
 
 from tools.board import Board, BoardError
 from tools.common import littlefs, vm
@@ -81,7 +82,7 @@ SHAPES = {
     "added and removed": Shape(BASE, {"/lib/c.py": b"c = 2", "/new/folder/d": b"d = 2", "/old/data": None}),
     "compiled": Shape(BASE, COMPILED),
     "a long file": Shape(BASE, {"/lib/a.py": noise(9000)}),
-    "another key": Shape(BASE, {"/keys/other.pem": releases.public_pem(releases.key(1))}),
+    "another key": Shape(BASE, {"/keys/other.pem": OTHER_PUBLIC.encode()}),
     "flash nearly full": Shape(
         {**BASE, "/x": noise(9000, 2)}, {"/lib/a.py": noise(3000), "/x": noise(9001, 3)}, filler=FILLER
     ),
