@@ -134,6 +134,7 @@ def test_a_driver_that_blocks_is_seen(request, tmp_path):
             "\n\nasync def run_async(generator, idle=None):\n"
             "    from .wait import run\n\n    return run(generator, idle)\n"
         )
-    wrong = [measured(request, vm.CPYTHON, phase, SHORT_S, 1, [library])[2] for phase in PHASES]
+    phases = list(PHASES)[::2]
+    wrong = [measured(request, vm.CPYTHON, phase, SHORT_S, 1, [library])[2] for phase in phases]
     # A busy machine may hide one behind a stall of its own, or make it end elsewhere.
-    assert sum("stood still" in str(faults) for faults in wrong) > len(PHASES) / 2
+    assert sum("stood still" in str(faults) for faults in wrong) > len(phases) / 2
