@@ -22,6 +22,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+import filelock
 import pytest
 from address import here
 from devices import DEVICE, identity
@@ -96,6 +97,18 @@ def compile_library(folder):
 
 def pytest_report_header():
     return f"seed: MUSTER_SEED={os.environ['MUSTER_SEED']}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session):
+    """Of xdist's processes one collects first: in a new checkout the others find what it has compiled."""
+    if hasattr(session.config, "workerinput"):
+        begun = Path(session.config.option.basetemp).with_name("collection")
+        with filelock.FileLock(f"{begun}.lock"):
+            if not begun.exists():
+                begun.touch()
+                return (yield)
+    return (yield)
 
 
 def pytest_collection_finish():
