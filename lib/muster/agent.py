@@ -135,7 +135,7 @@ class Agent:
         Raises Error for a product without "updates", and before a heartbeat was accepted since the start.
         """
         if self._look is None:
-            raise Error('no release is looked for without "updates" or before an accepted heartbeat')
+            raise Error('report() first; it takes "updates"')
         self._look = 0
 
     def status(self):

@@ -124,9 +124,7 @@ def _shown(name, value):
     network = name == "setup" or (name.startswith("wifi") and not name.endswith(".ssid"))
     if is_secret(name) or network or "@" in str(value):
         return "something that is not shown here"
-    if name == "clouds" and value and _all(_text, value):
-        return "a list of " + ", ".join([_quoted(cloud) for cloud in value])
-    if isinstance(value, (dict, list, tuple)):
+    if isinstance(value, (dict, list, tuple)) and name != "clouds":
         return "an object" if isinstance(value, dict) else "a list"
     if isinstance(value, str):
         return _quoted(value)

@@ -8,7 +8,7 @@ MICROPYTHON = sys.implementation.name == "micropython"
 if MICROPYTHON:
     # An import of a built-in module looks for it on flash first, with some 50 reads, unless it stands here.
     for _name in ("binascii", "io", "json", "struct"):
-        sys.modules.setdefault(_name, __import__(_name))
+        sys.modules[_name] = __import__(_name)
 
 
 def unload(*names):

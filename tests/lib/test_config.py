@@ -116,7 +116,7 @@ def test_wrong_values_are_named_with_what_was_expected():
         ("policy", "hourly", ('"interval" or "daily"',)),
         ("store", "flash", ('"file" or "nvs"',)),
         ("clouds", "coze", ("a list of",)),
-        ("clouds", ["coze", "koze"], ('holds a list of "coze", "koze"; expected a list of "coze"',)),
+        ("clouds", ["coze", "koze"], ('holds ["coze","koze"]; expected a list of "coze"',)),
         ("clouds", ["coze", "aliyun"], ('"coze", "baidu" and "feishu"',)),
         ("roots", 5, ("path",)),
         ("roots", [""], ("path",)),
