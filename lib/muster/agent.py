@@ -135,7 +135,7 @@ class Agent:
         Raises Error for a product without "updates", and before a heartbeat was accepted since the start.
         """
         if self._look is None:
-            raise Error('report() first; it takes "updates"')
+            raise Error('report() first, with "updates" configured')
         self._look = 0
 
     def status(self):
