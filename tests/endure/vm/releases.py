@@ -82,7 +82,7 @@ class Web(flow.Driver):
     """A web server of one folder, reached at once."""
 
     def __init__(self, folder):
-        self.folder, self.asked, self.etag, self.up = folder, [], '"' + folder.rsplit("/", 1)[1] + '"', True
+        self.folder, self.etag, self.up = folder, '"' + folder.rsplit("/", 1)[1] + '"', True
 
     def leave(self, answer, good):
         pass
@@ -97,7 +97,6 @@ class Web(flow.Driver):
             raise TransportError("nobody is there")
         with HOST.open(self.folder + "/" + name, "rb") as f:
             body = f.read()
-        self.asked.append((name, headers.get("Range")))
         if "Range" not in headers:
             return WebAnswer(200, {"etag": self.etag}, body)
         first = int(headers["Range"][6:-1])
@@ -307,7 +306,6 @@ class Lives:
         with open(image, "rb") as f:
             self.image = f.read()
         self.data = bytearray(self.image)
-        self.kept = bytearray(self.image)  # made once: later there is no memory for it in one piece
         self.product, self.ends = product, ends
         self.builds = {}
         for build in builds:
@@ -349,11 +347,11 @@ class Lives:
             device = self.device()
             device.cut_at, device.torn = at, torn
             device.live()
-            self.kept[:] = self.data
+            image = bytes(self.data)
             clock = device.clock.time
             second = 1 + at % step
             while True:
-                device = self.device(self.kept)
+                device = self.device(image)
                 device.clock.time = clock
                 device.cut_at, device.torn = second, torn
                 rests = device.live()
