@@ -40,8 +40,8 @@ BLOCKS = 64
 FILLER = 11  # with a block more there is no room for the release
 TORN = (1.0, 0.5, 0.0)
 GOOD, CRASHES, UNHEARD, SWITCHED_OFF = "works", "crashes", "is_not_heard", "is_switched_off"
-SAMPLE, PAIRS = 4, 2  # lives in the short form
-STEP = 3  # of the operations of a recovery, every third is cut in the full form
+SAMPLE = 4  # lives in the short form
+SECONDS, SECONDS_FULL = 2, 8  # cuts of what follows a first one
 RELEASES, DEVICES, DEVICES_FULL = 8, 2, 1000
 WHOLE, WHOLE_FULL = 1, 60  # of whole boards
 RESTS = re.compile("the next report is due.*\\n")
@@ -172,11 +172,11 @@ def test_a_power_cut_at_any_flash_operation_of_an_update_loses_nothing(trial, tm
     everything = range(1, undisturbed["operations"] + 1)
     if trial.full:
         cuts = [[(at, torn)] for at in everything for torn in TORN]
-        firsts, step = everything, STEP if shape == "all of it" else 4 * STEP
+        firsts, seconds = everything, SECONDS_FULL
     else:
         cuts = [[(at, rng.choice(TORN))] for at in rng.sample(everything, SAMPLE)]
-        firsts, step = rng.sample(everything, 1), len(everything) // PAIRS
-    pairs = ["pairs", [*firsts], rng.choice(TORN), step]
+        firsts, seconds = rng.sample(everything, 1), SECONDS
+    pairs = ["pairs", [*firsts], rng.choice(TORN), len(everything) // seconds]
     singly, doubly = maker.told(["cuts", cuts], pairs, timeout=FULL_S)
     for cut, (wrong, losses) in zip(cuts, singly, strict=True):
         trial.tried(f"{shape}, {does}, cut {cut} (operation, part done)", wrong, losses)
