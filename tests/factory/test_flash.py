@@ -29,7 +29,7 @@ from tools.cloud import Cloud, Device
 from tools.common import boards, littlefs
 from tools.common.vm import find_micropython
 from tools.factory import chip as chips
-from tools.factory import enrolment, ports, product, rack
+from tools.factory import ports, product, rack
 from tools.factory.keys import key_files, make_key
 from tools.factory.ledger import Ledger
 from tools.factory.release import read
@@ -713,59 +713,6 @@ def test_a_device_that_does_not_enrol_is_told_with_its_last_words(tmp_path, plat
         assert run(*given) == (1, ANY(refused + "chinamobile refused: 产品秘钥错误"))
         (tmp_path / "config.json").write_text(json.dumps({**config, "deviceNo": "AI-9999"}))
         assert run(*given) == (1, ANY(refused + "chinamobile refused: 设备不存在"))
-
-
-class Heard:
-    """What flash takes from a device that says these pieces, each within the time of one reading."""
-
-    def __init__(self, *pieces, wait=1):
-        self.pieces, self.told = list(pieces), []
-        with contextlib.suppress(ValueError):
-            enrolment.wait_for_enrolment(self, wait, self.told.append, lambda: None)
-            self.told.append("enrolled")
-
-    def readline(self):
-        piece = self.pieces.pop(0) if self.pieces else b""
-        if piece is None:
-            raise OSError("it is gone")
-        return piece
-
-    def open(self):
-        pass
-
-    close = open
-
-
-SAYS = "muster: warning: chinamobile refused: "
-ENDS = " (code 500); next try in 18 s\r\n"
-
-
-@pytest.mark.parametrize(
-    "pieces",
-    [
-        [f"{SAYS}muster: enrolled as 1{ENDS}".encode()],
-        [SAYS.encode(), b"muster: enrolled as 1\r\n"],  # a line that came in two pieces
-        [SAYS.encode() + b"x" * 9000, b"muster: enrolled as 1\r\n"],
-        [None, b"muster: enrolled as 1\r\n"],  # the end of a line, after its port was away
-        [f"{SAYS}\rmuster: enrolled as 1{ENDS}".encode()],
-        [b" muster: reported; the next report is due in 12 h 0 min\r\n"],
-        [b"muster: enrolled as \r\n"],
-    ],
-)
-def test_only_a_whole_line_of_the_devices_own_says_that_it_enrolled(pieces):
-    assert "enrolled" not in Heard(*pieces).told
-
-
-@pytest.mark.parametrize(
-    "pieces",
-    [
-        [b"muster: enr", b"olled as 1234\r\n"],
-        [b"rst:0x1\r\nmuster: joined x\r\n", b"muster: reported; the next report is due in 12 h 0 min\r\n"],
-        [None, b"abc\r\n", b"muster: the next report is due in 12 h 0 min\r\n"],
-    ],
-)
-def test_a_line_of_the_devices_own_does(pieces):
-    assert Heard(*pieces, wait=60).told[-1] == "enrolled"
 
 
 def test_nothing_that_a_device_says_reaches_the_terminal_as_a_command(tmp_path, platform, monkeypatch):

@@ -9,10 +9,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from select import POLLIN, POLLOUT
 from types import TracebackType
+from typing import TypeVar
 
 from tools.board import resets
 from tools.board.console import Console
@@ -22,6 +23,8 @@ from tools.board.port import LOOK_S, SerialPort, read, wait
 from tools.board.processor import Processor, sweep
 from tools.common import boards, littlefs
 from tools.common.vm import choose_vm, find_faketime, find_micropython, own_clock
+
+T = TypeVar("T")
 
 HERE = Path(__file__).parent
 CHIP, VM = HERE / "chip", HERE / "vm"
@@ -225,12 +228,7 @@ class Board:
 
     def wait_asleep(self, timeout: float = 20) -> float:
         """Waits until it sleeps deeply. Returns for how many seconds; 0 is without end. Raises BoardError."""
-        until = time.monotonic() + timeout
-        while (seconds := self._sleeps) is None:
-            if time.monotonic() > until or not self.running:
-                raise BoardError(f"the board did not fall asleep within {timeout} s.{self._last_words()}")
-            time.sleep(LOOK_S)
-        return seconds
+        return self._wait_until(lambda: self._sleeps, timeout, "did not fall asleep")
 
     def __enter__(self) -> Board:
         return self if self.running else self.start()
@@ -278,6 +276,15 @@ class Board:
             self._said += data
             self._serial.print(data)
             self._heard.notify_all()
+
+    def _wait_until(self, ask: Callable[[], T | None], timeout: float, failed: str) -> T:
+        """Asks until the answer is not None, and returns it."""
+        until = time.monotonic() + timeout
+        while (answer := ask()) is None:
+            if time.monotonic() > until or not self.running:
+                raise BoardError(f"the board {failed} within {timeout} s.{self._last_words()}")
+            time.sleep(LOOK_S)
+        return answer
 
     def _last_words(self) -> str:
         return f" It runs in {self.what}. The last that it printed:\n{self.output[-2000:]}"
@@ -332,12 +339,7 @@ class Board:
 
     def wait_for_portal(self, timeout: float = 20) -> str:
         """Waits until the board's page can be reached. Raises BoardError after timeout seconds."""
-        until = time.monotonic() + timeout
-        while (url := self.portal) is None:
-            if time.monotonic() > until or not self.running:
-                raise BoardError(f"the board opened no page within {timeout} s.{self._last_words()}")
-            time.sleep(LOOK_S)
-        return url
+        return self._wait_until(lambda: self.portal, timeout, "opened no page")
 
     def set_pin(self, number: int, level: int) -> None:
         """Puts 0 or 1 on a pin from outside, as a button does, of a running board too."""
